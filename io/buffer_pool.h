@@ -1,0 +1,121 @@
+// A shard's data buffers: a buddy allocator over one reserved range, grown in chunks up to a limit.
+// Chunks can be registered with the ring when they come into use. Owned by one shard; no locks.
+//
+// Sizes are powers of two from 4 KiB to kFrameBytesMax, every buffer aligned to its size's block
+// (at least 4 KiB). A full pool is back-pressure: the caller queues a PoolWaiter and goes on later.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "ringbolt/result.h"
+#include "ringbolt/types.h"
+
+namespace ringbolt::io {
+
+/// A piece of the pool: a value without a destructor; give it back with BufferPool::release.
+struct Buffer {
+  std::byte* data = nullptr;
+  uint32_t bytes = 0;  ///< power of two, kBlockBytes .. kFrameBytesMax
+  explicit operator bool() const { return data != nullptr; }
+};
+
+/// Somebody who waits for memory. Woken in order of arrival, once per queueing, when at least one
+/// buffer was given back; it tries again and queues again if it still gets nothing.
+class PoolWaiter {
+ public:
+  using Function = void (*)(PoolWaiter&);
+  explicit PoolWaiter(Function function) : function_(function) {}
+  PoolWaiter(const PoolWaiter&) = delete;
+  PoolWaiter& operator=(const PoolWaiter&) = delete;
+  [[nodiscard]] bool queued() const { return queued_; }
+
+ private:
+  friend class BufferPool;
+  Function function_;
+  PoolWaiter* next_ = nullptr;
+  PoolWaiter* previous_ = nullptr;
+  uint64_t round_ = 0;  ///< of run_waiters(): who queues during a round waits for the next one
+  bool queued_ = false;
+};
+
+class BufferPool {
+ public:
+  /// Reserves address space for `limit_bytes` (rounded up to whole chunks of 8 MiB, at least one).
+  /// `on_chunk(data, bytes)` is called when a chunk comes into use for the first time; chunks come
+  /// into use in ascending order without gaps. Throws std::bad_alloc if not even address space is
+  /// to be had (start-up only). Memory that the kernel refuses later counts as an exhausted pool.
+  explicit BufferPool(uint64_t limit_bytes,
+                      std::function<void(std::byte*, size_t)> on_chunk = nullptr);
+  ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  static constexpr size_t kChunkBytes = 8u << 20;
+
+  /// A buffer of at least `bytes` (1 .. kFrameBytesMax), rounded up to a power of two; empty if the
+  /// pool is exhausted (after asking the reclaimers). Contents undefined. Cost: no malloc.
+  Buffer allocate(uint32_t bytes);
+  /// Gives it back and wakes waiters (from run_waiters, not from inside release).
+  void release(Buffer buffer);
+  /// Gives back the unused upper part: returns the same data with `bytes` rounded up to a power of
+  /// two.
+  Buffer shrink(Buffer buffer, uint32_t bytes);
+
+  /// Queues at the end; no-op if already queued.
+  void wait(PoolWaiter& waiter);
+  void cancel_wait(PoolWaiter& waiter);
+  /// Wakes the waiters of before this call in order if memory was released since the last call.
+  /// Called by the loop at the end of a turn.
+  void run_waiters();
+  [[nodiscard]] bool waiters_runnable() const { return released_ && first_waiter_ != nullptr; }
+  [[nodiscard]] bool has_waiters() const { return first_waiter_ != nullptr; }
+
+  /// A holder of memory that is only a cache: asked when an allocation would fail. Returns whether
+  /// it gave anything back. Registered for life; order of registration is order of asking.
+  using Reclaimer = std::function<bool()>;
+  /// Returns an id for remove_reclaimer.
+  uint32_t add_reclaimer(Reclaimer reclaimer);
+  void remove_reclaimer(uint32_t id);
+
+  [[nodiscard]] uint64_t limit_bytes() const { return limit_bytes_; }
+  [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
+
+ private:
+  static constexpr uint32_t kClasses = 8;  // 4 KiB << 0 .. 7
+  static constexpr uint8_t kFree = 0x10;
+  static constexpr uint8_t kUsed = 0x20;
+  struct FreeBlock {
+    FreeBlock* next;
+    FreeBlock* previous;
+  };
+  Buffer allocate_class(uint32_t size_class);
+  bool grow();
+  void free_block(std::byte* data, uint32_t size_class);
+  void push_free(std::byte* data, uint32_t size_class);
+  void remove_free(std::byte* data, uint32_t size_class);
+  [[nodiscard]] size_t block_index(const std::byte* data) const;
+  void unlink(PoolWaiter& waiter);
+
+  uint64_t limit_bytes_;
+  uint64_t used_bytes_ = 0;
+  std::byte* base_ = nullptr;
+  size_t chunks_limit_ = 0;
+  size_t chunks_used_ = 0;
+  FreeBlock* free_[kClasses] = {};
+  /// Per 4 KiB block: 0 = inside a block, kFree + class = a free block starts here, kUsed + class =
+  /// a buffer that is out starts here. It is what catches a release of what was not allocated.
+  std::vector<uint8_t> block_state_;
+  std::function<void(std::byte*, size_t)> on_chunk_;
+  std::vector<std::pair<uint32_t, Reclaimer>> reclaimers_;
+  uint32_t next_reclaimer_ = 1;
+  PoolWaiter* first_waiter_ = nullptr;
+  PoolWaiter* last_waiter_ = nullptr;
+  uint64_t round_ = 0;
+  bool released_ = false;
+  bool reclaiming_ = false;
+};
+
+}  // namespace ringbolt::io

@@ -1,0 +1,76 @@
+// The configuration file as values, and its only reader. Names and meanings: README and interface.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ringbolt/result.h"
+#include "ringbolt/types.h"
+
+namespace ringbolt {
+
+inline constexpr uint32_t kShardsMax = 256;
+inline constexpr uint32_t kVolumesMax = 1024;
+inline constexpr uint32_t kNbdListenMax = 16;
+inline constexpr uint32_t kNbdConnectionsMax = 1u << 20;
+inline constexpr uint32_t kRebuildInFlightMax = 256;
+
+struct ReplicaConfig {
+  std::string id;
+  std::string address;
+  bool operator==(const ReplicaConfig&) const = default;
+};
+
+struct VolumeConfig {
+  std::string name;
+  uint64_t size_bytes = 0;                      ///< whole blocks, 1 block .. kVolumeBytesMax
+  uint64_t wal_bytes = uint64_t{256} << 20;     ///< whole blocks, kWalBytesMin .. kWalBytesMax
+  std::string path;                             ///< empty: under data_dir
+  std::string wal_path;                         ///< empty: under data_dir
+  Durability durability = Durability::kSyncAll;
+  Role role = Role::kNone;
+  uint64_t epoch = 1;
+  std::vector<ReplicaConfig> replicas;
+  bool operator==(const VolumeConfig&) const = default;
+};
+
+struct Config {
+  std::string node_id;
+  std::string data_dir;
+  uint32_t shards = 0;                          ///< 0: one per core
+  uint64_t memory_bytes = uint64_t{256} << 20;  ///< all buffers of all shards together
+  int64_t spin_ns = 20'000;
+
+  std::vector<std::string> nbd_listen{"127.0.0.1:10809"};
+  uint32_t nbd_connections_max = 4096;
+  int64_t nbd_handshake_timeout_ns = 10'000'000'000;
+  /// A client that blocks mid-message for this long (not sending the rest of a request, or not
+  /// reading its replies) is closed.
+  int64_t nbd_stall_timeout_ns = 30'000'000'000;
+
+  std::string replication_listen = "127.0.0.1:10810";
+  /// A replica that owes an acknowledgement for this long leaves the in-sync set.
+  int64_t replica_timeout_ns = 5'000'000'000;
+
+  std::string admin_listen = "127.0.0.1:10811";
+
+  // [rebuild]: read, checked and kept for the rebuild engine.
+  uint64_t rebuild_rate_max = 0;
+  uint64_t rebuild_chunk_bytes = 1u << 20;
+  uint32_t rebuild_in_flight = 4;
+
+  std::vector<VolumeConfig> volumes;
+};
+
+/// Reads and checks a file. The error message begins with `FILE:LINE: ` where a line is known.
+/// An unknown key is an error that names the nearest known one.
+Result<Config> load_config(const std::string& path);
+
+/// The same from text; `name` stands in messages for the file.
+Result<Config> parse_config(const std::string& text, const std::string& name);
+
+/// What differs between two configurations, in words for the log ("node.memory", "volume \"vol0\"").
+std::vector<std::string> changed_keys(const Config& from, const Config& to);
+
+}  // namespace ringbolt

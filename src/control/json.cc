@@ -1,0 +1,115 @@
+#include "control/json.h"
+
+#include <boost/json.hpp>
+
+namespace ringbolt {
+namespace {
+
+namespace json = boost::json;
+
+json::value number(const std::optional<uint64_t>& value) {
+  return value ? json::value(*value) : json::value(nullptr);
+}
+
+/// What ringbolt says is ASCII (names and addresses are checked). Other bytes can only come from a
+/// peer's words; as they are, they could make the whole reply invalid JSON.
+json::string ascii(std::string_view text) {
+  json::string result(text.data(), text.size());
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  }
+  return result;
+}
+
+json::value render(const std::optional<SessionStatus>& session) {
+  if (!session) return nullptr;
+  return json::object{{"id", session->id},
+                      {"kind", ascii(session->kind)},
+                      {"phase", ascii(session->phase)},
+                      {"base_lsn", number(session->base_lsn)},
+                      {"target_lsn", number(session->target_lsn)},
+                      {"achieved_lsn", number(session->achieved_lsn)},
+                      {"base_bytes_total", session->base_bytes_total},
+                      {"base_bytes_done", session->base_bytes_done},
+                      {"base_bytes_skipped", session->base_bytes_skipped},
+                      {"reason", ascii(session->reason)}};
+}
+
+json::object render(const ReplicaStatus& replica) {
+  return {{"id", ascii(replica.id)},
+          {"address", ascii(replica.address)},
+          {"connected", replica.connected},
+          {"in_sync", replica.in_sync},
+          {"session", render(replica.session)},
+          {"written_lsn", number(replica.written_lsn)},
+          {"durable_lsn", number(replica.durable_lsn)},
+          {"lag_bytes", number(replica.lag_bytes)}};
+}
+
+json::object boundary(const VolumeStatus& volume) {
+  return {{"wal_tail", number(volume.wal_tail)},
+          {"wal_head", number(volume.wal_head)},
+          {"written_lsn", number(volume.written_lsn)},
+          {"durable_lsn", number(volume.durable_lsn)},
+          {"committed_lsn", number(volume.committed_lsn)},
+          {"checkpoint_lsn", number(volume.checkpoint_lsn)},
+          {"target_lsn", number(volume.target_lsn)},
+          {"achieved_lsn", number(volume.achieved_lsn)}};
+}
+
+json::object render(const VolumeStatus& volume) {
+  json::array replicas;
+  replicas.reserve(volume.replicas.size());
+  for (const ReplicaStatus& replica : volume.replicas) replicas.push_back(render(replica));
+  return {{"name", ascii(volume.name)},
+          {"uuid", ascii(volume.uuid)},
+          {"size", volume.size},
+          {"block_size", kBlockBytes},
+          {"role", ascii(volume.role)},
+          {"epoch", volume.epoch},
+          {"durability", ascii(volume.durability)},
+          {"mode", ascii(volume.mode)},
+          {"reason", ascii(volume.reason)},
+          {"healthy", volume.healthy},
+          {"boundary", boundary(volume)},
+          {"wal", json::object{{"capacity_bytes", volume.wal_capacity_bytes},
+                               {"used_bytes", volume.wal_used_bytes}}},
+          {"readiness", json::object{{"assigned", volume.assigned},
+                                     {"role_applied", volume.role_applied},
+                                     {"receiver_ready", volume.receiver_ready},
+                                     {"shipper_configured", volume.shipper_configured},
+                                     {"shipper_connected", volume.shipper_connected}}},
+          {"clients", volume.clients},
+          {"replicas", std::move(replicas)}};
+}
+
+}  // namespace
+
+std::string to_json(const VolumeStatus& volume) { return json::serialize(render(volume)); }
+
+std::string to_json(const std::vector<VolumeStatus>& volumes) {
+  json::array array;
+  array.reserve(volumes.size());
+  for (const VolumeStatus& volume : volumes) array.push_back(render(volume));
+  return json::serialize(array);
+}
+
+std::string to_json(const NodeStatus& node) {
+  return json::serialize(json::object{{"id", ascii(node.id)},
+                                      {"version", ascii(node.version)},
+                                      {"kernel", ascii(node.kernel)},
+                                      {"shards", node.shards},
+                                      {"memory_limit_bytes", node.memory_limit_bytes},
+                                      {"memory_used_bytes", node.memory_used_bytes},
+                                      {"uptime_seconds", node.uptime_seconds},
+                                      {"volumes", node.volumes},
+                                      {"connections", node.connections}});
+}
+
+std::string error_json(std::string_view code, std::string_view message) {
+  return json::serialize(json::object{
+      {"error", json::object{{"code", ascii(code)},
+                             {"message", ascii(message)}}}});
+}
+
+}  // namespace ringbolt

@@ -1,0 +1,19 @@
+// The admin API's JSON: field names and types are fixed by the interface, a number not known is null.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/status.h"
+
+namespace ringbolt {
+
+std::string to_json(const VolumeStatus& volume);
+std::string to_json(const std::vector<VolumeStatus>& volumes);
+std::string to_json(const NodeStatus& node);
+
+/// `{"error": {"code": ..., "message": ...}}`
+std::string error_json(std::string_view code, std::string_view message);
+
+}  // namespace ringbolt

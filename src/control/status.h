@@ -1,0 +1,53 @@
+// A volume's state as plain values: what the admin API, ringboltctl and the logs show. Filled on the
+// volume's shard, then handed to the control thread. A number not known is nullopt, never 0.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ringbolt/types.h"
+
+namespace ringbolt {
+
+struct SessionStatus {
+  uint64_t id = 0;
+  std::string kind;   ///< keepup | catchup | rebuild
+  std::string phase;  ///< idle | accepted | running | base_complete | completed | failed
+  std::optional<uint64_t> base_lsn, target_lsn, achieved_lsn;
+  uint64_t base_bytes_total = 0, base_bytes_done = 0, base_bytes_skipped = 0;
+  std::string reason;
+};
+
+struct ReplicaStatus {
+  std::string id, address;
+  bool connected = false;
+  bool in_sync = false;
+  std::optional<SessionStatus> session;
+  std::optional<uint64_t> written_lsn, durable_lsn, lag_bytes;
+};
+
+struct VolumeStatus {
+  std::string name, uuid;
+  uint64_t size = 0;
+  std::string role, durability;
+  uint64_t epoch = 0;
+  std::string mode, reason;
+  bool healthy = false;
+  std::optional<uint64_t> wal_tail, wal_head, written_lsn, durable_lsn, committed_lsn;
+  std::optional<uint64_t> checkpoint_lsn, target_lsn, achieved_lsn;
+  uint64_t wal_capacity_bytes = 0, wal_used_bytes = 0;
+  bool assigned = false, role_applied = false, receiver_ready = false;
+  bool shipper_configured = false, shipper_connected = false;
+  uint64_t clients = 0;
+  std::vector<ReplicaStatus> replicas;
+};
+
+struct NodeStatus {
+  std::string id, version, kernel;
+  uint64_t shards = 0, memory_limit_bytes = 0, memory_used_bytes = 0, uptime_seconds = 0;
+  uint64_t volumes = 0, connections = 0;
+};
+
+}  // namespace ringbolt

@@ -1,0 +1,42 @@
+#include "core/projection.h"
+
+namespace ringbolt::core {
+
+namespace {
+
+std::string of_replica(const ReplicaView& replica, const char* what) {
+  std::string text = std::string(what) + ": replica " + replica.id;
+  if (!replica.reason.empty()) text += " (" + replica.reason + ")";
+  return text;
+}
+
+Projection project_primary(const VolumeView& volume) {
+  if (!volume.serving) {
+    for (const ReplicaView& replica : volume.replicas) {
+      if (replica.in_sync && !replica.connected) return {"bootstrap_pending", of_replica(replica, "awaiting_shipper_connected"), false};
+    }
+    return {"bootstrap_pending", "awaiting_barrier_durability", false};
+  }
+  for (const ReplicaView& replica : volume.replicas) {
+    if (replica.needs_rebuild) return {"needs_rebuild", of_replica(replica, "needs_rebuild"), false};
+  }
+  for (const ReplicaView& replica : volume.replicas) {
+    if (!replica.connected) return {"degraded", of_replica(replica, "awaiting_shipper_connected"), false};
+    if (!replica.in_session) return {"degraded", of_replica(replica, "awaiting_shipper_configured"), false};
+    if (!replica.in_sync) return {"degraded", of_replica(replica, "recovery_in_progress"), false};
+  }
+  return {"publish_healthy", "", true};
+}
+
+}  // namespace
+
+Projection project(const VolumeView& volume) {
+  if (volume.failed) return {volume.role == Role::kReplica ? "needs_rebuild" : "degraded", volume.failure, false};
+  if (volume.role == Role::kNone) return {"allocated_only", "awaiting_role_apply", false};
+  if (!volume.base_usable) return {"needs_rebuild", "the base image is marked unusable", false};
+  if (volume.role == Role::kPrimary) return project_primary(volume);
+  if (!volume.has_session) return {"bootstrap_pending", "awaiting_shipper_connected", false};
+  return {"replica_ready", "replica_not_primary", true};
+}
+
+}  // namespace ringbolt::core

@@ -1,0 +1,39 @@
+// What a volume's state is called: derived from facts for people and APIs, never an input to a
+// decision. Pure.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "ringbolt/types.h"
+
+namespace ringbolt::core {
+
+struct ReplicaView {
+  std::string id;
+  bool connected = false;
+  bool in_session = false;
+  bool in_sync = false;
+  bool needs_rebuild = false;
+  std::string reason;
+};
+
+struct VolumeView {
+  Role role = Role::kNone;
+  bool failed = false;
+  std::string failure;
+  bool base_usable = true;
+  bool serving = false;        ///< primary: the term record is committed
+  bool has_session = false;    ///< replica: a primary ships to it
+  std::span<const ReplicaView> replicas;
+};
+
+struct Projection {
+  std::string mode;
+  std::string reason;
+  bool healthy = false;
+};
+
+Projection project(const VolumeView& volume);
+
+}  // namespace ringbolt::core

@@ -1,0 +1,74 @@
+// The one place of ringboltctl that knows Beast.
+#include "ctl/http_client.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+
+namespace ringbolt::ctl {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+constexpr uint64_t kReplyBytesMax = uint64_t{64} << 20;
+
+/// Runs one asynchronous step to its end: Beast's time limits exist for asynchronous ones only.
+template <class Start>
+error_code run_step(asio::io_context& io, Start start) {
+  error_code result;
+  start(result);
+  io.restart();
+  io.run();
+  return result;
+}
+
+}  // namespace
+
+Result<HttpReply> http_get(const HostPort& address, const std::string& target,
+                           std::chrono::milliseconds time) {
+  asio::io_context io;
+  const auto failed = [&](const error_code& error) {
+    return make_error(Errc::kIo, fmt::format("no answer from {}: {}", format_host_port(address),
+                                             error.message()));
+  };
+  error_code error;
+  asio::ip::tcp::resolver resolver(io);
+  const auto endpoints = resolver.resolve(address.host, std::to_string(address.port), error);
+  if (error) return failed(error);
+
+  beast::tcp_stream stream(io);
+  error = run_step(io, [&](error_code& result) {
+    stream.expires_after(time);
+    stream.async_connect(endpoints, [&](error_code ec, const auto&) { result = ec; });
+  });
+  if (error) return failed(error);
+
+  http::request<http::empty_body> request(http::verb::get, target, 11);
+  request.set(http::field::host, format_host_port(address));
+  request.set(http::field::user_agent, "ringboltctl/" RINGBOLT_VERSION);
+  request.keep_alive(false);
+  error = run_step(io, [&](error_code& result) {
+    stream.expires_after(time);
+    http::async_write(stream, request, [&](error_code ec, size_t) { result = ec; });
+  });
+  if (error) return failed(error);
+
+  beast::flat_buffer buffer;
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(kReplyBytesMax);
+  error = run_step(io, [&](error_code& result) {
+    stream.expires_after(time);
+    http::async_read(stream, buffer, parser, [&](error_code ec, size_t) { result = ec; });
+  });
+  if (error) return failed(error);
+  return HttpReply{parser.get().result_int(), std::move(parser.get().body())};
+}
+
+}  // namespace ringbolt::ctl

@@ -1,0 +1,173 @@
+#include "daemon/application.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <signal.h>
+
+#include <boost/asio/post.hpp>
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+
+#include "io/host_check.h"
+#include "log/log.h"
+#include "ringbolt/assert.h"
+
+namespace ringbolt {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
+
+/// While it lives, threads that are created do not take the daemon's signals: one that interrupted
+/// a shard in its ring would cost it a turn for nothing.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int number : kSignals) sigaddset(&set, number);
+    const int error = pthread_sigmask(SIG_BLOCK, &set, &before_);
+    RINGBOLT_ASSERT(error == 0);
+  }
+  ~SignalsBlocked() {
+    const int error = pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    RINGBOLT_ASSERT(error == 0);
+  }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+/// Ends the process as it stands: no volume is marked clean, so the next start recovers.
+[[noreturn]] void end_at_once() { std::_Exit(kFailed); }
+
+void on_fatal(const std::string& reason) {
+  log::error("cannot go on: {}", reason);
+  end_at_once();
+}
+
+Result<std::unique_ptr<Daemon>> start_now(const Config& config) {
+  try {
+    return Daemon::start(config, on_fatal);
+  } catch (const std::exception& failure) {
+    return make_error(Errc::kIo, failure.what());
+  }
+}
+
+}  // namespace
+
+Application::Application(Config config, std::string config_path)
+    : config_(std::move(config)), config_path_(std::move(config_path)) {}
+
+Application::~Application() {
+  if (starter_.joinable()) starter_.join();
+}
+
+int Application::run() {
+  std::signal(SIGPIPE, SIG_IGN);  // a peer that goes away is an error of the write
+  io::raise_file_limit();
+  const Status host = io::check_host(config_.memory_bytes);
+  if (host.has_error()) {
+    fail(host.error().message);
+    return exit_code_;
+  }
+  // Before anything is opened: a second daemon by mistake ends here, having touched nothing.
+  const Status listening = admin_.listen(config_.admin_listen);
+  if (listening.has_error()) {
+    fail(listening.error().message);
+    return exit_code_;
+  }
+  for (const int number : kSignals) signals_.add(number);
+  wait_for_signal();
+  start_daemon();
+  io_.run();
+  return exit_code_;
+}
+
+void Application::start_daemon() {
+  log::info("ringboltd {} starting: node {}, data in {}", RINGBOLT_VERSION, config_.node_id,
+            config_.data_dir);
+  const SignalsBlocked blocked;
+  starter_ = std::thread([this] {
+    // Shared, because a posted function must be copyable.
+    auto result = std::make_shared<std::optional<Result<std::unique_ptr<Daemon>>>>();
+    result->emplace(start_now(config_));
+    asio::post(io_, [this, result] { on_started(std::move(**result)); });
+  });
+}
+
+void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
+  starter_.join();
+  if (result.has_error()) return fail(result.error().message);
+  daemon_ = std::move(result.value());
+  if (stop_requested_) return stop();
+  admin_.serve(*daemon_);
+  log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
+            fmt::join(config_.nbd_listen, " "), config_.replication_listen, admin_.local_address(),
+            config_.volumes.size());
+}
+
+void Application::wait_for_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int number) {
+    if (error) return;  // cancelled at the end
+    wait_for_signal();
+    on_signal(number);
+  });
+}
+
+void Application::on_signal(int number) {
+  if (number == SIGHUP) return reread_config();
+  if (stop_requested_) {
+    log::error("told to stop a second time: ending at once, volumes are not marked clean");
+    end_at_once();
+  }
+  stop_requested_ = true;
+  log::info("signal {}: stopping", number);
+  // Else on_started() goes on from here.
+  if (daemon_) stop();
+}
+
+void Application::stop() {
+  admin_.unserve();
+  daemon_->stop([this] { asio::post(io_, [this] { on_stopped(); }); });
+}
+
+void Application::on_stopped() {
+  daemon_.reset();
+  log::info("stopped");
+  end(kStopped);
+}
+
+void Application::reread_config() {
+  const Result<Config> now = load_config(config_path_);
+  if (now.has_error()) {
+    log::error("SIGHUP: the configuration is not valid, nothing changes: {}", now.error().message);
+    return;
+  }
+  const std::vector<std::string> changed = changed_keys(config_, now.value());
+  if (changed.empty()) {
+    log::info("SIGHUP: {} is as it was at the start", config_path_);
+    return;
+  }
+  log::warn("SIGHUP: {} is valid; what differs takes effect at the next start: {}", config_path_,
+            fmt::join(changed, ", "));
+}
+
+void Application::fail(const std::string& why) {
+  // The line that people and scripts look for: without time stamp.
+  fmt::print(stderr, "ringboltd: {}\n", log::printable(why));
+  end(kFailed);
+}
+
+void Application::end(int exit_code) {
+  exit_code_ = exit_code;
+  admin_.close();
+  signals_.cancel();
+}
+
+}  // namespace ringbolt

@@ -1,0 +1,40 @@
+// Rate limit and quoting for log lines about clients.
+#include "nbd/exports.h"
+
+#include <algorithm>
+
+namespace ringbolt::nbd {
+
+void LimitedClientLog::line(std::string_view text) {
+  const io::Nanos now = io_.now();
+  const int64_t seconds = (now - refilled_at_) / io::kSecond;
+  if (seconds > 0) {
+    lines_left_ = static_cast<uint32_t>(std::min<int64_t>(kBurstLines, lines_left_ + seconds));
+    refilled_at_ = now;
+  }
+  if (lines_left_ == 0) {
+    ++lines_left_out_;
+    return;
+  }
+  --lines_left_;
+  if (lines_left_out_ == 0) {
+    log_.client_line(text);
+    return;
+  }
+  std::string counted(text);
+  counted += " (" + std::to_string(lines_left_out_) + " lines about clients left out before this)";
+  lines_left_out_ = 0;
+  log_.client_line(counted);
+}
+
+std::string printable(std::string_view bytes) {
+  constexpr size_t kPrintedBytesMax = 64;
+  std::string text;
+  for (const char byte : bytes.substr(0, kPrintedBytesMax)) {
+    text += byte >= 0x20 && byte < 0x7f ? byte : '?';
+  }
+  if (bytes.size() > kPrintedBytesMax) text += "...";
+  return text;
+}
+
+}  // namespace ringbolt::nbd

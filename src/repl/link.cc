@@ -1,0 +1,313 @@
+#include "repl/link.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ringbolt/assert.h"
+#include "ringbolt/crc32c.h"
+
+namespace ringbolt::repl {
+
+void FrameGather::add(const WalDataFields& fields, const std::byte* header, const std::byte* data) {
+  RINGBOLT_ASSERT(has_room());
+  items_[count_++] = Item{fields, header, data};
+  bytes_ += fields.frame_header_bytes + fields.data_bytes;
+}
+
+Link::Link(io::Io& io, io::BufferPool& pool, io::Socket socket, LinkListener& listener)
+    : io_(io), pool_(pool), socket_(socket), listener_(listener), last_heard_(io.now()), last_sent_(io.now()),
+      staging_(std::make_unique<std::byte[]>(kStagingBytes)) {
+  scratch_.reserve(kControlBytesMax);
+  queued_.reserve(kQueueBytesMax);
+  sending_.reserve(kQueueBytesMax);
+}
+
+Link::~Link() {
+  RINGBOLT_ASSERT(!send_.pending() && !receive_.pending());
+  io_.undefer(send_soon_);
+  pool_.cancel_wait(memory_);
+  if (frame_) pool_.release(frame_);
+  if (!closed_) io_.close_socket(socket_);
+}
+
+void Link::start_after(uint64_t sequence) {
+  received_sequence_ = sequence;
+  receive_more();
+}
+
+void Link::set_identity(const Uuid& volume, Epoch epoch) {
+  volume_ = volume;
+  epoch_ = epoch;
+}
+
+// --- sending --------------------------------------------------------------------------------------
+
+void Link::seal_message(MessageType type, uint32_t crc, uint32_t payload_bytes, std::byte* out) {
+  MessageHeader header;
+  header.type = type;
+  header.volume = volume_;
+  header.epoch = epoch_;
+  header.session = session_;
+  header.sequence = ++sent_sequence_;
+  header.payload_bytes = payload_bytes;
+  header.payload_crc = crc;
+  encode_header(header, out);
+}
+
+/// Queues the message in scratch_. Its sequence number is given here: queued messages always go out
+/// before the frames gathered later.
+void Link::queue(MessageType type) {
+  RINGBOLT_ASSERT(!gathering_);
+  if (queued_.size() + kHeaderBytes + scratch_.size() > kQueueBytesMax) {
+    close("the peer does not take its control messages");
+    return;
+  }
+  std::array<std::byte, kHeaderBytes> head{};
+  seal_message(type, crc32c(scratch_.data(), scratch_.size()), static_cast<uint32_t>(scratch_.size()), head.data());
+  queued_.insert(queued_.end(), head.begin(), head.end());
+  queued_.insert(queued_.end(), scratch_.begin(), scratch_.end());
+  io_.defer(send_soon_);
+}
+
+void Link::send_positions(const WalDataFields& fields) {
+  if (closing_) return;
+  scratch_.resize(WalDataFields::kBytes);
+  encode_fields(fields, scratch_.data());
+  queue(MessageType::kWalData);
+}
+
+void Link::request_send() {
+  if (!closing_) io_.defer(send_soon_);
+}
+
+void Link::send_now() {
+  if (send_.pending() || closing_) return;
+  size_t count = 0;
+  const auto add = [&](const std::byte* data, size_t bytes) {
+    iov_[count++] = iovec{const_cast<std::byte*>(data), bytes};
+  };
+  std::swap(queued_, sending_);
+  queued_.clear();
+  if (!sending_.empty()) add(sending_.data(), sending_.size());
+  gather_.count_ = gather_.bytes_ = 0;
+  gathering_ = true;
+  if (!close_when_sent_) listener_.on_send_ready(gather_);
+  gathering_ = false;
+  if (closing_) {
+    if (!gather_.empty()) listener_.on_sent();
+    return;
+  }
+  frames_in_send_ = !gather_.empty();
+  for (size_t i = 0; i < gather_.count_; ++i) {
+    const FrameGather::Item& item = gather_.items_[i];
+    std::byte* head = frame_heads_[i].data();
+    encode_fields(item.fields, head + kHeaderBytes);
+    const uint32_t crc = crc32c(item.header, item.fields.frame_header_bytes, crc32c(head + kHeaderBytes, WalDataFields::kBytes));
+    seal_message(MessageType::kWalData, crc, WalDataFields::kBytes + item.fields.frame_header_bytes + item.fields.data_bytes, head);
+    add(head, frame_heads_[i].size());
+    add(item.header, item.fields.frame_header_bytes);
+    if (item.fields.data_bytes > 0) add(item.data, item.fields.data_bytes);
+  }
+  if (count == 0) return;
+  last_sent_ = io_.now();
+  io_.send(socket_, {iov_.data(), count}, send_);
+}
+
+void Link::on_send_done(int32_t result) {
+  if (frames_in_send_) {
+    frames_in_send_ = false;
+    listener_.on_sent();
+  }
+  if (result < 0) close(fmt::format("send: {}", std::strerror(-result)));
+  if (!closing_ && close_when_sent_ && queued_.empty()) close(close_reason_);
+  if (closing_) return finish_if_quiet();
+  send_now();
+}
+
+// --- receiving ------------------------------------------------------------------------------------
+
+void Link::receive_more() {
+  if (closing_ || receive_.pending()) return;
+  if (frame_pending_ && frame_ && frame_have_ < frame_fields_.data_bytes && staged_from_ == staged_to_) {
+    // The rest of a frame's data goes directly to its place.
+    receiving_frame_ = true;
+    io_.receive(socket_, frame_.data + kBlockBytes + frame_have_, frame_fields_.data_bytes - frame_have_, true, receive_);
+    return;
+  }
+  if (staged_from_ > 0) {
+    std::memmove(staging_.get(), staging_.get() + staged_from_, staged_to_ - staged_from_);
+    staged_to_ -= staged_from_;
+    staged_from_ = 0;
+  }
+  RINGBOLT_ASSERT(staged_to_ < kStagingBytes);
+  receiving_frame_ = false;
+  io_.receive(socket_, staging_.get() + staged_to_, static_cast<uint32_t>(kStagingBytes - staged_to_), false, receive_);
+}
+
+void Link::on_received(int32_t result) {
+  if (closing_) return finish_if_quiet();
+  if (result <= 0) {
+    close(result == 0 ? "the peer closed the connection" : fmt::format("receive: {}", std::strerror(-result)));
+    return;
+  }
+  last_heard_ = io_.now();
+  if (receiving_frame_) {
+    frame_have_ += static_cast<uint32_t>(result);
+    if (frame_have_ < frame_fields_.data_bytes) {
+      close("the peer closed the connection within a frame");
+      return;
+    }
+  } else {
+    staged_to_ += static_cast<size_t>(result);
+  }
+  parse();
+}
+
+void Link::parse() {
+  if (parsing_) return;
+  parsing_ = true;
+  while (!closing_ && !close_when_sent_ && parse_one()) {
+  }
+  parsing_ = false;
+}
+
+/// Handles one message. False if more bytes, memory or the listener's readiness are needed.
+bool Link::parse_one() {
+  if (frame_pending_) return offer_frame();
+  const std::span<const std::byte> staged(staging_.get() + staged_from_, staged_to_ - staged_from_);
+  if (staged.size() < kHeaderBytes) {
+    receive_more();
+    return false;
+  }
+  const auto decoded = decode_header(staged);
+  if (!decoded.has_value()) {
+    close(decoded.error().message);
+    return false;
+  }
+  const MessageHeader& header = decoded.value();
+  if (header.sequence != received_sequence_ + 1) {
+    close(fmt::format("message {} where {} was due", header.sequence, received_sequence_ + 1));
+    return false;
+  }
+  if (header.type == MessageType::kWalData) return take_wal_data(header);
+  if (staged.size() < kHeaderBytes + header.payload_bytes) {
+    receive_more();
+    return false;
+  }
+  const auto payload = staged.subspan(kHeaderBytes, header.payload_bytes);
+  if (crc32c(payload.data(), payload.size()) != header.payload_crc) {
+    close("message payload checksum mismatch");
+    return false;
+  }
+  received_sequence_ = header.sequence;
+  staged_from_ += kHeaderBytes + header.payload_bytes;
+  listener_.on_message(header, payload);
+  return true;
+}
+
+bool Link::take_wal_data(const MessageHeader& header) {
+  const std::span<const std::byte> staged(staging_.get() + staged_from_, staged_to_ - staged_from_);
+  const auto body = staged.subspan(kHeaderBytes);
+  if (body.size() < WalDataFields::kBytes) {
+    if (header.payload_bytes < WalDataFields::kBytes) {
+      close("malformed wal_data message");
+    } else {
+      receive_more();
+    }
+    return false;
+  }
+  const auto fields = decode_fields(body.first(std::min<size_t>(body.size(), WalDataFields::kBytes)));
+  if (!fields.has_value() || header.payload_bytes != WalDataFields::kBytes + uint64_t{fields.value().frame_header_bytes} +
+                                                         fields.value().data_bytes) {
+    close("malformed wal_data message");
+    return false;
+  }
+  const uint32_t covered = WalDataFields::kBytes + fields.value().frame_header_bytes;
+  if (body.size() < covered) {
+    receive_more();
+    return false;
+  }
+  if (crc32c(body.data(), covered) != header.payload_crc) {
+    close("wal_data checksum mismatch");
+    return false;
+  }
+  received_sequence_ = header.sequence;
+  if (fields.value().frame_header_bytes == 0) {
+    staged_from_ += kHeaderBytes + covered;
+    listener_.on_positions(header, fields.value());
+    return true;
+  }
+  frame_message_ = header;
+  frame_fields_ = fields.value();
+  frame_have_ = 0;
+  frame_pending_ = true;
+  return begin_frame();
+}
+
+/// Moves a frame's header, and what is staged of its data, to a pool buffer.
+bool Link::begin_frame() {
+  frame_ = pool_.allocate(kBlockBytes + frame_fields_.data_bytes);
+  if (!frame_) {
+    pool_.wait(memory_);
+    return false;
+  }
+  const std::byte* from = staging_.get() + staged_from_ + kHeaderBytes + WalDataFields::kBytes;
+  const size_t available = static_cast<size_t>(staging_.get() + staged_to_ - from) - frame_fields_.frame_header_bytes;
+  std::memset(frame_.data, 0, kBlockBytes);
+  std::memcpy(frame_.data, from, frame_fields_.frame_header_bytes);
+  frame_have_ = static_cast<uint32_t>(std::min<size_t>(available, frame_fields_.data_bytes));
+  std::memcpy(frame_.data + kBlockBytes, from + frame_fields_.frame_header_bytes, frame_have_);
+  staged_from_ += kHeaderBytes + WalDataFields::kBytes + frame_fields_.frame_header_bytes + frame_have_;
+  return true;
+}
+
+bool Link::offer_frame() {
+  if (!frame_ && !begin_frame()) return false;
+  if (frame_have_ < frame_fields_.data_bytes) {
+    receive_more();
+    return false;
+  }
+  if (!listener_.on_frame(frame_message_, frame_fields_, frame_)) return false;
+  if (closing_) return false;
+  RINGBOLT_ASSERT(!frame_);
+  frame_pending_ = false;
+  return true;
+}
+
+void Link::on_memory() { parse(); }
+
+void Link::resume() {
+  if (frame_pending_ && !receive_.pending() && !memory_.queued()) parse();
+}
+
+// --- ending -----------------------------------------------------------------------------------------
+
+void Link::close(std::string reason) {
+  if (closing_) return;
+  closing_ = true;
+  close_reason_ = std::move(reason);
+  pool_.cancel_wait(memory_);
+  io_.undefer(send_soon_);
+  io_.shutdown(socket_);
+  finish_if_quiet();
+}
+
+void Link::close_after_sending(std::string reason) {
+  if (closing_) return;
+  close_reason_ = std::move(reason);
+  close_when_sent_ = true;
+  if (queued_.empty() && !send_.pending()) close(close_reason_);
+}
+
+void Link::finish_if_quiet() {
+  if (closed_ || send_.pending() || receive_.pending()) return;
+  closed_ = true;
+  if (frame_) pool_.release(frame_);
+  frame_ = {};
+  io_.close_socket(socket_);
+  listener_.on_link_closed(close_reason_);
+}
+
+}  // namespace ringbolt::repl

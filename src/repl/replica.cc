@@ -1,0 +1,310 @@
+#include "repl/replica.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "log/log.h"
+#include "ringbolt/assert.h"
+
+namespace ringbolt::repl {
+
+namespace {
+constexpr io::Nanos kDrainTimeout = 2 * io::kSecond;
+}
+
+Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store) : io_(io), pool_(pool), store_(store) {}
+
+Replica::~Replica() {
+  io_.undefer(ack_);
+  io_.undefer(destroy_);
+  io_.disarm(drain_timeout_);
+}
+
+// --- a call ---------------------------------------------------------------------------------------------
+
+void Replica::take_call(const PeerCall& call) {
+  // The newest caller counts: an older connection of the same primary is dead or will be. One call
+  // that was still waiting for that is dropped.
+  if (waiting_call_) io_.close_socket(waiting_call_->socket);
+  waiting_call_ = call;
+  if (stopping_) {
+    io_.close_socket(call.socket);
+    waiting_call_.reset();
+    return;
+  }
+  if (link_ != nullptr) link_->close("superseded by a new connection");
+  begin_call();
+}
+
+void Replica::begin_call() {
+  const bool busy = link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting();
+  if (!waiting_call_ || busy || stopping_) return;
+  const PeerCall call = *waiting_call_;
+  waiting_call_.reset();
+  primary_id_ = call.hello.node_id;
+  epoch_ = call.header.epoch;
+  session_ = SessionId{};
+  link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
+  link_->set_identity(store_.facts().volume, epoch_);
+  link_->start_after(call.header.sequence);
+  settling_ = true;
+  settle();
+}
+
+/// Facts are sent when they are facts: everything appended is flushed.
+void Replica::settle() {
+  if (!settling_ || link_ == nullptr) return;
+  if (store_.failed()) return refuse(Reason::kLocalWalCorrupt, store_.failure());
+  Wal& wal = store_.wal();
+  if (wal.durable() < wal.head()) return wal.request_flush(wal.head());
+  settling_ = false;
+  send_facts();
+}
+
+void Replica::send_facts() {
+  Facts facts;
+  facts.node_id = store_.config().node_id;
+  facts.base_usable = store_.base_usable();
+  facts.position = store_.wal().durable();
+  facts.checkpoint = store_.checkpoint();
+  facts.volume_bytes = store_.config().volume_bytes;
+  facts.wal_bytes = store_.config().wal_bytes;
+  facts.history = store_.facts().history;
+  link_->send(MessageType::kFacts, facts);
+}
+
+void Replica::refuse(Reason reason, std::string text) {
+  link_->send(MessageType::kReject, Reject{reason, store_.facts().epoch, text});
+  link_->close_after_sending(std::move(text));
+}
+
+bool Replica::check_session(const MessageHeader& header) {
+  if (header.epoch != epoch_ || header.epoch < store_.facts().epoch) {
+    refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", header.epoch.value(),
+                                               store_.facts().epoch.value()));
+    return false;
+  }
+  if (header.volume != store_.facts().volume) {
+    refuse(Reason::kWrongVolume, "message for another volume");
+    return false;
+  }
+  return true;
+}
+
+void Replica::on_message(const MessageHeader& header, std::span<const std::byte> payload) {
+  if (!check_session(header)) return;
+  if (header.type == MessageType::kReject) {
+    const auto reject = decode_reject(payload);
+    return link_->close(reject.has_value() ? "refused: " + reject.value().text : reject.error().message);
+  }
+  if (header.type != MessageType::kSessionControl || settling_ || cutting_ || history_recorded_.waiting()) {
+    return refuse(Reason::kProtocolViolation, fmt::format("unexpected message of type {}", static_cast<int>(header.type)));
+  }
+  const auto control = decode_session_control(payload);
+  if (!control.has_value()) return refuse(Reason::kProtocolViolation, control.error().message);
+  session_ = header.session;
+  link_->set_session(session_);
+  in_session_ = false;
+  on_control(control.value());
+}
+
+void Replica::on_control(const SessionControl& control) {
+  const Lsn head = store_.wal().head();
+  if (control.kind == ControlKind::kCutTail) {
+    if (control.position > head || control.position < store_.checkpoint()) {
+      return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", control.position.value()));
+    }
+    return cut(control.position);
+  }
+  if (control.position != head || control.history.empty()) {
+    return refuse(Reason::kProtocolViolation,
+                  fmt::format("a session from Lsn {} does not continue this log at {}", control.position.value(), head.value()));
+  }
+  if (!store_.base_usable()) return refuse(Reason::kLocalExtentCorrupt, "the base image is not usable");
+  // Every record here must be one of the primary's, else the primary decided on wrong facts.
+  const auto fork = core::fork_point({control.history, head}, {store_.facts().history, head});
+  if (fork != head) return refuse(Reason::kProtocolViolation, "the primary's history does not contain this copy's records");
+  start_session(control);
+}
+
+void Replica::cut(Lsn fork) {
+  cutting_ = true;
+  store_.cut(fork, [this](const Status& status) {
+    cutting_ = false;
+    if (stopping_) return continue_stop();
+    if (link_ != nullptr && !link_->closing()) {
+      if (status.has_value()) {
+        send_facts();
+      } else {
+        refuse(Reason::kLocalWalCorrupt, status.error().message);
+      }
+    }
+    begin_call();
+  });
+}
+
+/// The primary's history becomes this copy's before its first record is appended. (Records that it
+/// has are a prefix of the primary's: that is what the position and the cut established.)
+void Replica::start_session(const SessionControl& control) {
+  starting_ = control;
+  Superblock& superblock = store_.superblock().change();
+  superblock.history = control.history;
+  superblock.durable = store_.wal().durable();
+  superblock.in_sync.clear();
+  store_.superblock().wait(history_recorded_);
+}
+
+void Replica::on_history_recorded() {
+  if (stopping_) return continue_stop();
+  if (link_ == nullptr || link_->closing()) return begin_call();
+  in_session_ = true;
+  acked_written_ = acked_durable_ = store_.wal().durable();
+  acked_stable_ = Lsn{};
+  flush_to_ = Lsn{};
+  link_->send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
+            starting_.position.value(), epoch_.value());
+  link_->resume();
+}
+
+// --- records ----------------------------------------------------------------------------------------------
+
+void Replica::take_positions(const WalDataFields& fields) {
+  committed_ = std::max(committed_, fields.committed);
+  stable_ = std::max(stable_, fields.stable);
+  flush_to_ = std::max(flush_to_, fields.flush_to);
+  apply_stable();
+  const Lsn flush = std::min(flush_to_, store_.wal().head());
+  if (flush > store_.wal().durable()) store_.request_flush(flush);
+  ack_due_ = true;
+  io_.defer(ack_);
+}
+
+/// What is stable elsewhere goes into the base image once it is flushed here, too.
+void Replica::apply_stable() { store_.set_stable(std::min(stable_, store_.wal().durable())); }
+
+void Replica::on_positions(const MessageHeader& header, const WalDataFields& fields) {
+  if (!check_session(header)) return;
+  if (!in_session_ || header.session != session_) return refuse(Reason::kProtocolViolation, "wal_data outside a session");
+  take_positions(fields);
+}
+
+const char* Replica::check_frame(const FrameHeader& header, const io::Buffer& frame) const {
+  const Store& store = store_;
+  if (const char* wrong = header.check(store.facts().volume, store.config().volume_bytes / kBlockBytes)) return wrong;
+  if (header.is_pad()) return "pad frame on the wire";
+  // Exactly the next record: a gap or a repetition is a mistake of the sender, never skipped over.
+  if (header.first_lsn() != store.wal().head().next()) return "records that do not continue the log";
+  const auto first_term = store.facts().history.term_at(header.first_lsn());
+  const auto last_term = store.facts().history.term_at(header.last_lsn());
+  if (first_term != header.term() || last_term != header.term()) return "records of a term that is not in the history";
+  if (header.check_payload(frame.data + kBlockBytes)) return "payload checksum mismatch";
+  return nullptr;
+}
+
+bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields, io::Buffer& frame) {
+  if (!check_session(message)) return false;
+  if (!in_session_ || message.session != session_) {
+    refuse(Reason::kProtocolViolation, "wal_data outside a session");
+    return false;
+  }
+  const FrameHeader header(frame.data);
+  const uint64_t promised = uint64_t{fields.data_bytes} / kBlockBytes;
+  const char* wrong = header.payload_blocks() != promised ? "frame length mismatch" : check_frame(header, frame);
+  if (wrong != nullptr) {
+    log::warn("volume {}: records from {} refused: {}", store_.config().name, primary_id_, wrong);
+    refuse(Reason::kProtocolViolation, wrong);
+    return false;
+  }
+  // Positions first: they may be what frees the space that the records need.
+  take_positions(fields);
+  if (store_.append_frame(frame) != Wal::Admission::kOk) {
+    if (!store_.failed()) waiting_for_space_ = true;
+    return false;
+  }
+  frame = {};
+  const Lsn flush = std::min(flush_to_, store_.wal().head());
+  if (flush > store_.wal().durable()) store_.request_flush(flush);
+  return true;
+}
+
+void Replica::on_send_ready(FrameGather&) {}
+
+void Replica::on_positions() {
+  apply_stable();
+  settle();
+  if (in_session_ && (store_.wal().written() > acked_written_ || store_.wal().durable() > acked_durable_)) io_.defer(ack_);
+  if (draining_) continue_stop();
+}
+
+void Replica::send_ack() {
+  if (!in_session_ || link_ == nullptr || link_->closing()) return;
+  const WalAck ack{store_.wal().written(), store_.wal().durable(), stable_};
+  if (!ack_due_ && ack.written == acked_written_ && ack.durable == acked_durable_ && ack.stable == acked_stable_) return;
+  ack_due_ = false;
+  acked_written_ = ack.written;
+  acked_durable_ = ack.durable;
+  acked_stable_ = ack.stable;
+  link_->send(MessageType::kWalAck, ack);
+}
+
+void Replica::on_space() {
+  if (!waiting_for_space_ || link_ == nullptr) return;
+  waiting_for_space_ = false;
+  link_->resume();
+}
+
+void Replica::on_failed() {
+  if (link_ != nullptr && !link_->closing()) refuse(Reason::kLocalWalCorrupt, store_.failure());
+  if (draining_) continue_stop();
+}
+
+// --- ends -------------------------------------------------------------------------------------------------
+
+void Replica::on_link_closed(const std::string& reason) {
+  if (!reason.empty()) log::info("volume {}: connection with primary {} ended: {}", store_.config().name, primary_id_, reason);
+  closed_link_ = std::move(link_);
+  in_session_ = settling_ = waiting_for_space_ = false;
+  io_.defer(destroy_);
+}
+
+void Replica::destroy_closed_link() {
+  closed_link_.reset();
+  if (stopping_) return continue_stop();
+  begin_call();
+}
+
+void Replica::stop(bool drain, std::function<void()> stopped) {
+  RINGBOLT_ASSERT(!stopping_);
+  stopping_ = true;
+  stopped_ = std::move(stopped);
+  draining_ = drain && in_session_ && !store_.failed();
+  if (waiting_call_) {
+    io_.close_socket(waiting_call_->socket);
+    waiting_call_.reset();
+  }
+  if (draining_) {
+    io_.arm(drain_timeout_, kDrainTimeout);
+    store_.request_flush(store_.wal().head());
+  }
+  continue_stop();
+}
+
+void Replica::on_drain_timeout() {
+  draining_ = false;
+  continue_stop();
+}
+
+void Replica::continue_stop() {
+  if (draining_ && in_session_ && !store_.failed() && std::min(stable_, store_.wal().durable()) < store_.wal().head()) return;
+  draining_ = false;
+  io_.disarm(drain_timeout_);
+  if (link_ != nullptr) link_->close("the replica stops");
+  if (link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting() || !stopped_) return;
+  const std::function<void()> stopped = std::move(stopped_);
+  stopped_ = nullptr;
+  stopped();
+}
+
+}  // namespace ringbolt::repl

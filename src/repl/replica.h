@@ -1,0 +1,100 @@
+// A volume in the role of replica: answers a primary with facts, appends what it ships, acknowledges
+// written and durable positions, cuts its tail when told where the histories fork. Decides nothing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "io/io.h"
+#include "repl/link.h"
+#include "volume/store.h"
+
+namespace ringbolt::repl {
+
+/// An accepted connection whose hello has been read.
+struct PeerCall {
+  io::Socket socket;
+  MessageHeader header;
+  Hello hello;
+};
+
+class Replica final : public LinkListener {
+ public:
+  Replica(io::Io& io, io::BufferPool& pool, Store& store);
+  ~Replica() override;
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  /// A primary calls. Requires: its epoch is at least this copy's (the volume saw to that).
+  void take_call(const PeerCall& call);
+  /// Ends the role; `stopped` is called once when nothing is in flight. With `drain`, first waits (a
+  /// bounded time) to learn that everything here is stable, so that the base image can take it all.
+  void stop(bool drain, std::function<void()> stopped);
+
+  // from the store
+  void on_positions();
+  void on_space();
+  void on_failed();
+
+  // for status
+  [[nodiscard]] bool connected() const { return link_ != nullptr; }
+  [[nodiscard]] bool in_session() const { return in_session_; }
+  [[nodiscard]] const std::string& primary_id() const { return primary_id_; }
+  [[nodiscard]] std::optional<Lsn> committed() const { return committed_ == Lsn{} ? std::nullopt : std::optional(committed_); }
+
+ private:
+  void on_message(const MessageHeader& header, std::span<const std::byte> payload) override;
+  void on_positions(const MessageHeader& header, const WalDataFields& fields) override;
+  bool on_frame(const MessageHeader& header, const WalDataFields& fields, io::Buffer& frame) override;
+  void on_send_ready(FrameGather& gather) override;
+  void on_sent() override {}
+  void on_link_closed(const std::string& reason) override;
+
+  void begin_call();
+  void settle();
+  void send_facts();
+  void on_control(const SessionControl& control);
+  void start_session(const SessionControl& control);
+  void on_history_recorded();
+  void cut(Lsn fork);
+  bool check_session(const MessageHeader& header);
+  const char* check_frame(const FrameHeader& header, const io::Buffer& frame) const;
+  void take_positions(const WalDataFields& fields);
+  void apply_stable();
+  void send_ack();
+  void refuse(Reason reason, std::string text);
+  void destroy_closed_link();
+  void on_drain_timeout();
+  void continue_stop();
+
+  io::Io& io_;
+  io::BufferPool& pool_;
+  Store& store_;
+  std::unique_ptr<Link> link_;
+  std::unique_ptr<Link> closed_link_;
+  std::optional<PeerCall> waiting_call_;  // the newest caller, until the one before it is gone
+  std::string primary_id_;
+  Epoch epoch_;
+  SessionId session_;
+  bool settling_ = false;    // flushing before facts are sent
+  bool in_session_ = false;
+  bool cutting_ = false;
+  SessionControl starting_;
+  Lsn committed_, stable_, flush_to_;
+  Lsn acked_written_, acked_durable_, acked_stable_;
+  bool ack_due_ = false;
+  bool waiting_for_space_ = false;
+
+  bool stopping_ = false;
+  bool draining_ = false;
+  std::function<void()> stopped_;
+
+  SuperblockWaiterOf<&Replica::on_history_recorded> history_recorded_{*this};
+  io::DeferredOf<&Replica::send_ack> ack_{*this};
+  io::DeferredOf<&Replica::destroy_closed_link> destroy_{*this};
+  io::TimerOf<&Replica::on_drain_timeout> drain_timeout_{*this};
+};
+
+}  // namespace ringbolt::repl

@@ -1,0 +1,166 @@
+// The primary's side of one replica: connects, asks for facts, decides (core/recovery_decision), runs
+// the session and follows its acknowledgements. Connects again by itself.
+//
+// Keepup and catch-up are one mechanism: a cursor in the WAL. At the head frames go out from memory
+// as they are sealed; behind it they are read back in order. What a session's end means for the
+// in-sync set is the Primary's business.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/recovery_decision.h"
+#include "io/io.h"
+#include "repl/link.h"
+#include "volume/store.h"
+
+namespace ringbolt::repl {
+
+struct PeerAddress {
+  std::string id;
+  std::string address;
+};
+
+class Shipper;
+
+/// What a shipper needs from its primary and tells it.
+class ShipperOwner {
+ public:
+  virtual ~ShipperOwner() = default;
+  [[nodiscard]] virtual Term term() const = 0;
+  [[nodiscard]] virtual Lsn committed() const = 0;
+  [[nodiscard]] virtual Lsn stable() const = 0;
+  [[nodiscard]] virtual Lsn flush_wanted() const = 0;  ///< replicas flush at least up to here
+  [[nodiscard]] virtual SessionId next_session() = 0;
+  /// Positions acknowledged, caught up, lost: whatever the shipper's state says now.
+  virtual void on_replica_changed(Shipper& shipper) = 0;
+  /// A higher epoch exists.
+  virtual void on_fenced(Epoch epoch, const std::string& by) = 0;
+};
+
+class Shipper final : public LinkListener {
+ public:
+  enum class Phase : uint8_t { kWaiting, kConnecting, kAsking, kCutting, kStarting, kShipping, kNeedsRebuild, kStopped };
+  struct Timing {
+    io::Nanos timeout = 5 * io::kSecond;   ///< without a word from the peer
+    io::Nanos heartbeat = 500 * io::kMillisecond;
+    io::Nanos retry_min = 50 * io::kMillisecond;
+    io::Nanos retry_max = 2 * io::kSecond;
+  };
+
+  Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, PeerAddress peer, const Timing& timing,
+          uint64_t jitter_seed);
+  ~Shipper() override;
+  Shipper(const Shipper&) = delete;
+  Shipper& operator=(const Shipper&) = delete;
+
+  void start();
+  /// Ends for good; `stopped` is called (once, possibly at once) when nothing is in flight.
+  void stop(std::function<void()> stopped);
+
+  /// Frames were sealed, or a position that the replica should know moved.
+  void pump();
+
+  [[nodiscard]] const PeerAddress& peer() const { return peer_; }
+  [[nodiscard]] Phase phase() const { return phase_; }
+  [[nodiscard]] bool connected() const { return phase_ > Phase::kConnecting && phase_ < Phase::kStopped; }
+  /// A session runs: positions below are acknowledged in it.
+  [[nodiscard]] bool shipping() const { return phase_ == Phase::kShipping; }
+  /// The cursor has met the head in this session: keepup.
+  [[nodiscard]] bool reached_head() const { return shipping() && reached_head_; }
+  [[nodiscard]] Lsn acked_written() const { return shipping() ? written_ : Lsn{}; }
+  [[nodiscard]] Lsn acked_durable() const { return shipping() ? durable_ : Lsn{}; }
+  /// The highest stable position that the replica confirmed to know.
+  [[nodiscard]] Lsn confirmed_stable() const { return shipping() ? confirmed_stable_ : Lsn{}; }
+  [[nodiscard]] SessionId session() const { return session_; }
+  [[nodiscard]] Lsn session_base() const { return session_base_; }
+  [[nodiscard]] bool rebuild_needed() const { return rebuild_needed_; }
+  [[nodiscard]] const std::string& reason() const { return reason_; }
+  /// The replica's WAL, as it said; 0 until known.
+  [[nodiscard]] uint64_t wal_bytes() const { return wal_bytes_; }
+
+ private:
+  void on_message(const MessageHeader& header, std::span<const std::byte> payload) override;
+  void on_positions(const MessageHeader&, const WalDataFields&) override;
+  bool on_frame(const MessageHeader&, const WalDataFields&, io::Buffer&) override;
+  void on_send_ready(FrameGather& gather) override;
+  void on_sent() override;
+  void on_link_closed(const std::string& reason) override;
+
+  void connect();
+  void on_connected(int32_t result);
+  void ask();
+  void on_facts(std::span<const std::byte> payload);
+  void decide(const Facts& facts);
+  void start_session(Lsn position);
+  void needs_rebuild(std::string reason);
+  void on_reject(const MessageHeader& header, std::span<const std::byte> payload);
+  void on_ack(std::span<const std::byte> payload);
+  bool gather_from_memory(FrameGather& gather, Frame& frame);
+  bool gather_from_read(FrameGather& gather);
+  void read_frame();
+  void on_frame_read(int32_t result);
+  void on_tick();
+  void on_positions_due();
+  void retry_later(std::string reason);
+  void close_link(std::string reason);
+  void drop_read();
+  void destroy_closed_link();
+  void on_pin_lost();
+  void finish_stop();
+  [[nodiscard]] WalDataFields fields() const;
+
+  struct MemoryWaiter : io::PoolWaiter {
+    explicit MemoryWaiter(Shipper& owner)
+        : PoolWaiter([](PoolWaiter& waiter) { static_cast<MemoryWaiter&>(waiter).shipper->read_frame(); }), shipper(&owner) {}
+    Shipper* shipper;
+  };
+
+  io::Io& io_;
+  io::BufferPool& pool_;
+  Store& store_;
+  ShipperOwner& owner_;
+  PeerAddress peer_;
+  Timing timing_;
+  uint64_t jitter_;
+  Phase phase_ = Phase::kWaiting;
+  std::string reason_;
+  std::string last_logged_;
+  io::Nanos retry_delay_ = 0;
+  std::unique_ptr<Link> link_;
+  std::unique_ptr<Link> closed_link_;
+  std::function<void()> stopped_;
+
+  SessionId session_;
+  Lsn session_base_;
+  Lsn next_;     // the cursor: the first record not sent yet
+  Lsn written_, durable_, confirmed_stable_;
+  bool reached_head_ = false;
+  bool rebuild_needed_ = false;
+  uint64_t wal_bytes_ = 0;
+  Lsn told_committed_, told_stable_, told_flush_;
+  bool unanswered_ = false;
+  io::Nanos asked_at_ = 0;
+
+  std::array<Frame*, FrameGather::kFramesMax> pinned_{};
+  size_t pinned_size_ = 0;
+  // One frame read back from the WAL, or cut to the records that the replica lacks.
+  io::Buffer read_buffer_;
+  FramePlace read_place_{};
+  bool read_ready_ = false;
+  bool read_in_send_ = false;
+  std::unique_ptr<std::byte[]> slice_;  // a header block
+  bool slice_in_send_ = false;
+  MemoryWaiter memory_{*this};
+
+  io::Op<&Shipper::on_connected> connect_{*this};
+  io::Op<&Shipper::on_frame_read> read_{*this};
+  io::TimerOf<&Shipper::connect> retry_{*this};
+  io::TimerOf<&Shipper::on_tick> tick_{*this};
+  io::TimerOf<&Shipper::on_positions_due> positions_{*this};
+  io::DeferredOf<&Shipper::destroy_closed_link> destroy_{*this};
+  io::DeferredOf<&Shipper::on_pin_lost> pin_lost_{*this};
+};
+
+}  // namespace ringbolt::repl

@@ -1,0 +1,267 @@
+#include "shard/node_daemon.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "log/log.h"
+#include "ringbolt/assert.h"
+
+namespace ringbolt {
+
+namespace {
+
+constexpr uint64_t kShardMemoryMin = 32u << 20;
+
+io::Nanos clock_now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Calls `done` when every one of `count` parts has called the returned function.
+std::function<void()> after_all(size_t count, std::function<void()> done) {
+  auto left = std::make_shared<std::atomic<size_t>>(count);
+  return [left, done = std::move(done)] {
+    if (left->fetch_sub(1) == 1) done();
+  };
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal) {
+  auto daemon = std::make_unique<NodeDaemon>(config, std::move(fatal));
+  BOOST_OUTCOME_TRYV(daemon->start_all());
+  return std::unique_ptr<Daemon>(std::move(daemon));
+}
+
+NodeDaemon::NodeDaemon(const Config& config, Fatal fatal)
+    : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max) {
+  for (size_t i = 0; i < config.volumes.size(); ++i) {
+    auto entry = std::make_unique<Export>();
+    entry->name = config.volumes[i].name;
+    entry->size_bytes = config.volumes[i].size_bytes;
+    entry->shard = static_cast<uint32_t>(i % shard_count());
+    entry->refusal = "the volume is being opened";
+    exports_.push_back(std::move(entry));
+  }
+}
+
+NodeDaemon::~NodeDaemon() = default;
+
+uint32_t NodeDaemon::shard_count() const {
+  if (config_.shards > 0) return config_.shards;
+  // One per core, but each needs enough memory to work with.
+  const auto by_memory = static_cast<uint32_t>(std::min<uint64_t>(config_.memory_bytes / kShardMemoryMin, 1024));
+  return std::clamp(std::thread::hardware_concurrency(), 1u, std::max(by_memory, 1u));
+}
+
+Status NodeDaemon::start_all() {
+  BOOST_OUTCOME_TRYV(start_shards());
+  Status status = open_volumes();
+  if (status.has_value()) status = start_listeners();
+  if (status.has_value()) return status;
+  // Leave nothing half open: what was opened is closed cleanly.
+  std::promise<void> stopped;
+  stop([&stopped] { stopped.set_value(); });
+  stopped.get_future().wait();
+  return status;
+}
+
+Status NodeDaemon::start_shards() {
+  const uint32_t count = shard_count();
+  for (uint32_t i = 0; i < count; ++i) {
+    const ShardOptions options{i, config_.memory_bytes / count, config_.spin_ns, config_.nbd_stall_timeout_ns};
+    auto shard = std::make_unique<Shard>(options, fatal_);
+    BOOST_OUTCOME_TRYV(shard->start());
+    shards_.push_back(std::move(shard));
+  }
+  return boost::outcome_v2::success();
+}
+
+repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& entry) const {
+  repl::VolumeOptions options;
+  options.store.name = volume.name;
+  options.store.node_id = config_.node_id;
+  options.store.directory = config_.data_dir + "/volumes/" + volume.name;
+  options.store.base_path = volume.path;
+  options.store.wal_path = volume.wal_path;
+  options.store.volume_bytes = volume.size_bytes;
+  options.store.wal_bytes = volume.wal_bytes;
+  options.store.adopt_base = volume.role == Role::kPrimary;
+  options.role = volume.role;
+  options.durability = volume.durability;
+  options.epoch = Epoch(volume.epoch);
+  for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
+  options.replica_timeout = config_.replica_timeout_ns;
+  options.on_refusal = [&entry](const std::string& refusal) {
+    const std::lock_guard lock(entry.mutex);
+    entry.refusal = refusal;
+  };
+  return options;
+}
+
+Status NodeDaemon::open_volumes() {
+  if (config_.volumes.empty()) return boost::outcome_v2::success();
+  std::mutex mutex;
+  Status first_error = boost::outcome_v2::success();
+  std::promise<void> opened;
+  const auto one_done = after_all(config_.volumes.size(), [&opened] { opened.set_value(); });
+  for (size_t i = 0; i < config_.volumes.size(); ++i) {
+    Shard& shard = *shards_[exports_[i]->shard];
+    shard.run([&, i] {
+      shards_[exports_[i]->shard]->open_volume(options_of(config_.volumes[i], *exports_[i]), [&](const Status& status) {
+        if (!status.has_value()) {
+          const std::lock_guard lock(mutex);
+          if (first_error.has_value()) first_error = status.error();
+        }
+        one_done();
+      });
+    });
+  }
+  opened.get_future().wait();
+  return first_error;
+}
+
+Status NodeDaemon::start_listeners() {
+  std::promise<Status> listening;
+  shards_[0]->run([&] {
+    Shard& shard = *shards_[0];
+    const nbd::ListenerHost host{shard.io(), *this, *this, shard.client_log(), connection_limit_};
+    const nbd::ListenerOptions options{.handshake_timeout = config_.nbd_handshake_timeout_ns};
+    Status status = boost::outcome_v2::success();
+    for (const std::string& address : config_.nbd_listen) {
+      auto listener = std::make_unique<nbd::Listener>(host, options);
+      status = listener->listen(address);
+      if (!status.has_value()) break;
+      listeners_.push_back(std::move(listener));
+    }
+    if (status.has_value()) {
+      repl::CallRouter& router = *this;
+      acceptor_ = std::make_unique<repl::PeerAcceptor>(shard.io(), router);
+      status = acceptor_->listen(config_.replication_listen);
+      if (!status.has_value()) acceptor_.reset();
+    }
+    listening.set_value(std::move(status));
+  });
+  return listening.get_future().get();
+}
+
+// --- from the listeners -----------------------------------------------------------------------------------
+
+void NodeDaemon::list(std::vector<std::string>& names) {
+  for (const auto& entry : exports_) names.push_back(entry->name);
+}
+
+nbd::ExportLookup NodeDaemon::find(std::string_view name) {
+  nbd::ExportLookup lookup;
+  const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) {
+    // The default export is the only volume, if there is just one.
+    return entry->name == name || (name.empty() && exports_.size() == 1);
+  });
+  if (found == exports_.end()) return lookup;
+  Export& entry = **found;
+  lookup.name = entry.name;
+  lookup.size_bytes = entry.size_bytes;
+  lookup.shard = entry.shard;
+  const std::lock_guard lock(entry.mutex);
+  lookup.reason = entry.refusal;
+  lookup.status = entry.refusal.empty() ? nbd::ExportLookup::Status::kFound : nbd::ExportLookup::Status::kRefused;
+  return lookup;
+}
+
+void NodeDaemon::attach(nbd::Client client) {
+  const uint32_t shard = client.negotiated.shard;
+  if (shard == 0) return shards_[0]->add_client(std::move(client));
+  // std::function needs a copyable callable; the client is not.
+  auto moved = std::make_shared<nbd::Client>(std::move(client));
+  shards_[shard]->run([this, shard, moved] { shards_[shard]->add_client(std::move(*moved)); });
+}
+
+void NodeDaemon::route(repl::PeerCall call) {
+  for (const auto& entry : exports_) {
+    if (entry->name != call.hello.volume_name) continue;
+    const uint32_t shard = entry->shard;
+    if (shard == 0) break;
+    shards_[shard]->run([this, shard, call = std::move(call)] { shards_[shard]->take_call(call); });
+    return;
+  }
+  shards_[0]->take_call(call);
+}
+
+// --- from the control thread --------------------------------------------------------------------------------
+
+void NodeDaemon::volumes(std::function<void(std::vector<VolumeStatus>)> done) {
+  auto answers = std::make_shared<std::vector<VolumeStatus>>(exports_.size());
+  const auto one_done = after_all(shards_.size(), [answers, done = std::move(done)] { done(std::move(*answers)); });
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    shards_[shard]->run([this, shard, answers, one_done] {
+      for (size_t i = 0; i < exports_.size(); ++i) {
+        if (exports_[i]->shard != shard) continue;
+        if (const repl::Volume* volume = shards_[shard]->find_volume(exports_[i]->name)) (*answers)[i] = volume->status();
+      }
+      one_done();
+    });
+  }
+}
+
+void NodeDaemon::node(std::function<void(NodeStatus)> done) {
+  auto answer = std::make_shared<NodeStatus>();
+  auto mutex = std::make_shared<std::mutex>();
+  utsname host{};
+  if (uname(&host) == 0) answer->kernel = host.release;
+  answer->id = config_.node_id;
+  answer->version = RINGBOLT_VERSION;
+  answer->shards = shards_.size();
+  answer->volumes = exports_.size();
+  answer->uptime_seconds = static_cast<uint64_t>((clock_now() - started_at_) / io::kSecond);
+  const auto one_done = after_all(shards_.size(), [answer, done = std::move(done)] { done(*answer); });
+  for (const auto& shard : shards_) {
+    Shard* const asked = shard.get();
+    asked->run([asked, answer, mutex, one_done] {
+      {
+        const std::lock_guard lock(*mutex);
+        answer->connections += asked->clients();
+        answer->memory_limit_bytes += asked->pool().limit_bytes();
+        answer->memory_used_bytes += asked->pool().used_bytes();
+      }
+      one_done();
+    });
+  }
+}
+
+void NodeDaemon::stop(std::function<void()> done) {
+  stop_listeners([this, done = std::move(done)]() mutable { stop_shards(std::move(done)); });
+}
+
+void NodeDaemon::stop_listeners(std::function<void()> done) {
+  shards_[0]->run([this, done = std::move(done)] {
+    const auto one_done = after_all(listeners_.size() + 1, [this, done] {
+      // From inside a listener: they are destroyed in a message of their own.
+      shards_[0]->run([this, done] {
+        listeners_.clear();
+        acceptor_.reset();
+        done();
+      });
+    });
+    for (const auto& listener : listeners_) listener->stop(one_done);
+    if (acceptor_ != nullptr) {
+      acceptor_->stop(one_done);
+    } else {
+      one_done();
+    }
+  });
+}
+
+void NodeDaemon::stop_shards(std::function<void()> done) {
+  const auto one_done = after_all(shards_.size(), std::move(done));
+  for (const auto& shard : shards_) {
+    Shard* const stopping = shard.get();
+    stopping->run([stopping, one_done] { stopping->stop_volumes(one_done); });
+  }
+}
+
+}  // namespace ringbolt

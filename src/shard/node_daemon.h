@@ -1,0 +1,62 @@
+// The whole daemon: its shards, which volume is on which, and the listeners (on shard 0), which hand
+// clients and calling primaries to the shard that owns their volume.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "control/daemon.h"
+#include "shard/shard.h"
+
+namespace ringbolt {
+
+class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nbd::HandOver, private repl::CallRouter {
+ public:
+  NodeDaemon(const Config& config, Fatal fatal);
+  ~NodeDaemon() override;
+
+  /// Blocks. On error everything that was started has been stopped.
+  Status start_all();
+
+  void volumes(std::function<void(std::vector<VolumeStatus>)> done) override;
+  void node(std::function<void(NodeStatus)> done) override;
+  void stop(std::function<void()> done) override;
+
+ private:
+  /// What the listeners' shard knows of a volume. `refusal` is written by the owner and read by the
+  /// listeners, at handshakes and changes of role only.
+  struct Export {
+    std::string name;
+    uint64_t size_bytes = 0;
+    uint32_t shard = 0;
+    std::mutex mutex;
+    std::string refusal;
+  };
+
+  Status start_shards();
+  Status open_volumes();
+  Status start_listeners();
+  void stop_listeners(std::function<void()> done);
+  void stop_shards(std::function<void()> done);
+  [[nodiscard]] repl::VolumeOptions options_of(const VolumeConfig& volume, Export& entry) const;
+  [[nodiscard]] uint32_t shard_count() const;
+
+  void list(std::vector<std::string>& names) override;
+  nbd::ExportLookup find(std::string_view name) override;
+  void attach(nbd::Client client) override;
+  void route(repl::PeerCall call) override;
+
+  const Config config_;
+  Fatal fatal_;
+  const io::Nanos started_at_;
+  nbd::ConnectionLimit connection_limit_;
+  std::vector<std::unique_ptr<Export>> exports_;  // in configuration order
+  std::vector<std::unique_ptr<Shard>> shards_;
+  // On shard 0's thread:
+  std::vector<std::unique_ptr<nbd::Listener>> listeners_;
+  std::unique_ptr<repl::PeerAcceptor> acceptor_;
+};
+
+}  // namespace ringbolt

@@ -1,0 +1,141 @@
+#include "shard/shard.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include "log/log.h"
+#include "ringbolt/assert.h"
+
+namespace ringbolt {
+
+namespace {
+
+struct ActionMessage final : io::Message {
+  explicit ActionMessage(std::function<void()> to_run) : action(std::move(to_run)) {}
+  void run() override {
+    action();
+    delete this;
+  }
+  std::function<void()> action;
+};
+
+/// Pins the calling thread to the `index`-th core that the process may use.
+void pin_to_core(uint32_t index) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  const int count = CPU_COUNT(&allowed);
+  if (count <= 1) return;
+  int left = static_cast<int>(index) % count;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed) || left-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn("shard {}: cannot be pinned to core {}", index, core);
+    return;
+  }
+}
+
+}  // namespace
+
+Shard::Shard(const ShardOptions& options, Fatal fatal) : options_(options), fatal_(std::move(fatal)) {}
+
+Shard::~Shard() {
+  if (!thread_.joinable()) return;
+  ring_->stop();
+  thread_.join();
+}
+
+Status Shard::start() {
+  std::promise<Status> started;
+  auto result = started.get_future();
+  thread_ = std::thread([this, &started] { main(started); });
+  Status status = result.get();
+  if (!status.has_value()) thread_.join();
+  return status;
+}
+
+void Shard::main(std::promise<Status>& started) {
+  pthread_setname_np(pthread_self(), fmt::format("shard-{}", options_.index).c_str());
+  pin_to_core(options_.index);
+  io::RingOptions ring_options;
+  ring_options.spin = options_.spin;
+  ring_options.registered_bytes_max = options_.memory_bytes;
+  auto ring = io::RingIo::create(ring_options);
+  if (!ring.has_value()) {
+    started.set_value(ring.error());
+    return;
+  }
+  ring_ = std::move(ring.value());
+  pool_ = std::make_unique<io::BufferPool>(options_.memory_bytes,
+                                           [this](std::byte* data, size_t bytes) { ring_->register_chunk(data, bytes); });
+  ring_->attach_pool(pool_.get());
+  checkpoint_memory_ = std::make_unique<CheckpointMemory>(*pool_);
+  nbd::ClientLog& client_lines = *this;
+  client_log_ = std::make_unique<nbd::LimitedClientLog>(*ring_, client_lines);
+  clients_ = std::make_unique<nbd::ConnectionSet>(*ring_, *pool_, *client_log_,
+                                                  nbd::ConnectionOptions{.stall_timeout = options_.client_stall_timeout});
+  refusals_ = std::make_unique<repl::Refusals>(*ring_, *pool_);
+  if (!ring_->registration_failure().empty()) log::warn("shard {}: {}", options_.index, ring_->registration_failure());
+  started.set_value(boost::outcome_v2::success());
+
+  const Status ended = ring_->run({});
+  if (!ended.has_value()) fatal_(fmt::format("shard {}: {}", options_.index, ended.error().message));
+  refusals_.reset();
+  clients_.reset();
+  client_log_.reset();
+  volumes_.clear();
+  checkpoint_memory_.reset();
+  ring_->attach_pool(nullptr);
+  pool_.reset();
+  ring_.reset();
+}
+
+void Shard::run(std::function<void()> action) { ring_->post(new ActionMessage(std::move(action))); }
+
+void Shard::client_line(std::string_view line) { log::warn("nbd: {}", line); }
+
+void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
+  volumes_.push_back(std::make_unique<repl::Volume>(*ring_, *pool_, *checkpoint_memory_, options));
+  volumes_.back()->open(std::move(done));
+}
+
+repl::Volume* Shard::find_volume(const std::string& name) {
+  for (const auto& volume : volumes_) {
+    if (volume->name() == name) return volume.get();
+  }
+  return nullptr;
+}
+
+void Shard::add_client(nbd::Client client) {
+  repl::Volume* volume = find_volume(client.negotiated.export_name);
+  RINGBOLT_ASSERT(volume != nullptr);  // the directory names the owner, and volumes stay
+  static_cast<void>(clients_->add(std::move(client), *volume));
+}
+
+void Shard::take_call(const repl::PeerCall& call) {
+  if (repl::Volume* volume = find_volume(call.hello.volume_name)) return volume->take_call(call);
+  refusals_->refuse(call, repl::Reason::kWrongVolume, Epoch{}, fmt::format("no volume {} here", call.hello.volume_name));
+}
+
+void Shard::stop_volumes(std::function<void()> done) {
+  stopped_ = std::move(done);
+  clients_->close_all([this] {
+    volumes_stopping_ = volumes_.size() + 1;
+    refusals_->stop([this] { stop_next_volume(); });
+    for (const auto& volume : volumes_) {
+      volume->stop([this, name = volume->name()](const Status& status) {
+        if (!status.has_value()) log::error("volume {}: stopped with {}", name, status.error().message);
+        stop_next_volume();
+      });
+    }
+  });
+}
+
+void Shard::stop_next_volume() {
+  if (--volumes_stopping_ == 0) stopped_();
+}
+
+}  // namespace ringbolt

@@ -1,0 +1,80 @@
+// One shard: a pinned thread with its ring, its buffers, the volumes that it owns and their clients.
+// Everything a request touches lives here and on this thread; other threads only post messages.
+#pragma once
+
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control/config.h"
+#include "control/status.h"
+#include "io/buffer_pool.h"
+#include "io/ring_io.h"
+#include "nbd/connection_set.h"
+#include "nbd/listener.h"
+#include "repl/peer_acceptor.h"
+#include "repl/volume.h"
+
+namespace ringbolt {
+
+struct ShardOptions {
+  uint32_t index = 0;
+  uint64_t memory_bytes = 0;
+  io::Nanos spin = 0;
+  io::Nanos client_stall_timeout = 0;
+};
+
+class Shard : private nbd::ClientLog {
+ public:
+  using Fatal = std::function<void(std::string)>;
+
+  Shard(const ShardOptions& options, Fatal fatal);
+  /// Stops the loop and joins the thread. The volumes must have been stopped.
+  ~Shard() override;
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  /// Starts the thread and its ring. Blocks until it runs or has failed.
+  Status start();
+
+  /// Runs `action` on the shard's thread. Any thread. Not for the data path: it allocates.
+  void run(std::function<void()> action);
+
+  // --- the shard's thread only ---------------------------------------------------------------------
+  io::Io& io() { return *ring_; }
+  io::BufferPool& pool() { return *pool_; }
+  nbd::LimitedClientLog& client_log() { return *client_log_; }
+  /// Opens the volume and keeps it. `done` is called on this thread.
+  void open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done);
+  [[nodiscard]] repl::Volume* find_volume(const std::string& name);
+  [[nodiscard]] const std::vector<std::unique_ptr<repl::Volume>>& volumes() const { return volumes_; }
+  /// Takes a client over; closes it if the volume is not here or refuses.
+  void add_client(nbd::Client client);
+  void take_call(const repl::PeerCall& call);
+  /// Lets clients finish, stops the volumes cleanly, then calls `done` on this thread.
+  void stop_volumes(std::function<void()> done);
+  [[nodiscard]] size_t clients() const { return clients_->count(); }
+
+ private:
+  void client_line(std::string_view line) override;
+  void main(std::promise<Status>& started);
+  void stop_next_volume();
+
+  ShardOptions options_;
+  Fatal fatal_;
+  std::thread thread_;
+  std::unique_ptr<io::RingIo> ring_;
+  std::unique_ptr<io::BufferPool> pool_;
+  std::unique_ptr<CheckpointMemory> checkpoint_memory_;
+  std::unique_ptr<nbd::LimitedClientLog> client_log_;
+  std::unique_ptr<nbd::ConnectionSet> clients_;
+  std::unique_ptr<repl::Refusals> refusals_;
+  std::vector<std::unique_ptr<repl::Volume>> volumes_;
+  size_t volumes_stopping_ = 0;
+  std::function<void()> stopped_;
+};
+
+}  // namespace ringbolt

@@ -1,0 +1,84 @@
+// What a client protocol (NBD first) asks of a volume, and the interface it asks through. Sits
+// between src/nbd and src/volume; knows neither.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "io/buffer_pool.h"
+#include "ringbolt/types.h"
+
+namespace ringbolt {
+
+enum class RequestKind : uint8_t { kRead, kWrite, kFlush, kZero, kTrim, kCache };
+
+/// Outcome of a request, in the words of the NBD protocol's error list.
+enum class RequestError : uint8_t { kNone, kIo, kInvalid, kNoSpace, kShutdown };
+
+/// One client request, or one piece of a large one. Owned by the connection, intrusive, pooled: it
+/// must stay at its place from submit() until `done` is called. One thread: the volume's shard.
+struct Request {
+  RequestKind kind = RequestKind::kRead;
+  /// Write, zero, trim: the reply means stable storage on every copy that counts.
+  bool fua = false;
+  /// Bytes, any alignment, inside the volume (the connection checks the range first).
+  /// kRead, kWrite, kCache: length 1 .. kFramePayloadBytesMax such that the blocks touched are at
+  /// most kFramePayloadBytesMax / kBlockBytes; kZero, kTrim: any length >= 1; kFlush: both 0.
+  uint64_t offset = 0;
+  uint64_t length = 0;
+
+  /// kRead: pool buffer for all blocks touched; the volume fills whole blocks, so the first wanted
+  /// byte is at `buffer.data + offset % kBlockBytes`. Stays the connection's.
+  /// kWrite: either empty and `payload` points to the bytes (anywhere), or a pool buffer with room
+  /// for a frame header: its payload begins at `buffer.data + kBlockBytes` (= `payload`). In the
+  /// second form, if offset and length are whole blocks, the volume may keep the buffer (it sets
+  /// `buffer` to empty); else it stays the connection's.
+  io::Buffer buffer;
+  const std::byte* payload = nullptr;
+  /// kWrite, set by the volume: the payload's bytes are no longer needed. If it is not set when
+  /// submit() returns, the bytes must stay (and `payload` may be pointed at a copy of them) until
+  /// `done`.
+  bool payload_consumed = false;
+
+  /// Set by the connection; called once, possibly from inside submit().
+  void (*done)(Request& request, RequestError error) = nullptr;
+  void* owner = nullptr;
+
+  // Private to the volume.
+  Request* next = nullptr;
+  Request* previous = nullptr;
+  Lsn wait_lsn;
+  uint64_t progress = 0;
+  uint8_t step = 0;
+  RequestError error = RequestError::kNone;
+  uint32_t reads_pending = 0;
+  uint32_t reader_generation = 0;
+};
+
+/// Called on the volume's shard when clients must go: the volume is no longer served here.
+struct ClientObserver {
+  virtual ~ClientObserver() = default;
+  /// The connection closes itself soon (not from inside this call); requests in flight are answered
+  /// with an error or not at all, as the reply path allows.
+  virtual void on_volume_gone(const std::string& reason) = 0;
+  ClientObserver* next_observer = nullptr;
+  ClientObserver* previous_observer = nullptr;
+};
+
+/// A volume as a client protocol sees it. Lives as long as its shard runs. Thread: the owner shard.
+class BlockService {
+ public:
+  virtual ~BlockService() = default;
+  [[nodiscard]] virtual const std::string& name() const = 0;
+  [[nodiscard]] virtual uint64_t size_bytes() const = 0;
+  /// Empty if clients may attach, else why not, for people ("vol0 is a replica here; ...").
+  [[nodiscard]] virtual std::string refusal() const = 0;
+  /// Announces a client; it is told by on_volume_gone() when the volume stops being served.
+  virtual void attach(ClientObserver& client) = 0;
+  virtual void detach(ClientObserver& client) = 0;
+  /// Takes the request; `done` is called when the answer is known. Never refuses for lack of space,
+  /// memory or window: the request waits inside. The caller bounds how many it has open.
+  virtual void submit(Request& request) = 0;
+};
+
+}  // namespace ringbolt

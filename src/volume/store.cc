@@ -1,0 +1,245 @@
+#include "volume/store.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "log/log.h"
+#include "ringbolt/assert.h"
+
+namespace ringbolt {
+
+Store::Store(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, StoreConfig config, StoreListener& listener)
+    : io_(io), pool_(pool), memory_(memory), config_(std::move(config)), listener_(listener),
+      superblock_(
+          io, [](void* self, int error) { static_cast<Store*>(self)->fail(fmt::format("writing the superblock: {}", std::strerror(error))); },
+          this) {}
+
+Store::~Store() {
+  io_.disarm(tick_);
+  std::free(scratch_);
+}
+
+// --- appending --------------------------------------------------------------------------------------
+
+Wal::Admission Store::prepare(RecordKind kind, uint32_t blocks) {
+  if (failed()) return Wal::Admission::kNoSpace;
+  if (!index_->has_room(blocks)) {
+    checkpointer_->poke();
+    return Wal::Admission::kNoSpace;
+  }
+  const Wal::Admission admission = wal_->prepare(kind, has_payload(kind) ? blocks : 0);
+  if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
+  return admission;
+}
+
+Lsn Store::append(RecordKind kind, Lba lba, uint32_t blocks) {
+  const Wal::Appended appended = wal_->append(kind, lba, blocks);
+  for (uint32_t i = 0; i < blocks; ++i) {
+    if (has_payload(kind)) {
+      index_->put(lba.plus(i), appended.lsn, appended.wal_block + i, appended.crcs[i]);
+    } else {
+      index_->put(lba.plus(i), appended.lsn, DirtyIndex::kZeros, 0);
+    }
+  }
+  return appended.lsn;
+}
+
+Wal::Admission Store::append_buffer(io::Buffer buffer, Lba lba, uint32_t blocks, Lsn* lsn) {
+  if (failed()) return Wal::Admission::kNoSpace;
+  if (!index_->has_room(blocks)) {
+    checkpointer_->poke();
+    return Wal::Admission::kNoSpace;
+  }
+  Wal::Appended appended{};
+  const Wal::Admission admission = wal_->append_buffer(buffer, lba, blocks, &appended);
+  if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
+  if (admission != Wal::Admission::kOk) return admission;
+  for (uint32_t i = 0; i < blocks; ++i) index_->put(lba.plus(i), appended.lsn, appended.wal_block + i, appended.crcs[i]);
+  *lsn = appended.lsn;
+  return admission;
+}
+
+uint32_t Store::index_blocks(const FrameHeader& header) const {
+  uint32_t blocks = 0;
+  for (uint32_t i = 0; i < header.record_count(); ++i) blocks += header.record(i).blocks;
+  return blocks;
+}
+
+Wal::Admission Store::append_frame(io::Buffer buffer) {
+  if (failed()) return Wal::Admission::kNoSpace;
+  const FrameHeader header(buffer.data);
+  if (!index_->has_room(index_blocks(header))) {
+    checkpointer_->poke();
+    return Wal::Admission::kNoSpace;
+  }
+  const Wal::Admission admission = wal_->append_frame(buffer);
+  if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
+  if (admission != Wal::Admission::kOk) return admission;
+  const auto place = wal_->find_place(header.first_lsn());
+  RINGBOLT_ASSERT(place.has_value());
+  auto wal_block = static_cast<uint32_t>(wal_->device_block(place->position) + 1);
+  uint32_t crc = 0;
+  for (uint32_t i = 0; i < header.record_count(); ++i) {
+    const WalRecord record = header.record(i);
+    on_record(header.first_lsn().plus(i), record, wal_block, header, crc);
+    if (!has_payload(record.kind)) continue;
+    wal_block += record.blocks;
+    crc += record.blocks;
+  }
+  return admission;
+}
+
+bool Store::on_record(Lsn lsn, const WalRecord& record, uint32_t wal_block, const FrameHeader& header, uint32_t first_crc) {
+  if (lsn <= checkpointer_->checkpoint()) return true;
+  for (uint32_t i = 0; i < record.blocks; ++i) {
+    const Lba lba(record.lba + i);
+    if (!index_->has_room(1) && index_->find(lba) == nullptr) return false;
+    if (has_payload(record.kind)) {
+      index_->put(lba, lsn, wal_block + i, header.block_crc(first_crc + i));
+    } else {
+      index_->put(lba, lsn, DirtyIndex::kZeros, 0);
+    }
+  }
+  return true;
+}
+
+// --- events ---------------------------------------------------------------------------------------------
+
+void Store::on_wal_sealed() {
+  if (!tick_.armed()) io_.arm(tick_, io::kSecond);
+  listener_.on_store_sealed();
+}
+
+void Store::on_wal_written() {
+  // Unflushed records hold up checkpoints (here and, through the stable Lsn, on the other copies):
+  // an eighth of the WAL is flushed at a time even if no client asks.
+  if (wal_->append_position() - flush_requested_position_ > wal_->capacity_blocks() / 8) {
+    flush_requested_position_ = wal_->append_position();
+    wal_->request_flush(wal_->written());
+  }
+  checkpointer_->poke();
+  listener_.on_store_written();
+  listener_.on_store_space();
+  continue_stopping();
+}
+
+void Store::on_wal_durable() {
+  listener_.on_store_durable();
+  continue_stopping();
+}
+
+void Store::on_checkpoint_round_ended() {
+  listener_.on_store_space();
+  continue_stopping();
+}
+
+void Store::on_wal_failed(int error, const char* operation) {
+  fail(fmt::format("WAL {}: {}", operation, std::strerror(error)));
+}
+
+void Store::on_checkpoint_failed(int error, const char* what) { fail(fmt::format("{}: {}", what, std::strerror(error))); }
+
+void Store::on_base_full(bool full) {
+  base_full_ = full;
+  if (full) {
+    log::error("volume {}: no space left for the base image; new writes fail once the WAL is full", config_.name);
+  } else {
+    log::info("volume {}: the base image has space again", config_.name);
+  }
+  listener_.on_store_space();
+}
+
+void Store::fail(std::string reason) {
+  if (failed()) return;
+  failure_ = std::move(reason);
+  log::error("volume {}: this copy has failed: {}", config_.name, failure_);
+  if (!open_) return open_failed(make_error(Errc::kIo, failure_));
+  if (stopping_ == Stopping::kMarking) stopping_ = Stopping::kForClose;
+  listener_.on_store_failed(failure_);
+  continue_stopping();
+}
+
+void Store::set_stable(Lsn stable) { checkpointer_->set_stable(stable); }
+
+/// Once a second while anything is unsettled: flushes what no client flushed, and checkpoints an idle
+/// volume, so that it restarts quickly and its base image is current.
+void Store::on_tick() {
+  if (failed() || stopping_ != Stopping::kNo) return;
+  const bool quiet = wal_->head() == head_at_tick_;
+  head_at_tick_ = wal_->head();
+  if (wal_->durable() < wal_->written()) wal_->request_flush(wal_->written());
+  checkpointer_->set_eager(quiet);
+  if (!quiet || checkpointer_->checkpoint() < wal_->head()) io_.arm(tick_, io::kSecond);
+}
+
+// --- stopping: to cut or to close ---------------------------------------------------------------------
+
+void Store::cut(Lsn fork, Done done) {
+  RINGBOLT_ASSERT(stopping_ == Stopping::kNo && fork <= wal_->head() && fork >= checkpoint());
+  done_ = std::move(done);
+  cut_to_ = fork;
+  stopping_ = Stopping::kForCut;
+  checkpointer_->set_paused(true);
+  continue_stopping();
+}
+
+void Store::close(Done done) {
+  RINGBOLT_ASSERT(stopping_ == Stopping::kNo && gate_.idle());
+  done_ = std::move(done);
+  stopping_ = Stopping::kForClose;
+  if (!failed()) {
+    wal_->seal();
+    wal_->request_flush(wal_->head());
+    checkpointer_->set_eager(true);
+  }
+  continue_stopping();
+}
+
+void Store::continue_stopping() {
+  if (stopping_ == Stopping::kForCut) continue_cut();
+  if (stopping_ == Stopping::kForClose) continue_close();
+}
+
+void Store::continue_cut() {
+  if (failed()) {
+    stopping_ = Stopping::kNo;
+    Done done = std::move(done_);
+    done(make_error(Errc::kIo, failure_));
+    return;
+  }
+  if (checkpointer_->running() || !wal_->idle()) return;
+  stopping_ = Stopping::kNo;
+  index_->clear();
+  recover(cut_to_);
+}
+
+void Store::continue_close() {
+  if (failed()) {
+    // Whatever is in flight must end before the files are closed.
+    checkpointer_->set_paused(true);
+    if (!wal_->quiet() || !checkpointer_->quiet()) return;
+    stopping_ = Stopping::kMarking;
+    if (superblock_.failed()) return on_marked_clean();
+    superblock_.wait(marked_clean_);
+    return;
+  }
+  if (!wal_->idle() || wal_->durable() < wal_->head()) return;
+  if (checkpointer_->running()) return;
+  const bool copied = checkpointer_->checkpoint() >= std::min(checkpointer_->stable(), wal_->head());
+  if (!copied && !base_full_) return checkpointer_->poke();
+  stopping_ = Stopping::kMarking;
+  checkpointer_->set_paused(true);
+  Superblock& superblock = superblock_.change();
+  superblock.clean_shutdown = true;
+  superblock.durable = wal_->durable();
+  superblock_.wait(marked_clean_);
+}
+
+void Store::on_marked_clean() {
+  stopping_ = Stopping::kClosed;
+  close_files();
+}
+
+}  // namespace ringbolt

@@ -1,0 +1,177 @@
+// One copy of a volume on this node: superblock, WAL, dirty index, base image, put together. Knows
+// nothing of roles, clients or peers: the primary appends through it, a replica applies through it.
+// One thread: the volume's shard.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "io/buffer_pool.h"
+#include "io/io.h"
+#include "ringbolt/result.h"
+#include "volume/block_reader.h"
+#include "volume/checkpointer.h"
+#include "volume/dirty_index.h"
+#include "volume/reader_gate.h"
+#include "volume/superblock.h"
+#include "volume/wal.h"
+#include "volume/wal_recovery.h"
+
+namespace ringbolt {
+
+struct StoreConfig {
+  std::string name;
+  std::string node_id;
+  std::string directory;  ///< of this volume; holds the superblock, and WAL and base by default
+  std::string base_path;  ///< empty: under `directory`
+  std::string wal_path;   ///< likewise
+  uint64_t volume_bytes = 0;
+  uint64_t wal_bytes = 0;
+  /// If the store does not exist yet: what a base image that holds data already means. True: it is
+  /// the volume's content (a primary takes it over). False: it is garbage, and the copy is unusable
+  /// until it has been rebuilt.
+  bool adopt_base = false;
+};
+
+class StoreListener {
+ public:
+  virtual ~StoreListener() = default;
+  virtual void on_store_sealed() = 0;    ///< a frame can be shipped
+  virtual void on_store_written() = 0;   ///< wal().written() moved
+  virtual void on_store_durable() = 0;   ///< wal().durable() moved
+  virtual void on_store_space() = 0;     ///< an append that was refused may succeed now
+  virtual void on_store_failed(const std::string& reason) = 0;  ///< once; see failed()
+};
+
+class Store final : private WalListener, private CheckpointListener, private WalRecovery::Listener {
+ public:
+  using Done = std::function<void(Status)>;
+
+  Store(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, StoreConfig config, StoreListener& listener);
+  ~Store() override;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  /// Opens what is there, or makes it, and recovers: afterwards the WAL's end is known and flushed.
+  /// Errors: kInvalid (sizes differ from the configuration), kUnsupported, kCorrupt, kBusy (another
+  /// process, or the late writes of a killed one, hold the files), kNoSpace, kIo, kNotPermitted.
+  void open(Done done);
+  /// Everything appended is flushed, everything stable is copied to the base image, the superblock
+  /// says "clean", files are closed. Requires: no reads in flight, no further calls. A failed store
+  /// just closes.
+  void close(Done done);
+
+  [[nodiscard]] const StoreConfig& config() const { return config_; }
+  [[nodiscard]] bool is_open() const { return open_; }
+  /// The device failed: nothing is appended any more and nothing becomes durable.
+  [[nodiscard]] bool failed() const { return !failure_.empty(); }
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+  /// The base image can be trusted (no rebuild mark).
+  [[nodiscard]] bool base_usable() const { return !superblock_.current().rebuild_mark; }
+  [[nodiscard]] bool base_full() const { return base_full_; }
+
+  // --- appending (see Wal) -----------------------------------------------------------------------
+  void set_term(Term term) { wal_->set_term(term); }
+  /// kNoSpace: the WAL or the dirty index is full until a checkpoint ends.
+  Wal::Admission prepare(RecordKind kind, uint32_t blocks);
+  std::byte* payload_space() { return wal_->payload_space(); }
+  Lsn append(RecordKind kind, Lba lba, uint32_t blocks);
+  Wal::Admission append_buffer(io::Buffer buffer, Lba lba, uint32_t blocks, Lsn* lsn);
+  Wal::Admission append_frame(io::Buffer buffer);
+  void seal() { wal_->seal(); }
+  void request_flush(Lsn target) { wal_->request_flush(target); }
+
+  // --- reading -------------------------------------------------------------------------------------
+  void read(ReadJob& job) { reader_->read(job); }
+
+  // --- what others decided --------------------------------------------------------------------------
+  /// All up to it is flushed on every copy that counts: it may go into the base image.
+  void set_stable(Lsn stable);
+  /// Discards the records after `fork` by recovering again up to it. Nothing may be appended or read
+  /// meanwhile. Errors as for open(); the store has failed then.
+  void cut(Lsn fork, Done done);
+  /// Tells a blank replica whose volume it is. Requires: nothing logged yet.
+  void adopt_volume(const Uuid& volume);
+
+  [[nodiscard]] Wal& wal() { return *wal_; }
+  [[nodiscard]] const Wal& wal() const { return *wal_; }
+  [[nodiscard]] const DirtyIndex& index() const { return *index_; }
+  [[nodiscard]] Lsn checkpoint() const { return checkpointer_->checkpoint(); }
+  [[nodiscard]] SuperblockWriter& superblock() { return superblock_; }
+  [[nodiscard]] const Superblock& facts() const { return superblock_.current(); }
+
+ private:
+  // store_open.cc
+  void on_slots_read(int32_t result);
+  void make_new();
+  Status open_data_files(bool create);
+  void write_wal_zeros();
+  void on_zeros_written(int32_t result);
+  void on_zeros_flushed(int32_t result);
+  void on_made();
+  void open_existing(const Superblock& found);
+  void build_parts();
+  void recover(std::optional<Lsn> limit);
+  void on_recovered(Status status) override;
+  bool on_record(Lsn lsn, const WalRecord& record, uint32_t wal_block, const FrameHeader& header, uint32_t first_crc) override;
+  void on_wal_clean(int32_t result);
+  void on_opened();
+  void open_failed(Error error);
+  void close_files();
+  [[nodiscard]] std::string path_of(const char* leaf, const std::string& configured) const;
+
+  // store.cc
+  void on_wal_sealed() override;
+  void on_wal_written() override;
+  void on_wal_durable() override;
+  void on_wal_failed(int error, const char* operation) override;
+  void on_wal_quieter() override { continue_stopping(); }
+  void on_checkpoint_round_ended() override;
+  void on_checkpoint_failed(int error, const char* what) override;
+  void on_base_full(bool full) override;
+  void fail(std::string reason);
+  void continue_stopping();
+  void continue_cut();
+  void continue_close();
+  void on_marked_clean();
+  void on_tick();
+  [[nodiscard]] uint32_t index_blocks(const FrameHeader& header) const;
+
+  io::Io& io_;
+  io::BufferPool& pool_;
+  CheckpointMemory& memory_;
+  StoreConfig config_;
+  StoreListener& listener_;
+  SuperblockWriter superblock_;
+  io::File superblock_file_, wal_file_, base_file_;
+  std::unique_ptr<DirtyIndex> index_;
+  ReaderGate gate_;
+  std::unique_ptr<Wal> wal_;
+  std::unique_ptr<Checkpointer> checkpointer_;
+  std::unique_ptr<BlockReader> reader_;
+  std::unique_ptr<WalRecovery> recovery_;
+  bool open_ = false;
+  bool base_full_ = false;
+  std::string failure_;
+  Done done_;  // of open, cut or close
+  enum class Stopping : uint8_t { kNo, kForCut, kForClose, kMarking, kClosed } stopping_ = Stopping::kNo;
+  Lsn cut_to_;
+  std::optional<Lsn> recovery_limit_;
+  Superblock making_;
+  std::byte* scratch_ = nullptr;  // slots, zeros; while opening
+  uint64_t zeroed_bytes_ = 0;
+  uint64_t flush_requested_position_ = 0;
+  Lsn head_at_tick_;
+  io::Op<&Store::on_slots_read> slots_read_{*this};
+  io::Op<&Store::on_zeros_written> zeros_written_{*this};
+  io::Op<&Store::on_zeros_flushed> zeros_flushed_{*this};
+  io::Op<&Store::on_wal_clean> wal_cleaned_{*this};
+  SuperblockWaiterOf<&Store::on_made> made_{*this};
+  SuperblockWaiterOf<&Store::on_opened> opened_{*this};
+  SuperblockWaiterOf<&Store::on_marked_clean> marked_clean_{*this};
+  io::TimerOf<&Store::on_tick> tick_{*this};
+};
+
+}  // namespace ringbolt

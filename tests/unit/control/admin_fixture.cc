@@ -1,0 +1,120 @@
+#include "tests/unit/control/admin_fixture.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include "control/config_values.h"
+
+namespace ringbolt::test {
+
+AdminFixture::AdminFixture(AdminLimits limits, bool serve) {
+  server_ = std::make_unique<AdminServer>(io_, limits);
+  const Status status = server_->listen("127.0.0.1:0");
+  INFO((status.has_error() ? status.error().message : ""));
+  REQUIRE(status.has_value());
+  address_ = server_->local_address();
+  if (serve) server_->serve(*daemon_);
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+AdminFixture::~AdminFixture() {
+  on_control_thread([this] {
+    server_->unserve();
+    server_->close();
+  });
+  daemon_.reset();  // answers that were held back are posted now, to a server that has closed
+  work_.reset();
+  thread_.join();
+}
+
+void AdminFixture::on_control_thread(const std::function<void()>& work) {
+  std::promise<void> done;
+  boost::asio::post(io_, [&] {
+    work();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+RawClient::RawClient(const std::string& address) {
+  const HostPort parsed = parse_host_port(address).value();
+  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(fd_ >= 0);
+  const timeval hang{60, 0};
+  REQUIRE(setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &hang, sizeof hang) == 0);
+  REQUIRE(setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &hang, sizeof hang) == 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(parsed.port);
+  REQUIRE(inet_pton(AF_INET, parsed.host.c_str(), &to.sin_addr) == 1);
+  REQUIRE(connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+}
+
+RawClient::~RawClient() { close(fd_); }
+
+bool RawClient::send(const std::string& bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t sent = ::send(fd_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
+    if (sent < 0) {
+      REQUIRE((errno == EPIPE || errno == ECONNRESET));
+      return false;
+    }
+    done += static_cast<size_t>(sent);
+  }
+  return true;
+}
+
+void RawClient::end() { REQUIRE(shutdown(fd_, SHUT_WR) == 0); }
+
+bool RawClient::receive() {
+  char buffer[4096];
+  const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
+  if (got < 0) REQUIRE(errno == ECONNRESET);  // EAGAIN: the server neither answered nor closed
+  if (got <= 0) return false;
+  received_.append(buffer, static_cast<size_t>(got));
+  return true;
+}
+
+std::string RawClient::read_all() {
+  while (receive()) {
+  }
+  return std::exchange(received_, {});
+}
+
+std::string RawClient::read_reply() {
+  size_t header_end;
+  while ((header_end = received_.find("\r\n\r\n")) == std::string::npos) REQUIRE(receive());
+  const size_t field = received_.find("Content-Length: ");
+  REQUIRE(field < header_end);
+  const size_t total = header_end + 4 + std::stoul(received_.substr(field + 16));
+  while (received_.size() < total) REQUIRE(receive());
+  const std::string reply = received_.substr(0, total);
+  received_.erase(0, total);
+  return reply;
+}
+
+std::string get(const std::string& address, const std::string& target) {
+  RawClient client(address);
+  client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  return client.read_all();
+}
+
+std::string body_of(const std::string& reply) {
+  const size_t header_end = reply.find("\r\n\r\n");
+  REQUIRE(header_end != std::string::npos);
+  std::string body = reply.substr(header_end + 4);
+  if (body.ends_with('\n')) body.pop_back();
+  return body;
+}
+
+std::string status_of(const std::string& reply) {
+  return reply.starts_with("HTTP/1.") ? reply.substr(9, 3) : reply;
+}
+
+}  // namespace ringbolt::test

@@ -1,0 +1,350 @@
+// The configuration file: what is read, and what each mistake is answered with.
+#include "control/config.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <fstream>
+
+namespace ringbolt {
+namespace {
+
+using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
+
+const std::string kNode = "[node]\nid = \"n1\"\ndata_dir = \"/data\"\n";  // lines 1 to 3
+const std::string kVolume = kNode + "[[volume]]\nname = \"vol0\"\nsize = \"1GiB\"\n";  // to 6
+
+std::string error_of(const std::string& text) {
+  const Result<Config> config = parse_config(text, "x.toml");
+  REQUIRE(config.has_error());
+  CHECK(config.error().code == Errc::kInvalid);
+  CHECK(config.error().message.find('\n') == std::string::npos);
+  return config.error().message;
+}
+
+Config config_of(const std::string& text) {
+  const Result<Config> config = parse_config(text, "x.toml");
+  INFO((config.has_error() ? config.error().message : ""));
+  REQUIRE(config.has_value());
+  return config.value();
+}
+
+constexpr const char* kFull = R"(
+[node]
+id        = "n1"
+data_dir  = "/var/lib/ringbolt"
+shards    = 3
+memory    = "1GiB"
+spin      = "50us"
+[nbd]
+listen = ["127.0.0.1:10809", "unix:/run/ringbolt/nbd.sock"]
+max_connections = 17
+handshake_timeout = "1s"
+stall_timeout = "500ms"
+[replication]
+listen = "10.0.0.1:10810"
+timeout = "250ms"
+[admin]
+listen = "[::1]:10811"
+[rebuild]
+rate_max  = "100MiB"
+chunk     = "512KiB"
+in_flight = 8
+[[volume]]
+name       = "vol0"
+size       = "1GiB"
+wal_size   = "64MiB"
+path       = "/dev/a"
+wal_path   = "/dev/b"
+durability = "sync_quorum"
+role       = "primary"
+epoch      = 7
+[[volume.replica]]
+id      = "n2"
+address = "127.0.0.1:20810"
+[[volume.replica]]
+id      = "n3"
+address = "127.0.0.1:30810"
+[[volume]]
+name = "vol1"
+size = 8192
+role = "replica"
+)";
+
+TEST_CASE("config: every key is read", "[config]") {
+  const Config config = config_of(kFull);
+  CHECK(config.node_id == "n1");
+  CHECK(config.data_dir == "/var/lib/ringbolt");
+  CHECK(config.shards == 3);
+  CHECK(config.memory_bytes == uint64_t{1} << 30);
+  CHECK(config.spin_ns == 50'000);
+  CHECK(config.nbd_listen ==
+        std::vector<std::string>{"127.0.0.1:10809", "unix:/run/ringbolt/nbd.sock"});
+  CHECK(config.nbd_connections_max == 17);
+  CHECK(config.nbd_handshake_timeout_ns == 1'000'000'000);
+  CHECK(config.nbd_stall_timeout_ns == 500'000'000);
+  CHECK(config.replication_listen == "10.0.0.1:10810");
+  CHECK(config.replica_timeout_ns == 250'000'000);
+  CHECK(config.admin_listen == "[::1]:10811");
+  CHECK(config.rebuild_rate_max == uint64_t{100} << 20);
+  CHECK(config.rebuild_chunk_bytes == 512u << 10);
+  CHECK(config.rebuild_in_flight == 8);
+  REQUIRE(config.volumes.size() == 2);
+  const VolumeConfig& vol0 = config.volumes[0];
+  CHECK(vol0.name == "vol0");
+  CHECK(vol0.size_bytes == uint64_t{1} << 30);
+  CHECK(vol0.wal_bytes == uint64_t{64} << 20);
+  CHECK(vol0.path == "/dev/a");
+  CHECK(vol0.wal_path == "/dev/b");
+  CHECK(vol0.durability == Durability::kSyncQuorum);
+  CHECK(vol0.role == Role::kPrimary);
+  CHECK(vol0.epoch == 7);
+  REQUIRE(vol0.replicas.size() == 2);
+  CHECK(vol0.replicas[1] == ReplicaConfig{"n3", "127.0.0.1:30810"});
+  CHECK(config.volumes[1].size_bytes == 8192);
+  CHECK(config.volumes[1].role == Role::kReplica);
+}
+
+TEST_CASE("config: what is left out has its default", "[config]") {
+  const Config config = config_of(kVolume);
+  const Config fresh;
+  CHECK(config.shards == fresh.shards);
+  CHECK(config.memory_bytes == fresh.memory_bytes);
+  CHECK(config.nbd_listen == fresh.nbd_listen);
+  CHECK(config.admin_listen == "127.0.0.1:10811");
+  CHECK(config.volumes[0].role == Role::kNone);
+  CHECK(config.volumes[0].durability == Durability::kSyncAll);
+  CHECK(config.volumes[0].wal_bytes == uint64_t{256} << 20);
+  CHECK(config.volumes[0].epoch == 1);
+}
+
+TEST_CASE("config: a string does for a list of addresses", "[config]") {
+  CHECK(config_of(kNode + "[nbd]\nlisten = \"127.0.0.1:0\"").nbd_listen ==
+        std::vector<std::string>{"127.0.0.1:0"});
+}
+
+TEST_CASE("config: an unknown key names its line and the nearest known key", "[config]") {
+  CHECK(error_of(kNode + "shard = 4\n") ==
+        "x.toml:4: unknown key \"shard\" in [node]; the nearest known one is \"shards\"");
+  CHECK(error_of(kNode + "[replicaton]\nlisten = \"127.0.0.1:1\"\n") ==
+        "x.toml:4: unknown key \"replicaton\" in the file; the nearest known one is "
+        "\"replication\"");
+  CHECK_THAT(error_of(kVolume + "durabilty = \"sync_all\"\n"), StartsWith("x.toml:7: unknown key"));
+  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\nadress = 1\n"),
+             StartsWith("x.toml:10: ") && Contains("\"address\""));
+  CHECK_THAT(error_of(kNode + "[rebuild.x]\n"), Contains("unknown key \"x\" in [rebuild]"));
+}
+
+TEST_CASE("config: a misspelt required key is reported as misspelt, the first one first",
+          "[config]") {
+  CHECK(error_of("[node]\nidd = \"n1\"\ndat_dir = \"/data\"\n") ==
+        "x.toml:2: unknown key \"idd\" in [node]; the nearest known one is \"id\"");
+  CHECK_THAT(error_of("[node]\nzz = 1\naa = 1\n"), StartsWith("x.toml:2: unknown key \"zz\""));
+}
+
+TEST_CASE("config: required keys", "[config]") {
+  CHECK_THAT(error_of(""), StartsWith("x.toml:1: the table [node] is missing"));
+  CHECK(error_of("\n[node]\ndata_dir = \"/data\"") ==
+        "x.toml:2: [node] has no \"id\", which is required");
+  CHECK(error_of("[node]\nid = \"n1\"") ==
+        "x.toml:1: [node] has no \"data_dir\", which is required");
+  CHECK(error_of(kNode + "[[volume]]\nsize = 4096") ==
+        "x.toml:4: [[volume]] has no \"name\", which is required");
+  CHECK(error_of(kNode + "[[volume]]\nname = \"a\"\nsize = 4096\n\n[[volume]]\nname = \"b\"\n") ==
+        "x.toml:8: [[volume]] has no \"size\", which is required");
+  const std::string primary = kVolume + "role = \"primary\"\n[[volume.replica]]\n";
+  CHECK(error_of(primary + "address = \"h:1\"") ==
+        "x.toml:8: [[volume.replica]] has no \"id\", which is required");
+  CHECK(error_of(primary + "id = \"n2\"") ==
+        "x.toml:8: [[volume.replica]] has no \"address\", which is required");
+}
+
+TEST_CASE("config: a wrong type names the expected one", "[config]") {
+  CHECK(error_of(kNode + "shards = \"4\"") ==
+        "x.toml:4: [node] shards: expected an integer, got a string");
+  CHECK_THAT(error_of("[node]\nid = 1"), StartsWith("x.toml:2: [node] id: expected a string"));
+  CHECK_THAT(error_of(kNode + "memory = 1.5"), Contains("expected a size") && Contains("floating"));
+  CHECK_THAT(error_of(kNode + "spin = 20"), Contains("expected a time") && Contains("an integer"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = 1"), Contains("a string or an array of strings"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\",\n 2]"),
+             StartsWith("x.toml:6: ") && Contains("strings only"));
+  CHECK_THAT(error_of("node = 1"), Contains("expected a table, written [node]"));
+  CHECK_THAT(error_of("[[node]]\nid = \"a\""), Contains("expected a table, written [node]"));
+  CHECK_THAT(error_of(kNode + "[volume]\nname = \"a\""), Contains("written [[volume]]"));
+  CHECK_THAT(error_of(kNode + "[[volume]]\nname = \"a\"\nsize = true"), Contains("a boolean"));
+  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[volume.replica]\nid = \"a\""),
+             Contains("written [[volume.replica]]"));
+  CHECK_THAT(error_of("volume = [1]\n" + kNode), Contains("written [[volume]]"));
+}
+
+TEST_CASE("config: a syntax error gives its line", "[config]") {
+  CHECK_THAT(error_of(kNode + "shards = = 4"), StartsWith("x.toml:4: "));
+  CHECK_THAT(error_of(kNode + "id = \"n2\""), StartsWith("x.toml:4: "));
+  CHECK_THAT(error_of("[node\n"), StartsWith("x.toml:1: "));
+  CHECK_THAT(error_of("[node]\nid = \"\xff\"\n"), StartsWith("x.toml:2: "));
+}
+
+TEST_CASE("config: numbers outside their range are refused with the range", "[config]") {
+  CHECK(error_of(kNode + "memory = \"15MiB\"") ==
+        "x.toml:4: [node] memory: 15MiB is out of range, allowed are 16MiB to 1TiB");
+  CHECK(config_of(kNode + "memory = \"16MiB\"").memory_bytes == 16u << 20);
+  CHECK_THAT(error_of(kNode + "shards = -1"), Contains("-1 is negative"));
+  CHECK_THAT(error_of(kNode + "shards = 257"), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "spin = \"2s\""), Contains("allowed are 0 to 1s"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nmax_connections = 0"), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nhandshake_timeout = \"1ms\""), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nstall_timeout = 0"), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "[replication]\ntimeout = \"2us\""), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "[rebuild]\nin_flight = 0"), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = 4097"), Contains("whole blocks"));
+  CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = \"1GiB\""), Contains("out of range"));
+  CHECK_THAT(error_of(kNode + "[rebuild]\nrate_max = \"fast\""), Contains("expected a size"));
+}
+
+TEST_CASE("config: a volume's sizes are whole blocks within their limits", "[config]") {
+  const auto sized = [](const std::string& size) {
+    return kNode + "[[volume]]\nname = \"v\"\nsize = " + size + "\n";
+  };
+  CHECK(config_of(sized("4096")).volumes[0].size_bytes == 4096);
+  CHECK(config_of(sized("\"16TiB\"")).volumes[0].size_bytes == kVolumeBytesMax);
+  CHECK_THAT(error_of(sized("0")), StartsWith("x.toml:6: ") && Contains("out of range"));
+  CHECK_THAT(error_of(sized("4095")), Contains("out of range"));
+  CHECK_THAT(error_of(sized("4097")), Contains("whole blocks of 4096"));
+  CHECK_THAT(error_of(sized("\"17TiB\"")), Contains("out of range"));
+  CHECK_THAT(error_of(sized("-4096")), Contains("negative"));
+  CHECK_THAT(error_of(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 1TiB"));
+  CHECK_THAT(error_of(kVolume + "wal_size = 8388609"), Contains("whole blocks"));
+}
+
+TEST_CASE("config: names and ids are checked", "[config]") {
+  CHECK_THAT(error_of("[node]\nid = \"n/1\"\ndata_dir = \"/d\""), StartsWith("x.toml:2: [node] id"));
+  CHECK_THAT(error_of("[node]\nid = \"\"\ndata_dir = \"/d\""), Contains("must not be empty"));
+  CHECK_THAT(error_of("[node]\nid = \"n1\"\ndata_dir = \"\""), StartsWith("x.toml:3: "));
+  CHECK_THAT(error_of("[node]\nid = \"n1\"\ndata_dir = \"/d\\u0000x\""), Contains("control"));
+  for (const std::string name : {"..", ".", "a b", "", "a/b"}) {
+    CHECK_THAT(error_of(kNode + "[[volume]]\nname = \"" + name + "\"\nsize = 4096"),
+               StartsWith("x.toml:5: [[volume]] name"));
+  }
+  const std::string primary = kVolume + "role = \"primary\"\n[[volume.replica]]\n";
+  CHECK_THAT(error_of(primary + "id = \"a b\"\naddress = \"h:1\""), StartsWith("x.toml:9: "));
+}
+
+TEST_CASE("config: words are checked against the known ones", "[config]") {
+  CHECK(error_of(kVolume + "role = \"leader\"") ==
+        "x.toml:7: [[volume]] role: \"leader\" is none of \"primary\", \"replica\", \"none\"");
+  CHECK_THAT(error_of(kVolume + "durability = \"async\""), Contains("\"sync_quorum\""));
+  CHECK_THAT(error_of(kVolume + "epoch = 0"), Contains("out of range"));
+  CHECK_THAT(error_of(kVolume + "epoch = -1"), Contains("negative"));
+}
+
+TEST_CASE("config: addresses are checked", "[config]") {
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = []"), Contains("at least one address"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1\"]"),
+             StartsWith("x.toml:5: ") && Contains("HOST:PORT"));
+  CHECK_THAT(error_of(kNode + "[replication]\nlisten = \"unix:/x\""), Contains("not an address"));
+  CHECK_THAT(error_of(kNode + "[admin]\nlisten = \"127.0.0.1:99999\""), Contains("not an address"));
+  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\naddress = "
+                                "\"10.0.0.1:0\""),
+             StartsWith("x.toml:10: "));
+}
+
+TEST_CASE("config: two listeners on one address are refused, defaults included", "[config]") {
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+             Contains("already used on line 5"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = \"127.0.0.1:1\"\n[admin]\nlisten = \"127.0.0.1:1\""),
+             StartsWith("x.toml:7: ") && Contains("already used on line 5"));
+  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = \"127.0.0.1:10811\"\n"), Contains("already used"));
+  config_of(kNode +
+            "[nbd]\nlisten = \"127.0.0.1:0\"\n[replication]\nlisten = \"127.0.0.1:0\"\n[admin]\n"
+            "listen = \"127.0.0.1:0\"");
+}
+
+TEST_CASE("config: duplicates are refused with the line of the first", "[config]") {
+  CHECK(error_of(kVolume + "[[volume]]\nname = \"vol0\"\nsize = 4096\n") ==
+        "x.toml:8: [[volume]] name: \"vol0\" is already used on line 5");
+  CHECK_THAT(error_of(kVolume + "path = \"/dev/a\"\nwal_path = \"/dev/./a\"\n"),
+             StartsWith("x.toml:8: ") && Contains("already used on line 7"));
+  CHECK_THAT(error_of(kVolume + "path = \"/dev/a\"\n[[volume]]\nname = \"b\"\nsize = 4096\n"
+                                "wal_path = \"/dev/x/../a\"\n"),
+             StartsWith("x.toml:11: "));
+  const std::string primary = kVolume + "role = \"primary\"\n";
+  const std::string n2 = "[[volume.replica]]\nid = \"n2\"\naddress = \"h:1\"\n";
+  CHECK_THAT(error_of(primary + n2 + "[[volume.replica]]\nid = \"n2\"\naddress = \"h:2\"\n"),
+             StartsWith("x.toml:12: ") && Contains("line 9"));
+  CHECK_THAT(error_of(primary + n2 + "[[volume.replica]]\nid = \"n3\"\naddress = \"h:1\"\n"),
+             StartsWith("x.toml:13: ") && Contains("line 10"));
+}
+
+TEST_CASE("config: a link to a path that is in use counts as that path", "[config]") {
+  char directory[] = "/tmp/ringbolt-config-XXXXXX";
+  REQUIRE(mkdtemp(directory) != nullptr);
+  const std::string real = std::string(directory) + "/image";
+  const std::string link = std::string(directory) + "/link";
+  std::ofstream(real) << "x";
+  REQUIRE(symlink(real.c_str(), link.c_str()) == 0);
+  CHECK_THAT(error_of(kVolume + "path = \"" + real + "\"\nwal_path = \"" + link + "\"\n"),
+             Contains("already used on line 7"));
+  unlink(link.c_str());
+  unlink(real.c_str());
+  rmdir(directory);
+}
+
+TEST_CASE("config: replicas belong to a primary and are other nodes", "[config]") {
+  const std::string n2 = "[[volume.replica]]\nid = \"n2\"\naddress = \"h:1\"\n";
+  CHECK_THAT(error_of(kVolume + n2), Contains("only a primary has replicas"));
+  CHECK_THAT(error_of(kVolume + "role = \"replica\"\n" + n2), Contains("is replica"));
+  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n1\"\naddress = "
+                                "\"h:1\"\n"),
+             StartsWith("x.toml:9: ") && Contains("this node itself"));
+  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\naddress = "
+                                "\"127.0.0.1:10810\"\n"),
+             Contains("this node itself listens"));
+  std::string many = kVolume + "role = \"primary\"\n";
+  for (int i = 0; i < 9; ++i) {
+    many += "[[volume.replica]]\nid = \"r" + std::to_string(i) + "\"\naddress = \"h:" +
+            std::to_string(i + 1) + "\"\n";
+  }
+  CHECK_THAT(error_of(many), Contains("9 replicas, at most 8"));
+}
+
+TEST_CASE("config: a file that cannot be read is an error with its name", "[config]") {
+  const Result<Config> missing = load_config("/nonexistent/ringbolt.toml");
+  REQUIRE(missing.has_error());
+  CHECK(missing.error().code == Errc::kNotFound);
+  CHECK(missing.error().message ==
+        "/nonexistent/ringbolt.toml: cannot be read: No such file or directory");
+  CHECK_THAT(load_config("/tmp").error().message, Contains("Is a directory"));
+  CHECK_THAT(load_config("/dev/zero").error().message, Contains("is longer than 1MiB"));
+}
+
+TEST_CASE("config: a file is read like text", "[config]") {
+  char path[] = "/tmp/ringbolt-config-XXXXXX";
+  const int fd = mkstemp(path);
+  REQUIRE(fd >= 0);
+  close(fd);
+  std::ofstream(path) << kFull;
+  const Result<Config> config = load_config(path);
+  REQUIRE(config.has_value());
+  CHECK(changed_keys(config.value(), config_of(kFull)).empty());
+  std::ofstream(path) << "[node]\nbad = 1\n";
+  CHECK_THAT(load_config(path).error().message, StartsWith(std::string(path) + ":2: "));
+  unlink(path);
+}
+
+TEST_CASE("config: changes between two files are listed", "[config]") {
+  const Config before = config_of(kFull);
+  Config after = before;
+  CHECK(changed_keys(before, after).empty());
+  after.memory_bytes *= 2;
+  after.rebuild_rate_max = 1;
+  after.volumes[0].replicas[0].address = "127.0.0.1:1";
+  after.volumes[1].name = "vol2";
+  CHECK(changed_keys(before, after) ==
+        std::vector<std::string>{"node.memory", "rebuild.rate_max", "volume \"vol0\"",
+                                 "volume \"vol1\" (removed)", "volume \"vol2\" (added)"});
+}
+
+}  // namespace
+}  // namespace ringbolt

@@ -1,0 +1,135 @@
+// A Daemon without shards for tests of the admin server and of ringboltctl: answers come from a
+// thread of its own, like a shard's, or are held back until the test lets them go.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "control/daemon.h"
+
+namespace ringbolt::test {
+
+inline VolumeStatus volume_status(const std::string& name) {
+  VolumeStatus volume;
+  volume.name = name;
+  volume.uuid = "8e4f12aa-0000-4000-8000-000000000001";
+  volume.size = uint64_t{1} << 30;
+  volume.role = "primary";
+  volume.durability = "sync_all";
+  volume.epoch = 3;
+  volume.mode = "publish_healthy";
+  volume.healthy = true;
+  volume.wal_tail = 1;
+  volume.wal_head = 42;
+  volume.written_lsn = 42;
+  volume.durable_lsn = 40;
+  volume.committed_lsn = 42;
+  volume.wal_capacity_bytes = uint64_t{256} << 20;
+  volume.wal_used_bytes = 1u << 20;
+  volume.assigned = true;
+  volume.role_applied = true;
+  volume.shipper_configured = true;
+  volume.shipper_connected = true;
+  volume.clients = 1;
+  ReplicaStatus replica;
+  replica.id = "n2";
+  replica.address = "127.0.0.1:20810";
+  replica.connected = true;
+  replica.in_sync = true;
+  replica.session = SessionStatus{};
+  replica.session->id = 7;
+  replica.session->kind = "keepup";
+  replica.session->phase = "running";
+  replica.written_lsn = 42;
+  replica.lag_bytes = 0;
+  volume.replicas.push_back(replica);
+  return volume;
+}
+
+class FakeDaemon : public Daemon {
+ public:
+  FakeDaemon() : thread_([this] { run(); }) {}
+  ~FakeDaemon() override {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+      held_ = false;  // every question is answered before the end
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  void volumes(std::function<void(std::vector<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    ++volumes_asked_;
+    // The state at the time of the question, like a shard that is slow to hand over its answer.
+    push([done = std::move(done), answer = answer_] { done(answer); });
+  }
+  void node(std::function<void(NodeStatus)> done) override {
+    const std::lock_guard lock(mutex_);
+    ++node_asked_;
+    push([done = std::move(done)] {
+      NodeStatus status;
+      status.id = "n1";
+      status.version = "0.1.0";
+      status.shards = 2;
+      done(status);
+    });
+  }
+  void stop(std::function<void()> done) override {
+    const std::lock_guard lock(mutex_);
+    push(std::move(done));
+  }
+
+  /// While held no question is answered; they are when it is let go.
+  void hold(bool held) {
+    {
+      const std::lock_guard lock(mutex_);
+      held_ = held;
+    }
+    changed_.notify_all();
+  }
+  /// For questions from now on.
+  void set_answer(std::vector<VolumeStatus> answer) {
+    const std::lock_guard lock(mutex_);
+    answer_ = std::move(answer);
+  }
+  [[nodiscard]] int volumes_asked() const { return volumes_asked_; }
+  [[nodiscard]] int node_asked() const { return node_asked_; }
+
+ private:
+  void push(std::function<void()> work) {
+    work_.push_back(std::move(work));
+    changed_.notify_all();
+  }
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [&] { return !held_ && (ended_ || !work_.empty()); });
+      if (work_.empty()) return;
+      const std::function<void()> work = std::move(work_.front());
+      work_.pop_front();
+      lock.unlock();
+      work();
+      lock.lock();
+    }
+  }
+
+  std::vector<VolumeStatus> answer_{volume_status("vol0"), volume_status("vol1")};
+  std::atomic<int> volumes_asked_{0};
+  std::atomic<int> node_asked_{0};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> work_;
+  bool held_ = false;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+}  // namespace ringbolt::test

@@ -1,0 +1,315 @@
+// RingIo beyond the common contract: threads, sleeping, registered memory, tearing down.
+#include "io/ring_io.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <thread>
+
+#include "io/buffer_pool.h"
+#include "io_bed.h"
+
+using namespace ringbolt;
+using namespace ringbolt::io;
+using namespace ringbolt::io::test;
+
+namespace {
+
+std::unique_ptr<RingIo> make_ring(const RingOptions& options = {}) {
+  Result<std::unique_ptr<RingIo>> made = RingIo::create(options);
+  if (!made.has_value()) FAIL(made.error().message);
+  return std::move(made.value());
+}
+
+struct Counting : Message {
+  explicit Counting(std::atomic<int>& target) : count(target) {}
+  void run() override {
+    ++count;
+    delete this;
+  }
+  std::atomic<int>& count;
+};
+
+struct Discarded : Message {
+  explicit Discarded(int& target) : count(target) {}
+  void run() override {}
+  void discard() override { ++count; }
+  int& count;
+};
+
+}  // namespace
+
+TEST_CASE("ring_io: messages from other threads are all run, whether the loop sleeps or not",
+          "[ring_io]") {
+  const Nanos spin = GENERATE(0, 20 * kMicrosecond);
+  constexpr int kThreads = 3;
+  constexpr int kEach = 3000;
+  const auto io = make_ring({.spin = spin});
+  std::atomic<int> count{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) {
+        io->post(new Counting(count));
+        // Now and then wait until the loop has nothing left to do, so that it goes to sleep.
+        if (i % 100 == 0) {
+          while (count.load() < i) std::this_thread::yield();
+        }
+      }
+    });
+  }
+  // No timer is armed: a lost wake-up hangs here for good.
+  REQUIRE(io->run([&] {
+              if (count.load() == kThreads * kEach) io->stop();
+            }).has_value());
+  for (std::thread& thread : threads) thread.join();
+  CHECK(count.load() == kThreads * kEach);
+  if (spin == 0) CHECK(io->counters().spins_paid + io->counters().spins_unpaid == 0);
+}
+
+TEST_CASE("ring_io: a sleeping loop is woken by stop from another thread", "[ring_io]") {
+  const auto io = make_ring({.spin = 0});
+  for (int round = 0; round < 20; ++round) {
+    std::thread stopper([&] { io->stop(); });
+    REQUIRE(io->run(nullptr).has_value());
+    stopper.join();
+  }
+}
+
+TEST_CASE("ring_io: an idle loop sleeps instead of spinning", "[ring_io]") {
+  const auto io = make_ring();
+  struct Ticks {
+    explicit Ticks(RingIo& ring) : io(ring) { io.arm(timer, kMillisecond); }
+    void on_tick() {
+      if (++count == 200) {
+        io.stop();
+      } else {
+        io.arm(timer, kMillisecond);
+      }
+    }
+    RingIo& io;
+    TimerOf<&Ticks::on_tick> timer{*this};
+    int count = 0;
+  } ticks(*io);
+  REQUIRE(io->run(nullptr).has_value());
+  // Waking for a timer is nothing that spinning helps with: it is given up but for probes.
+  CHECK(io->counters().sleeps >= 150);
+  CHECK(io->counters().spins_unpaid <= 60);
+}
+
+TEST_CASE("ring_io: transfers from the pool use registered memory, others do not", "[ring_io]") {
+  const TemporaryDirectory directory;
+  const auto io = make_ring({.registered_bytes_max = 2 * BufferPool::kChunkBytes});
+  BufferPool pool(2 * BufferPool::kChunkBytes,
+                  [&](std::byte* data, size_t bytes) { io->register_chunk(data, bytes); });
+  io->attach_pool(&pool);
+  const auto info =
+      io->open_file(directory.path() + "/a", {.create = true, .resize_bytes = 4 * kFrameBytesMax});
+  REQUIRE(info.has_value());
+  // So many that the second chunk comes into use.
+  std::vector<Buffer> buffers;
+  for (int i = 0; i < 20; ++i) buffers.push_back(pool.allocate(kFrameBytesMax));
+  REQUIRE(io->registration_failure() == "");
+  const Buffer buffer = buffers.back();
+  std::memset(buffer.data, 0x42, buffer.bytes);
+  const auto run = [&](Awaited& op) {
+    REQUIRE(io->run([&] {
+                if (op.done) io->stop();
+              }).has_value());
+    op.done = false;
+    return op.result;
+  };
+  Awaited op;
+  io->write(info.value().file, buffer.data, buffer.bytes, 0, op);
+  CHECK(run(op) == static_cast<int32_t>(buffer.bytes));
+  CHECK(io->counters().fixed == 1);
+  std::memset(buffers.front().data, 0, buffer.bytes);
+  io->read(info.value().file, buffers.front().data, buffer.bytes, 0, op);
+  CHECK(run(op) == static_cast<int32_t>(buffer.bytes));
+  CHECK(io->counters().fixed == 2);
+  CHECK(std::memcmp(buffers.front().data, buffer.data, buffer.bytes) == 0);
+  Block other(kBlockBytes);
+  io->read(info.value().file, other.data(), kBlockBytes, kBlockBytes, op);
+  CHECK(run(op) == static_cast<int32_t>(kBlockBytes));
+  CHECK(io->counters().fixed == 2);
+  CHECK(other.all(0x42));
+  io->close_file(info.value().file);
+}
+
+TEST_CASE("ring_io: a pool larger than what is registered works and says why", "[ring_io]") {
+  const TemporaryDirectory directory;
+  const auto io = make_ring();
+  BufferPool pool(1, [&](std::byte* data, size_t bytes) { io->register_chunk(data, bytes); });
+  const auto info =
+      io->open_file(directory.path() + "/a", {.create = true, .resize_bytes = kBlockBytes});
+  REQUIRE(info.has_value());
+  const Buffer buffer = pool.allocate(kBlockBytes);
+  Awaited op;
+  io->read(info.value().file, buffer.data, kBlockBytes, 0, op);
+  REQUIRE(io->run([&] {
+              if (op.done) io->stop();
+            }).has_value());
+  CHECK(op.result == static_cast<int32_t>(kBlockBytes));
+  CHECK(io->counters().fixed == 0);
+  io->close_file(info.value().file);
+}
+
+TEST_CASE("ring_io: memory waiters run when memory is released in a turn", "[ring_io]") {
+  const auto io = make_ring({.spin = 0});
+  BufferPool pool(1);
+  io->attach_pool(&pool);
+  std::vector<Buffer> all;
+  while (const Buffer buffer = pool.allocate(kFrameBytesMax)) all.push_back(buffer);
+  pool.run_waiters();
+  struct Stopper : PoolWaiter {
+    explicit Stopper(RingIo& ring) : PoolWaiter(&Stopper::on_memory), io(ring) {}
+    static void on_memory(PoolWaiter& waiter) { static_cast<Stopper&>(waiter).io.stop(); }
+    RingIo& io;
+  } stopper(*io);
+  pool.wait(stopper);
+  struct Releaser {
+    Releaser(RingIo& io, BufferPool& memory, Buffer held) : pool(memory), buffer(held) {
+      io.arm(timer, kMillisecond);
+    }
+    void on_timer() { pool.release(buffer); }
+    BufferPool& pool;
+    Buffer buffer;
+    TimerOf<&Releaser::on_timer> timer{*this};
+  } releaser(*io, pool, all[0]);
+  REQUIRE(io->run(nullptr).has_value());  // hangs if the waiter is forgotten
+  CHECK_FALSE(stopper.queued());
+}
+
+TEST_CASE("ring_io: destruction takes back what is pending and calls nobody", "[ring_io]") {
+  const TemporaryDirectory directory;
+  Awaited accept;
+  Awaited connect;
+  Awaited receive;
+  Awaited send;
+  std::vector<std::unique_ptr<Awaited>> writes;
+  std::vector<std::unique_ptr<Block>> blocks;
+  std::string memory(16, '?');
+  std::string large(64u << 20, 'x');
+  iovec part{large.data(), large.size()};
+  int sockets[2] = {-1, -1};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+  int discarded = 0;
+  Discarded message(discarded);
+  int file = -1;
+  {
+    const auto io = make_ring();
+    const auto info = io->open_file(directory.path() + "/a",
+                                    {.create = true, .resize_bytes = 64 * kFrameBytesMax});
+    REQUIRE(info.has_value());
+    file = info.value().file.fd;
+    const auto listener = io->listen("127.0.0.1:0");
+    REQUIRE(listener.has_value());
+    io->accept(listener.value(), accept);
+    io->connect("nonsense", connect);
+    io->receive({sockets[0]}, memory.data(), 16, true, receive);
+    io->send({sockets[0]}, {&part, 1}, send);
+    for (uint64_t i = 0; i < 64; ++i) {
+      blocks.push_back(std::make_unique<Block>(kFrameBytesMax, 3));
+      writes.push_back(std::make_unique<Awaited>());
+      io->write(info.value().file, blocks.back()->data(), kFrameBytesMax, i * kFrameBytesMax,
+                *writes.back());
+    }
+    CHECK(io->pending_operations() == 68);
+    io->post(&message);
+  }
+  CHECK(discarded == 1);
+  for (const Awaited* op : {&accept, &connect, &receive, &send}) {
+    CHECK(op->calls == 0);
+    CHECK_FALSE(op->pending());
+  }
+  for (const auto& op : writes) {
+    CHECK(op->calls == 0);
+    CHECK_FALSE(op->pending());
+  }
+  ::close(file);
+  ::close(sockets[0]);
+  ::close(sockets[1]);
+}
+
+TEST_CASE("ring_io: more operations than the queues hold all complete once", "[ring_io]") {
+  // Completions overflow their queue as well, and submissions are refused until they are taken out.
+  const TemporaryDirectory directory;
+  const auto io = make_ring({.submission_entries = 4, .completion_entries = 8});
+  constexpr uint64_t kCount = 400;
+  const auto info = io->open_file(directory.path() + "/a",
+                                  {.create = true, .resize_bytes = kCount * kBlockBytes});
+  REQUIRE(info.has_value());
+  int sockets[2] = {-1, -1};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+  Block block(kBlockBytes, 5);
+  struct Sender {
+    Sender(RingIo& ring, int socket) : io(ring), fd(socket) {}
+    void on_sent(int32_t result) {
+      ok = ok && result == 1;
+      // Submits from inside a callback, with the queues full.
+      if (++count < 1000) start();
+    }
+    void start() {
+      part = {&byte, 1};
+      io.send({fd}, {&part, 1}, send);
+    }
+    RingIo& io;
+    int fd;
+    char byte = 'x';
+    iovec part{};
+    Op<&Sender::on_sent> send{*this};
+    int count = 0;
+    bool ok = true;
+  } sender(*io, sockets[0]);
+  std::vector<std::unique_ptr<Awaited>> writes;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    writes.push_back(std::make_unique<Awaited>());
+    io->write(info.value().file, block.data(), kBlockBytes, i * kBlockBytes, *writes.back());
+    if (i == kCount / 2) sender.start();
+  }
+  std::string got(1000, '?');
+  Awaited receive;
+  io->receive({sockets[1]}, got.data(), 1000, true, receive);
+  REQUIRE(io->run([&] {
+              if (io->pending_operations() == 0) io->stop();
+            }).has_value());
+  for (const auto& write : writes) {
+    CHECK(write->calls == 1);
+    CHECK(write->result == static_cast<int32_t>(kBlockBytes));
+  }
+  CHECK(sender.ok);
+  CHECK(sender.count == 1000);
+  CHECK(receive.calls == 1);
+  CHECK(receive.result == 1000);
+  CHECK(got == std::string(1000, 'x'));
+  io->close_file(info.value().file);
+  ::close(sockets[0]);
+  ::close(sockets[1]);
+}
+
+TEST_CASE("ring_io: files that are no files are refused by name", "[ring_io]") {
+  const auto io = make_ring();
+  const auto null = io->open_file("/dev/null", {});
+  REQUIRE_FALSE(null.has_value());
+  CHECK(null.error().code == Errc::kInvalid);
+  CHECK(null.error().message.find("/dev/null") != std::string::npos);
+  const auto directory = io->open_file("/proc", {});
+  REQUIRE_FALSE(directory.has_value());
+  CHECK(directory.error().code == Errc::kInvalid);
+}
+
+TEST_CASE("ring_io: a socket path that is a file is left alone", "[ring_io]") {
+  const TemporaryDirectory directory;
+  const auto io = make_ring();
+  const std::string path = directory.path() + "/a";
+  const auto info = io->open_file(path, {.create = true});
+  REQUIRE(info.has_value());
+  const auto listener = io->listen("unix:" + path);
+  REQUIRE_FALSE(listener.has_value());
+  CHECK(listener.error().code == Errc::kExists);
+  CHECK(access(path.c_str(), F_OK) == 0);
+  io->close_file(info.value().file);
+}

@@ -1,0 +1,434 @@
+// Clients that misbehave, and ends of every kind: nobody else is harmed, nothing leaks.
+#include <catch2/catch.hpp>
+
+#include "tests/unit/nbd/nbd_fixture.h"
+
+namespace ringbolt::test {
+namespace {
+
+using Answer = FakeService::Answer;
+using Payload = FakeService::Payload;
+using namespace nbd;
+
+/// Reads, writes and reads back: is this client served?
+bool served(NbdClient& client, uint64_t offset = 7u << 20) {
+  const std::string data = pattern(9000, offset);
+  return client.do_write(offset, data) == kErrorNone && client.do_read(offset, 9000).data == data &&
+         client.do_plain(kCommandFlush, 0, 0).error == kErrorNone;
+}
+
+struct Crowd {
+  Crowd(Fixture& fixture, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      clients.push_back(std::make_unique<NbdClient>(fixture.world, *fixture.client_io));
+      clients.back()->attach();
+    }
+  }
+  std::vector<std::unique_ptr<NbdClient>> clients;
+};
+
+TEST_CASE("nbd: a disconnect at any byte with requests in flight leaves nothing behind", "[nbd]") {
+  const auto answer = GENERATE(Answer::kLater, Answer::kHeld);
+  const bool reset = GENERATE(false, true);
+  const std::string large = pattern(20000, 1);
+  const std::string talk = request(kCommandRead, 1, 0, 700000) +
+                           request(kCommandWrite, 2, 5, 100, 0, std::string(100, 'a')) +
+                           request(kCommandFlush, 3, 0, 0) +
+                           request(kCommandWrite, 4, 8192, 20000, 0, large) +
+                           request(kCommandWrite, 5, UINT64_MAX, 64, 0, std::string(64, 'b')) +
+                           request(kCommandTrim, 6, 0, 4096) + request(kCommandRead, 7, 1, 1);
+  const size_t large_begin = talk.find(large);
+  for (size_t cut = 0; cut <= talk.size(); ++cut) {
+    // Within the large payload every 997th byte will do.
+    if (cut > large_begin + 30 && cut + 30 < large_begin + large.size() && cut % 997 != 0) continue;
+    Fixture fixture(sized(1u << 20, 8u << 20), cut);
+    fixture.server.service.answer = answer;
+    fixture.server.service.payload =
+        cut / 2 % 2 == 0 ? Payload::kNeedUntilDone : Payload::kKeepBuffer;
+    NbdClient client(fixture.world, *fixture.client_io);
+    client.attach(cut % 2 == 0);
+    client.send(std::string_view(talk).substr(0, cut));
+    fixture.world.run_for(static_cast<io::Nanos>(cut % 7) * 100 * io::kMicrosecond);
+    if (reset) fixture.world.net().cut("server:10809");
+    client.hang_up();
+    fixture.world.run_for(io::kMillisecond);
+    fixture.server.service.release_held(cut % 3 == 0);
+    const bool gone =
+        fixture.world.run_until([&] { return fixture.server.set.count() == 0; }, io::kSecond);
+    if (!gone) FAIL("still there after a cut at byte " << cut);
+    fixture.finish();
+  }
+  SUCCEED();
+}
+
+TEST_CASE("nbd: a payload that never completes is not written", "[nbd]") {
+  const size_t bytes = GENERATE(1, 100, 4096, 16383, 40000, 65535);
+  Fixture fixture;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  std::string cut = request(kCommandWrite, 5, 65536, 65536, 0, std::string(bytes, '3'));
+  client.send(cut);
+  fixture.world.run_for(10 * io::kMillisecond);
+  client.hang_up();
+  fixture.world.run_for(io::kSecond);
+  CHECK(fixture.server.service.seen.empty());
+  fixture.finish();
+}
+
+TEST_CASE("nbd: a bad magic closes the connection and is logged once", "[nbd]") {
+  Fixture fixture;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.send(std::string(1000, 'x'));
+  CHECK(client.wait_closed(io::kSecond));
+  REQUIRE(fixture.server.lines.size() == 1);
+  CHECK_THAT(fixture.server.lines[0], Catch::Contains("bad magic"));
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: clients cannot flood the log", "[nbd]") {
+  Fixture fixture;
+  for (int i = 0; i < 200; ++i) {
+    NbdClient client(fixture.world, *fixture.client_io);
+    client.attach();
+    client.send(std::string(100, 'x'));
+    REQUIRE(client.wait_closed(io::kSecond));
+  }
+  const auto seconds = static_cast<size_t>(fixture.world.now() / io::kSecond);
+  CHECK(fixture.server.lines.size() <= LimitedClientLog::kBurstLines + seconds);
+  CHECK(fixture.server.lines.size() >= LimitedClientLog::kBurstLines);
+  // What was left out is counted in the next line.
+  fixture.world.run_for(2 * io::kSecond);
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.send(std::string(100, 'x'));
+  REQUIRE(client.wait_closed(io::kSecond));
+  CHECK_THAT(fixture.server.lines.back(), Catch::Contains("left out"));
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: clients that queue reads, read nothing and reset harm nobody", "[nbd]") {
+  Fixture fixture(sized(8u << 20, 32u << 20));
+  NbdClient canary(fixture.world, *fixture.client_io);
+  canary.attach();
+  Crowd crowd(fixture, 4);
+  for (auto& client : crowd.clients) {
+    client->reading = false;
+    for (uint64_t i = 0; i < 300; ++i) client->send(request(kCommandRead, i, 0, 1u << 20));
+  }
+  fixture.world.run_for(10 * io::kMillisecond);
+  const uint64_t bound = 4 * (Connection::kReadPinnedBytesMax + kFrameBytesMax);
+  CHECK(fixture.server.pool.used_bytes() <= bound);
+  CHECK(fixture.server.pool.used_bytes() > 0);
+  for (int i = 0; i < 20; ++i) CHECK(served(canary));
+  CHECK(fixture.server.set.count() == 5);
+  fixture.world.net().cut("server:10809");
+  for (auto& client : crowd.clients) client->hang_up();
+  canary.hang_up();
+  CHECK(fixture.world.run_until([&] { return fixture.server.set.count() == 0; }, io::kSecond));
+  fixture.finish();
+}
+
+TEST_CASE("nbd: half a request, then silence: closed after the stall timeout, not before",
+          "[nbd]") {
+  const std::string half =
+      GENERATE(request(kCommandRead, 1, 0, 4096).substr(0, 14),
+               request(kCommandWrite, 1, 0, 4096, 0, std::string(1000, 'x')),
+               request(kCommandWrite, 1, 0, 65536, 0, std::string(1000, 'x')),
+               request(kCommandWrite, 1, 0, 65536, 0, std::string(65535, 'x')),
+               request(kCommandWrite, 1, UINT64_MAX, 65536, 0, std::string(1000, 'x')));
+  Fixture fixture;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.send(request(kCommandFlush, 0, 0, 0) + half);
+  fixture.world.run_for(29 * io::kSecond);
+  CHECK_FALSE(client.closed);
+  fixture.world.run_for(2 * io::kSecond);
+  CHECK(client.closed);
+  CHECK(fixture.server.set.count() == 0);
+  REQUIRE(fixture.server.lines.size() == 1);
+  CHECK_THAT(fixture.server.lines[0], Catch::Contains("does not send the rest"));
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: a byte now and then does not make half a request last longer", "[nbd]") {
+  Fixture fixture;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.send(request(kCommandWrite, 1, 0, 4096));
+  for (int i = 0; i < 32 && !client.closed; ++i) {
+    client.send("x");
+    fixture.world.run_for(io::kSecond);
+  }
+  CHECK(client.closed);
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: a client that does not read its replies is closed after the stall timeout",
+          "[nbd]") {
+  Fixture fixture;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.reading = false;
+  client.send(request(kCommandRead, 1, 0, 8u << 20));
+  fixture.world.run_for(29 * io::kSecond);
+  CHECK(fixture.server.set.count() == 1);
+  fixture.world.run_for(2 * io::kSecond);
+  CHECK(fixture.server.set.count() == 0);
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: a thousand idle clients are kept, and no timer runs for them", "[nbd]") {
+  Fixture fixture(sized(8u << 20, 16u << 20));
+  Crowd crowd(fixture, 1000);
+  // The world has events of its own for this long, e.g. for connects that might time out.
+  fixture.world.run_for(200 * io::kSecond);
+  const uint64_t events = fixture.world.events_run();
+  fixture.world.run_for(3600 * io::kSecond);
+  CHECK(fixture.world.events_run() == events);
+  CHECK(fixture.server.set.count() == 1000);
+  CHECK(fixture.server.set.count_of(fixture.server.service) == 1000);
+  CHECK(fixture.server.pool.used_bytes() == 0);
+  for (size_t i = 0; i < crowd.clients.size(); i += 50) CHECK(served(*crowd.clients[i]));
+  for (auto& client : crowd.clients) client->hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: stalled writers that hold the whole pool lose it after a second", "[nbd]") {
+  Fixture fixture(sized(16u << 20, 8u << 20));
+  Crowd crowd(fixture, 16);  // 16 buffers of 512 KiB: the pool
+  for (auto& client : crowd.clients) {
+    client->send(request(kCommandWrite, 1, 0, 500000, 0, std::string(1000, 'x')));
+  }
+  fixture.world.run_for(10 * io::kMillisecond);
+  REQUIRE(fixture.server.pool.used_bytes() == 8u << 20);
+  NbdClient canary(fixture.world, *fixture.client_io);
+  canary.attach();
+  canary.read(1, 0, 4096);
+  CHECK(fixture.world.run_until([&] { return !canary.received.empty(); },
+                                Connection::kStallUnderPressure + 2 * ConnectionSet::kSweepPeriod));
+  CHECK(canary.wait(1).error == kErrorNone);
+  CHECK(served(canary));
+  for (auto& client : crowd.clients) client->hang_up();
+  canary.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: stalled readers that hold the whole pool lose it after a second", "[nbd]") {
+  Fixture fixture(sized(16u << 20, 8u << 20));
+  Crowd crowd(fixture, 5);
+  for (auto& client : crowd.clients) {
+    client->reading = false;
+    for (uint64_t i = 0; i < 9; ++i) client->send(request(kCommandRead, i, 0, 1u << 20));
+  }
+  NbdClient canary(fixture.world, *fixture.client_io);
+  canary.attach();
+  fixture.world.run_for(10 * io::kMillisecond);
+  for (int i = 0; i < 10; ++i) {
+    const io::Nanos begin = fixture.world.now();
+    REQUIRE(served(canary, 15u << 20));
+    CHECK(fixture.world.now() - begin < 2 * io::kSecond);
+  }
+  for (auto& client : crowd.clients) client->hang_up();
+  canary.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: without pool memory a small write keeps its place in the staging buffer", "[nbd]") {
+  Fixture fixture(sized(8u << 20, 8u << 20));
+  FakeService& service = fixture.server.service;
+  service.payload = Payload::kNeedUntilDone;
+  service.answer = Answer::kHeld;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  std::vector<io::Buffer> all;
+  while (const io::Buffer buffer = fixture.server.pool.allocate(kFrameBytesMax)) {
+    all.push_back(buffer);
+  }
+  REQUIRE(all.size() == 16);
+  client.write(1, 0, std::string(5000, 'a'));
+  client.write(2, 5000, std::string(5000, 'b'));
+  client.write(3, 10000, std::string(100000, 'c'));
+  fixture.world.run_for(io::kMillisecond * 100);
+  CHECK(service.held.size() == 1);
+  service.release_held();
+  fixture.world.run_for(io::kMillisecond * 100);
+  CHECK(service.held.size() == 1);
+  service.release_held();
+  CHECK(client.wait(2).error == kErrorNone);
+  for (const io::Buffer& buffer : all) fixture.server.pool.release(buffer);
+  fixture.world.run_for(io::kMillisecond * 100);
+  service.release_held();
+  CHECK(client.wait(1).error == kErrorNone);
+  CHECK(client.wait(3).error == kErrorNone);
+  service.answer = Answer::kLater;
+  CHECK(client.do_read(0, 110000).data ==
+        std::string(5000, 'a') + std::string(5000, 'b') + std::string(100000, 'c'));
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: many clients on a small pool all make progress with the right bytes", "[nbd]") {
+  const uint64_t seed = GENERATE(range(1, 7));
+  const uint32_t clients = 24;
+  const uint64_t region = 2u << 20;
+  Fixture fixture(sized(clients * region, 8u << 20), seed);
+  FakeService& service = fixture.server.service;
+  io::SimRandom random(seed * 77);
+  service.payload = static_cast<Payload>(seed % 3);
+  service.answer = seed == 6 ? Answer::kInside : Answer::kLater;
+  struct Busy {
+    std::unique_ptr<NbdClient> client;
+    std::string model;
+    std::map<uint64_t, std::string> expected;
+  };
+  std::vector<Busy> crowd;
+  for (uint32_t i = 0; i < clients; ++i) {
+    crowd.push_back({std::make_unique<NbdClient>(fixture.world, *fixture.client_io),
+                     std::string(region, '\0'), {}});
+    crowd.back().client->attach(i % 2 == 0);
+  }
+  // Rounds of writes, then of overlapping reads, pipelined on all clients at once.
+  for (uint64_t round = 0; round < 2; ++round) {
+    for (uint32_t i = 0; i < clients; ++i) {
+      Busy& busy = crowd[i];
+      for (uint64_t cookie = 0; cookie < 6; ++cookie) {
+        const uint64_t length = 1 + random.below(random.chance(1, 3) ? region / 6 - 1 : 9000);
+        const uint64_t offset = cookie * (region / 6) + random.below(region / 6 - length);
+        const std::string data = pattern(length, random.next());
+        busy.model.replace(offset, length, data);
+        busy.client->write(cookie, i * region + offset, data);
+      }
+    }
+    for (Busy& busy : crowd) {
+      for (uint64_t cookie = 0; cookie < 6; ++cookie) {
+        REQUIRE(busy.client->wait(cookie).error == kErrorNone);
+      }
+    }
+    for (uint32_t i = 0; i < clients; ++i) {
+      Busy& busy = crowd[i];
+      for (uint64_t cookie = 100; cookie < 112; ++cookie) {
+        const uint64_t length = 1 + random.below(random.chance(1, 3) ? region - 1 : 9000);
+        const uint64_t offset = random.below(region - length);
+        busy.expected[cookie] = busy.model.substr(offset, length);
+        busy.client->read(cookie, i * region + offset, static_cast<uint32_t>(length));
+      }
+    }
+    for (Busy& busy : crowd) {
+      for (const auto& [cookie, data] : std::exchange(busy.expected, {})) {
+        const Reply reply = busy.client->wait(cookie);
+        REQUIRE(reply.error == kErrorNone);
+        REQUIRE(reply.data == data);
+      }
+    }
+  }
+  CHECK(fixture.server.lines.empty());
+  for (Busy& busy : crowd) busy.client->hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: DISC lets what is in flight be answered, then closes", "[nbd]") {
+  Fixture fixture;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  for (uint64_t i = 0; i < 32; ++i) client.write(i, i * 4096, std::string(4096, 'd'));
+  client.read(32, 0, 1u << 20);
+  client.send(request(kCommandDisconnect, UINT64_MAX, UINT64_MAX, UINT32_MAX, 0xffff) + "junk");
+  for (uint64_t i = 0; i <= 32; ++i) CHECK(client.wait(i).error == kErrorNone);
+  CHECK(client.wait_closed(io::kSecond));
+  client.hang_up();
+  CHECK(fixture.server.lines.empty());
+  fixture.finish();
+}
+
+TEST_CASE("nbd: when the volume goes, requests in flight are answered and clients closed",
+          "[nbd]") {
+  const bool structured = GENERATE(false, true);
+  Fixture fixture;
+  FakeService& service = fixture.server.service;
+  service.answer = Answer::kHeld;
+  NbdClient client(fixture.world, *fixture.client_io), idle(fixture.world, *fixture.client_io);
+  client.attach(structured);
+  idle.attach();
+  client.write(1, 0, "data");
+  client.read(2, 0, 4096);
+  client.send(request(kCommandFlush, 3, 0, 0));
+  client.send(request(kCommandWrite, 4, 0, 100000, 0, "unfinished"));
+  fixture.world.run_for(io::kMillisecond * 100);
+  REQUIRE(service.held.size() == 3);
+  service.tell_gone("vol0 has a new primary");
+  service.refuse = "vol0 has a new primary";
+  CHECK(idle.wait_closed(io::kSecond));
+  CHECK_FALSE(client.closed);
+  service.fault = [](const Request&) { return RequestError::kShutdown; };
+  service.release_held();
+  for (uint64_t i = 1; i <= 3; ++i) CHECK(client.wait(i).error == kErrorShutdown);
+  CHECK(client.wait_closed(io::kSecond));
+  CHECK(fixture.server.set.count() == 0);
+  CHECK_THAT(fixture.server.lines.at(0), Catch::Contains("new primary"));
+  // The directory has not heard of it yet: the volume's own word counts.
+  RawClient late(fixture.world, *fixture.client_io);
+  late.connect();
+  late.send(client_flags() + option(kOptGo, go_data("vol0")));
+  CHECK(late.wait_closed(io::kSecond));
+  client.hang_up();
+  idle.hang_up();
+  late.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: a large read that the volume's end interrupts is not answered with too little",
+          "[nbd]") {
+  const bool structured = GENERATE(false, true);
+  Fixture fixture;
+  FakeService& service = fixture.server.service;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach(structured);
+  client.reading = false;
+  client.read(1, 0, 8u << 20);
+  fixture.world.run_for(100 * io::kMillisecond);
+  service.tell_gone("gone");
+  client.read_on();
+  while (client.parse_one()) {
+  }
+  if (structured) {
+    CHECK(client.wait(1).error == kErrorShutdown);
+  } else {
+    CHECK(client.replies.empty());
+  }
+  CHECK(client.closed);
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: stopping waits for answers, not for clients that do not read", "[nbd]") {
+  Fixture fixture;
+  NbdClient reader(fixture.world, *fixture.client_io), deaf(fixture.world, *fixture.client_io);
+  reader.attach();
+  deaf.attach();
+  deaf.reading = false;
+  for (uint64_t i = 0; i < 10; ++i) deaf.send(request(kCommandRead, i, 0, 1u << 20));
+  for (uint64_t i = 0; i < 50; ++i) reader.write(i, i * 4096, std::string(4096, 'x'));
+  REQUIRE(fixture.world.run_until([&] { return fixture.server.service.seen.size() > 50; },
+                                  io::kSecond));
+  bool emptied = false;
+  const io::Nanos begin = fixture.world.now();
+  fixture.server.set.close_all([&] { emptied = true; });
+  REQUIRE(fixture.world.run_until([&] { return emptied; }, 5 * io::kSecond));
+  CHECK(fixture.world.now() - begin < 2 * io::kSecond);
+  CHECK(reader.wait_closed(io::kSecond));
+  size_t answered = 0;
+  while (reader.received.size() >= kSimpleReplyBytes && reader.parse_one()) ++answered;
+  CHECK(answered >= 1);
+  CHECK(fixture.server.pool.used_bytes() == 0);
+  reader.hang_up();
+  deaf.hang_up();
+}
+
+}  // namespace
+}  // namespace ringbolt::test
