@@ -73,12 +73,6 @@ Status check_operations(io_uring* ring) {
                     "this kernel's io_uring lacks " + missing + ": use Linux 6.1 or newer");
 }
 
-uint64_t lock_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 0;
-  return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
-}
-
 // Registers one small area as often as it takes to have `bytes` accounted: the kernel counts small
 // pages once per registration, so the limit is tried as a whole without using the memory.
 Status check_lockable(io_uring* ring, uint64_t bytes) {
@@ -98,7 +92,7 @@ Status check_lockable(io_uring* ring, uint64_t bytes) {
   }
   munmap(area, kProbeBytes);
   if (result >= 0) return boost::outcome_v2::success();
-  return explain_lock_failure(-result, lock_limit(), bytes);
+  return explain_lock_failure(-result, lock_limit_bytes(), bytes);
 }
 
 }  // namespace
@@ -182,6 +176,12 @@ Error explain_lock_failure(int error, uint64_t limit_bytes, uint64_t wanted_byte
   return make_error(
       Errc::kUnsupported,
       std::string("buffers cannot be registered with io_uring: ") + std::strerror(error));
+}
+
+uint64_t lock_limit_bytes() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return 0;
+  return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
 std::string read_io_uring_sysctl() {

@@ -35,6 +35,8 @@ Status check_kernel_release(std::string_view release);
 Error explain_setup_failure(int error, std::string_view sysctl);
 /// Why memory could not be locked: `limit_bytes` is RLIMIT_MEMLOCK, `wanted_bytes` what is needed.
 Error explain_lock_failure(int error, uint64_t limit_bytes, uint64_t wanted_bytes);
+/// RLIMIT_MEMLOCK of this process; UINT64_MAX: none.
+uint64_t lock_limit_bytes();
 /// The present text of kernel.io_uring_disabled; empty if there is none.
 std::string read_io_uring_sysctl();
 

@@ -81,7 +81,7 @@ Status RingIo::set_up() {
     const int result = io_uring_register_buffers_sparse(&uring, slots);
     if (result < 0) {
       registration_failure_ =
-          explain_lock_failure(-result, 0, options_.registered_bytes_max).message;
+          explain_lock_failure(-result, lock_limit_bytes(), options_.registered_bytes_max).message;
     } else {
       ring_->chunk_slots = slots;
     }
@@ -164,7 +164,8 @@ void RingIo::register_chunk(std::byte* data, size_t bytes) {
     registered_bytes_ += bytes;
   } else {
     registration_failure_ =
-        explain_lock_failure(result < 0 ? -result : EIO, 0, (index + 1) * bytes).message;
+        explain_lock_failure(result < 0 ? -result : EIO, lock_limit_bytes(), (index + 1) * bytes)
+            .message;
   }
 }
 

@@ -352,7 +352,7 @@ void AdminSession::drain() {
 }
 
 Status AdminServer::Impl::listen(const std::string& address) {
-  BOOST_OUTCOME_TRY(const HostPort parsed, parse_host_port(address));
+  BOOST_OUTCOME_TRY(const io::Address parsed, parse_host_port(address));
   const auto failed = [&](const char* what, const error_code& error) {
     return make_error(error == asio::error::address_in_use ? Errc::kBusy : Errc::kIo,
                       fmt::format("admin: {} {}: {}", what, address, error.message()));
@@ -432,7 +432,8 @@ Status AdminServer::listen(const std::string& address) { return impl_->listen(ad
 
 std::string AdminServer::local_address() const {
   const tcp::endpoint endpoint = impl_->acceptor_.local_endpoint();
-  return format_host_port({endpoint.address().to_string(), endpoint.port()});
+  return io::Address{io::Address::Kind::kTcp, endpoint.address().to_string(), endpoint.port(), {}}
+      .to_string();
 }
 
 void AdminServer::serve(Daemon& daemon) {

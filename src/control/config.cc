@@ -296,7 +296,7 @@ void read_node(const toml::table& table, Config& config) {
 
 /// `address` as a key of Seen; empty if it cannot collide (port 0 takes any free one).
 std::string collision_key(const std::string& address) {
-  const Result<HostPort> parsed = parse_host_port(address);
+  const Result<io::Address> parsed = parse_host_port(address);
   return parsed.has_value() && parsed.value().port == 0 ? std::string() : address;
 }
 

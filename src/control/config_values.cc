@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -97,15 +96,20 @@ bool is_ipv6(const std::string& host) {
 bool is_host_name(const std::string& host) {
   if (host.empty() || host.size() > 253) return false;
   if (!std::all_of(host.begin(), host.end(), is_name_char)) return false;
-  // Digits and dots only: somebody meant an IPv4 address, and the resolver's readings of a broken
-  // one ("1.2" is 1.0.0.2) are not what was meant.
+  // Digits and dots only: an IPv4 address was meant.
   const bool numeric = host.find_first_not_of("0123456789.") == std::string::npos;
   return !numeric || is_ipv4(host);
 }
 
-Error bad_address(std::string_view text, std::string_view form) {
+/// "1.2" is no address of four parts, although the resolver would take it for 1.0.0.2.
+Status check_host(const std::string& host, std::string_view text) {
+  if (host.find(':') == std::string::npos ? is_host_name(host) : is_ipv6(host)) {
+    return boost::outcome_v2::success();
+  }
   return make_error(Errc::kInvalid,
-                    fmt::format("\"{}\" is not an address: expected {}", text, form));
+                    fmt::format("address \"{}\": \"{}\" is no host name and no IP address, expected "
+                                "HOST:PORT or [V6-ADDRESS]:PORT",
+                                text, host));
 }
 
 }  // namespace
@@ -133,52 +137,28 @@ Status check_volume_name(std::string_view name) { return check_name(name, kVolum
 
 Status check_node_id(std::string_view id) { return check_name(id, kNodeIdBytesMax); }
 
-Result<HostPort> parse_host_port(std::string_view text) {
-  constexpr std::string_view kForm = "HOST:PORT or [IPV6]:PORT";
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return bad_address(text, kForm);
-  HostPort address;
-  const std::string_view host = text.substr(0, colon);
-  const std::string_view port = text.substr(colon + 1);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    address.host = host.substr(1, host.size() - 2);
-    if (!is_ipv6(address.host)) return bad_address(text, kForm);
-  } else {
-    address.host = host;
-    if (!is_host_name(address.host)) return bad_address(text, kForm);
+Result<io::Address> parse_host_port(std::string_view text) {
+  BOOST_OUTCOME_TRY(io::Address address, io::parse_address(text));
+  if (address.kind != io::Address::Kind::kTcp) {
+    return make_error(Errc::kInvalid,
+                      fmt::format("address \"{}\": expected HOST:PORT, not a unix socket", text));
   }
-  const auto [end, failure] = std::from_chars(port.data(), port.data() + port.size(), address.port);
-  if (failure != std::errc{} || end != port.data() + port.size()) return bad_address(text, kForm);
+  BOOST_OUTCOME_TRY(check_host(address.host, text));
   return address;
 }
 
-std::string format_host_port(const HostPort& address) {
-  return address.host.find(':') == std::string::npos
-             ? fmt::format("{}:{}", address.host, address.port)
-             : fmt::format("[{}]:{}", address.host, address.port);
-}
-
 Status check_listen_address(std::string_view text, bool allow_unix) {
-  constexpr std::string_view kUnix = "unix:";
-  if (allow_unix && text.starts_with(kUnix)) {
-    const std::string_view path = text.substr(kUnix.size());
-    if (!path.starts_with('/')) return bad_address(text, "unix: and an absolute path");
-    if (path.size() >= sizeof(sockaddr_un{}.sun_path)) {
-      return make_error(Errc::kInvalid,
-                        fmt::format("the socket path is {} bytes long, at most {} are allowed",
-                                    path.size(), sizeof(sockaddr_un{}.sun_path) - 1));
-    }
-    return boost::outcome_v2::success();
-  }
-  BOOST_OUTCOME_TRY(const HostPort address, parse_host_port(text));
-  static_cast<void>(address);
+  BOOST_OUTCOME_TRY(const io::Address address, io::parse_address(text));
+  if (allow_unix && address.kind == io::Address::Kind::kUnix) return boost::outcome_v2::success();
+  BOOST_OUTCOME_TRY(const io::Address tcp, parse_host_port(text));
+  static_cast<void>(tcp);
   return boost::outcome_v2::success();
 }
 
 Status check_peer_address(std::string_view text) {
-  BOOST_OUTCOME_TRY(const HostPort address, parse_host_port(text));
-  if (address.port == 0) return bad_address(text, "a port other than 0");
-  return boost::outcome_v2::success();
+  BOOST_OUTCOME_TRY(const io::Address address, parse_host_port(text));
+  if (address.port != 0) return boost::outcome_v2::success();
+  return make_error(Errc::kInvalid, fmt::format("address \"{}\": port 0 is no peer's port", text));
 }
 
 std::string_view nearest_word(std::string_view word, std::span<const std::string_view> known) {

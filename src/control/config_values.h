@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/address.h"
 #include "ringbolt/result.h"
 
 namespace ringbolt {
@@ -31,16 +32,10 @@ Status check_volume_name(std::string_view name);
 /// A node's id: [A-Za-z0-9._-]{1,63}, not "." or "..".
 Status check_node_id(std::string_view id);
 
-struct HostPort {
-  std::string host;  ///< name, IPv4 or IPv6 address without brackets
-  uint16_t port = 0;
-};
-
-/// "HOST:PORT" or "[V6]:PORT"; port 0 .. 65535. Syntax only, nothing is resolved.
-Result<HostPort> parse_host_port(std::string_view text);
-
-/// The reverse of parse_host_port.
-std::string format_host_port(const HostPort& address);
+/// An address of the network, "HOST:PORT" or "[V6]:PORT"; port 0 .. 65535. Stricter than
+/// io::parse_address, which it uses: the host must be a possible name or a well-formed number.
+/// Syntax only, nothing is resolved.
+Result<io::Address> parse_host_port(std::string_view text);
 
 /// Checks an address to listen on: HOST:PORT (port 0: any free one), or, if `allow_unix`,
 /// "unix:/absolute/path".

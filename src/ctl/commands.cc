@@ -45,7 +45,7 @@ std::string error_message(const HttpReply& reply) {
 /// Asks the daemon and shows what it returned.
 int show(const Session& session, const std::string& target,
          std::string (*render)(const json::value&)) {
-  const Result<HostPort> address = parse_host_port(session.admin);
+  const Result<io::Address> address = parse_host_port(session.admin);
   if (address.has_error()) return fail(session, kUsage, address.error().message);
   const Result<HttpReply> reply = http_get(address.value(), target);
   if (reply.has_error()) return fail(session, kNoAnswer, reply.error().message);

@@ -31,11 +31,11 @@ error_code run_step(asio::io_context& io, Start start) {
 
 }  // namespace
 
-Result<HttpReply> http_get(const HostPort& address, const std::string& target,
+Result<HttpReply> http_get(const io::Address& address, const std::string& target,
                            std::chrono::milliseconds time) {
   asio::io_context io;
   const auto failed = [&](const error_code& error) {
-    return make_error(Errc::kIo, fmt::format("no answer from {}: {}", format_host_port(address),
+    return make_error(Errc::kIo, fmt::format("no answer from {}: {}", address.to_string(),
                                              error.message()));
   };
   error_code error;
@@ -51,7 +51,7 @@ Result<HttpReply> http_get(const HostPort& address, const std::string& target,
   if (error) return failed(error);
 
   http::request<http::empty_body> request(http::verb::get, target, 11);
-  request.set(http::field::host, format_host_port(address));
+  request.set(http::field::host, address.to_string());
   request.set(http::field::user_agent, "ringboltctl/" RINGBOLT_VERSION);
   request.keep_alive(false);
   error = run_step(io, [&](error_code& result) {

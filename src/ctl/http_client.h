@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "control/config_values.h"
+#include "io/address.h"
 #include "ringbolt/result.h"
 
 namespace ringbolt::ctl {
@@ -16,7 +16,7 @@ struct HttpReply {
 
 /// GET `target` from `address`. Errors: kIo, with a message, if no complete HTTP reply came within
 /// `time` for each of the steps resolve, connect, send, receive.
-Result<HttpReply> http_get(const HostPort& address, const std::string& target,
+Result<HttpReply> http_get(const io::Address& address, const std::string& target,
                            std::chrono::milliseconds time = std::chrono::seconds(15));
 
 }  // namespace ringbolt::ctl

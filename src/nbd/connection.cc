@@ -35,8 +35,8 @@ void Connection::schedule_turn() {
   if (!turn_.queued()) host_.io.defer(turn_);
 }
 
-/// Everything that an event made possible happens here, once per turn. The last statement may destroy
-/// the connection.
+/// Everything that an event made possible happens here, once per turn. The last statement may
+/// destroy the connection.
 void Connection::on_turn_end() {
   if (mode_ == Mode::kOpen && drain_wanted_) {
     mode_ = Mode::kDraining;

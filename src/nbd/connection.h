@@ -1,5 +1,5 @@
-// One NBD client in the transmission phase: requests in, pieces to the volume, replies out. Lives on
-// the volume's shard; made and owned by ConnectionSet.
+// One NBD client in the transmission phase: requests in, pieces to the volume, replies out. Lives
+// on the volume's shard; made and owned by ConnectionSet.
 //
 // Receive side (receive.cc): bytes land in a staging buffer and are parsed from there; a large
 // write's payload is received straight into a pool buffer that the volume may keep. Whatever cannot
@@ -10,13 +10,13 @@
 // come at any time, also from inside submit(), so nothing is touched after submit() that `done` may
 // have given back.
 //
-// Reply side (replies.cc): finished parts are queued and sent together at the end of the loop's turn,
-// one send at a time; the memory of a part is given back when it has been sent.
+// Reply side (replies.cc): finished parts are queued and sent together at the end of the loop's
+// turn, one send at a time; the memory of a part is given back when it has been sent.
 //
-// Ending (connection.cc): kOpen -> kDraining (no more requests, answers still go out) -> kClosing (the
-// socket is shut down) -> gone when nothing is pending on the socket and the volume has nothing of
-// ours. The only place that reports "gone" is the end-of-turn function, so no member is ever still
-// running when the owner destroys the connection.
+// Ending (connection.cc): kOpen -> kDraining (no more requests, answers still go out) -> kClosing
+// (the socket is shut down) -> gone when nothing is pending on the socket and the volume has
+// nothing of ours. The only place that reports "gone" is the end-of-turn function, so no member is
+// ever still running when the owner destroys the connection.
 #pragma once
 
 #include <array>
@@ -40,7 +40,8 @@ class Connection;
 /// What connections of one shard share.
 struct ConnectionHost {
   virtual ~ConnectionHost() = default;
-  /// A connection now waits for its peer; until check_stall() says otherwise it wants to be looked at.
+  /// A connection now waits for its peer; until check_stall() says otherwise it wants to be looked
+  /// at.
   virtual void on_connection_busy() = 0;
   /// Nothing is pending any more and the socket is closed: destroy it.
   virtual void on_connection_gone(Connection& connection) = 0;
@@ -66,8 +67,8 @@ class Connection final : public ClientObserver {
   static constexpr uint32_t kReadPinnedBytesMax = 2u << 20;
   /// Payloads from this size on are received straight into a pool buffer.
   static constexpr uint32_t kDirectPayloadBytesMin = kStagingBytes;
-  /// One send or one direct receive. What a stalled client is measured by: it moves this much within
-  /// the stall timeout or goes.
+  /// One send or one direct receive. What a stalled client is measured by: it moves this much
+  /// within the stall timeout or goes.
   static constexpr uint32_t kTransferBytesMax = 256u << 10;
   /// While others wait for pool memory, a client that holds some has only this long.
   static constexpr io::Nanos kStallUnderPressure = io::kSecond;
@@ -177,25 +178,25 @@ class Connection final : public ClientObserver {
   Target receive_target_ = Target::kStaging;
   uint32_t receive_bytes_ = 0;  // asked for by the receive in flight
   bool last_was_direct_ = false;
-  bool was_blocked_ = false;    // since the last receive, by a bound of ours
+  bool was_blocked_ = false;     // since the last receive, by a bound of ours
   io::Nanos message_since_ = 0;  // when the message that we are in the middle of last moved
   io::Op<&Connection::on_received> receive_{*this};
 
-  Command* current_ = nullptr;         // being received or issued; the head of the line
-  Piece* filling_ = nullptr;           // of current_: its payload is being received
+  Command* current_ = nullptr;  // being received or issued; the head of the line
+  Piece* filling_ = nullptr;    // of current_: its payload is being received
   uint32_t filled_bytes_ = 0;
-  Piece* submitting_ = nullptr;        // inside submit(): cleared if `done` comes at once
-  Piece* staging_holder_ = nullptr;    // its payload lies in the staging buffer until `done`
-  io::Buffer spare_;                   // kept for current_'s next piece, see release_read_buffer
+  Piece* submitting_ = nullptr;      // inside submit(): cleared if `done` comes at once
+  Piece* staging_holder_ = nullptr;  // its payload lies in the staging buffer until `done`
+  io::Buffer spare_;                 // kept for current_'s next piece, see release_read_buffer
   uint32_t read_pinned_bytes_ = 0;
   uint32_t pieces_with_volume_ = 0;
   SlotPool<Command> commands_{kCommandsMax};
   SlotPool<Piece> pieces_{kPiecesMax};
 
-  Command* first_stream_ = nullptr;    // reads of several pieces, in order of arrival
+  Command* first_stream_ = nullptr;  // reads of several pieces, in order of arrival
   Command* last_stream_ = nullptr;
-  PartQueue queue_;                    // to be sent, in this order
-  PartQueue held_;                     // must not get between the parts of the stream under way
+  PartQueue queue_;  // to be sent, in this order
+  PartQueue held_;   // must not get between the parts of the stream under way
   std::array<iovec, 64> iov_{};
   uint32_t send_bytes_ = 0;
   io::Nanos send_since_ = 0;

@@ -20,8 +20,8 @@ class ConnectionSet final : public ConnectionHost {
   ConnectionSet(const ConnectionSet&) = delete;
   ConnectionSet& operator=(const ConnectionSet&) = delete;
 
-  /// Serves a client of `service` from now on. Returns false, with the socket closed and a log line,
-  /// if the volume refuses clients by now or the set is closing.
+  /// Serves a client of `service` from now on. Returns false, with the socket closed and a log
+  /// line, if the volume refuses clients by now or the set is closing.
   bool add(Client client, BlockService& service);
 
   /// Takes no more clients; lets requests in flight finish and answers them; then calls `emptied`,

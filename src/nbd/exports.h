@@ -1,6 +1,6 @@
-// What the NBD front end asks of the layer that knows the volumes: which exports there are, who takes
-// a client over once the handshake is done, how many clients there may be, and where complaints go.
-// Implemented by the shard layer (and by tests). No I/O here.
+// What the NBD front end asks of the layer that knows the volumes: which exports there are, who
+// takes a client over once the handshake is done, how many clients there may be, and where
+// complaints go. Implemented by the shard layer (and by tests). No I/O here.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,7 @@
-// The server's side of the fixed newstyle handshake as a pure state machine: client bytes in, server
-// bytes and an outcome out. No I/O, no clock; the listener feeds it. Whatever a client sends leads to
-// a reply or to kClose with a reason, never to an assertion and never to memory by a length field.
+// The server's side of the fixed newstyle handshake as a pure state machine: client bytes in,
+// server bytes and an outcome out. No I/O, no clock; the listener feeds it. Whatever a client sends
+// leads to a reply or to kClose with a reason, never to an assertion and never to memory by a
+// length field.
 #pragma once
 
 #include <array>
@@ -38,8 +39,9 @@ class Handshake {
   /// The greeting is in output() from the start. `directory` must outlive the handshake.
   explicit Handshake(ExportDirectory& directory);
 
-  /// Takes client bytes and returns how many it took: all, unless the state is no longer kTalking or
-  /// output() has reached kOutputBytesPause; then send, clear output(), and offer the rest again.
+  /// Takes client bytes and returns how many it took: all, unless the state is no longer kTalking
+  /// or output() has reached kOutputBytesPause; then send, clear output(), and offer the rest
+  /// again.
   size_t consume(std::span<const std::byte> input);
 
   [[nodiscard]] State state() const { return state_; }

@@ -1,5 +1,5 @@
-// Drives one client's Handshake over its socket: either a send or a receive is in flight, never both,
-// so a client that does not read its replies is not read from either.
+// Drives one client's Handshake over its socket: either a send or a receive is in flight, never
+// both, so a client that does not read its replies is not read from either.
 #include "nbd/listener.h"
 
 namespace ringbolt::nbd {
@@ -39,8 +39,8 @@ void HandshakeSession::advance() {
       input_begin_ = 0;
       return io.receive(socket_, input_.data(), kInputBytes, false, receive_);
     }
-    input_begin_ += handshake_.consume(
-        std::span(input_.data() + input_begin_, input_end_ - input_begin_));
+    input_begin_ +=
+        handshake_.consume(std::span(input_.data() + input_begin_, input_end_ - input_begin_));
   }
 }
 

@@ -68,8 +68,8 @@ void Listener::on_accept_error(int32_t error) {
   }
 }
 
-/// Closes the oldest session if there are too many. Those that are closing already need no help from
-/// their peers to go, so they do not count.
+/// Closes the oldest session if there are too many. Those that are closing already need no help
+/// from their peers to go, so they do not count.
 void Listener::make_room() {
   if (sessions_.size() - sessions_closing_ < options_.handshakes_max) return;
   for (const auto& session : sessions_) {

@@ -1,6 +1,6 @@
 // One listening address: accepts clients, leads each through the handshake within a deadline, and
-// hands it over. Bounded: in clients (ConnectionLimit, shared by the whole process), in clients that
-// have not finished their handshake (the oldest must go), in memory per client.
+// hands it over. Bounded: in clients (ConnectionLimit, shared by the whole process), in clients
+// that have not finished their handshake (the oldest must go), in memory per client.
 #pragma once
 
 #include <array>
@@ -17,8 +17,8 @@ namespace ringbolt::nbd {
 
 struct ListenerOptions {
   io::Nanos handshake_timeout = 10 * io::kSecond;
-  /// Clients in the handshake at once. When one more comes, the oldest is closed: whoever opens many
-  /// connections and stays silent gets in nobody's way but its own.
+  /// Clients in the handshake at once. When one more comes, the oldest is closed: whoever opens
+  /// many connections and stays silent gets in nobody's way but its own.
   uint32_t handshakes_max = 1024;
 };
 

@@ -15,8 +15,8 @@ namespace ringbolt::nbd {
 
 // --- handshake -----------------------------------------------------------------------------------
 
-inline constexpr uint64_t kGreetingMagic = 0x4e42444d41474943;      // "NBDMAGIC"
-inline constexpr uint64_t kOptionMagic = 0x49484156454f5054;        // "IHAVEOPT"
+inline constexpr uint64_t kGreetingMagic = 0x4e42444d41474943;  // "NBDMAGIC"
+inline constexpr uint64_t kOptionMagic = 0x49484156454f5054;    // "IHAVEOPT"
 inline constexpr uint64_t kOptionReplyMagic = 0x0003e889045565a9;
 
 inline constexpr uint16_t kFlagFixedNewstyle = 1;

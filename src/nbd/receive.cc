@@ -42,8 +42,9 @@ void Connection::on_peer_closed() {
   drain(false);
 }
 
-/// Parses and submits until bytes, records or memory are missing. Every event that can provide one of
-/// them leads here again. Never called from inside itself: `done` callbacks schedule a turn instead.
+/// Parses and submits until bytes, records or memory are missing. Every event that can provide one
+/// of them leads here again. Never called from inside itself: `done` callbacks schedule a turn
+/// instead.
 void Connection::pump() {
   while (mode_ == Mode::kOpen && !drain_wanted_) {
     // The staging buffer must not move while the volume reads from it.
@@ -128,8 +129,7 @@ void Connection::begin_command(Command* command, const RequestHeader& header) {
 void Connection::begin_payload(Command* command) {
   if (command->length < kDirectPayloadBytesMin) last_was_direct_ = false;
   if (command->length == 0) return finish_command(command);
-  command->phase =
-      command->error == kErrorNone ? Command::Phase::kPayload : Command::Phase::kDrain;
+  command->phase = command->error == kErrorNone ? Command::Phase::kPayload : Command::Phase::kDrain;
   current_ = command;
 }
 
@@ -210,8 +210,8 @@ void Connection::arm_receive() {
     receive_target_ = Target::kStaging;
     receive_bytes_ = kStagingBytes - staged_end_;
     if (last_was_direct_) {
-      receive_bytes_ = std::min(receive_bytes_, std::max(staging_bytes_missing(),
-                                                         kStagingBytesBetweenLargeWrites));
+      receive_bytes_ = std::min(receive_bytes_,
+                                std::max(staging_bytes_missing(), kStagingBytesBetweenLargeWrites));
     }
     if (mid_message && current_ != nullptr && current_->phase == Command::Phase::kDrain) {
       message_since_ = host_.io.now();

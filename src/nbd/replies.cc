@@ -94,8 +94,8 @@ bool Connection::advance_stream(Command* command) {
 /// The answer to a command that carries no read data.
 void Connection::finish_command(Command* command) {
   std::byte* at = command->header.data();
-  const bool chunk = structured_ && (command->code == kCommandRead ||
-                                     command->code == kCommandBlockStatus);
+  const bool chunk =
+      structured_ && (command->code == kCommandRead || command->code == kCommandBlockStatus);
   if (!chunk) {
     at = encode_simple_reply(at, command->error, command->cookie);
   } else if (command->error == kErrorNone) {
@@ -112,9 +112,11 @@ void Connection::finish_command(Command* command) {
   queue_part(command);
 }
 
-/// One extent, "allocated": always a correct answer, and right for a volume with preallocated space.
+/// One extent, "allocated": always a correct answer, and right for a volume with preallocated
+/// space.
 void Connection::finish_block_status(Command* command) {
-  std::byte* at = encode_chunk(command->header.data(), true, kChunkBlockStatus, command->cookie, 12);
+  std::byte* at =
+      encode_chunk(command->header.data(), true, kChunkBlockStatus, command->cookie, 12);
   at = store(at, kBaseAllocationId);
   at = store(at, command->length);
   at = store(at, uint32_t{0});

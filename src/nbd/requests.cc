@@ -34,7 +34,8 @@ uint32_t Connection::piece_bytes(uint64_t offset, uint32_t bytes_left, uint32_t 
 
 /// The error of a command that must not reach the volume, by the protocol's rules.
 uint32_t Connection::check_command(const RequestHeader& header) const {
-  uint16_t flags_allowed = kCommandFlagFua;  // the protocol wants it accepted, if ignored, everywhere
+  uint16_t flags_allowed =
+      kCommandFlagFua;  // the protocol wants it accepted, if ignored, everywhere
   switch (header.command) {
     case kCommandRead:
       if (structured_) flags_allowed |= kCommandFlagDontFragment;
@@ -63,8 +64,7 @@ uint32_t Connection::check_command(const RequestHeader& header) const {
 uint32_t Connection::check_range(const RequestHeader& header) const {
   const bool moves_data = header.command == kCommandRead || header.command == kCommandWrite;
   if (header.offset > size_bytes_ || header.length > size_bytes_ - header.offset) {
-    const bool is_write =
-        header.command == kCommandWrite || header.command == kCommandWriteZeroes;
+    const bool is_write = header.command == kCommandWrite || header.command == kCommandWriteZeroes;
     return is_write ? kErrorNoSpace : kErrorInvalid;
   }
   if (moves_data && header.length > kRequestBytesMax) return kErrorInvalid;
@@ -77,11 +77,10 @@ uint32_t Connection::check_range(const RequestHeader& header) const {
 
 Connection::Step Connection::issue_read(Command* command) {
   const uint64_t offset = command->offset + command->issued_bytes;
-  const uint32_t bytes =
-      piece_bytes(offset, command->length - command->issued_bytes,
-                  command->dont_fragment ? kBlocksMax : kReadPieceBlocks);
-  const auto room = static_cast<uint32_t>(
-      (offset % kBlockBytes + bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes);
+  const uint32_t bytes = piece_bytes(offset, command->length - command->issued_bytes,
+                                     command->dont_fragment ? kBlocksMax : kReadPieceBlocks);
+  const auto room = static_cast<uint32_t>((offset % kBlockBytes + bytes + kBlockBytes - 1) /
+                                          kBlockBytes * kBlockBytes);
   Piece* piece = take_piece();
   if (piece == nullptr) return Step::kBlocked;
   const io::Buffer buffer = take_read_buffer(room);
@@ -107,8 +106,7 @@ Connection::Step Connection::issue_read(Command* command) {
 io::Buffer Connection::take_read_buffer(uint32_t bytes) {
   if (spare_ && spare_.bytes >= bytes) return std::exchange(spare_, io::Buffer{});
   // One piece is always allowed, so the bound can delay a read but never stop it.
-  if (read_pinned_bytes_ != 0 &&
-      read_pinned_bytes_ + std::bit_ceil(bytes) > kReadPinnedBytesMax) {
+  if (read_pinned_bytes_ != 0 && read_pinned_bytes_ + std::bit_ceil(bytes) > kReadPinnedBytesMax) {
     return {};
   }
   return allocate_or_wait(bytes);
@@ -160,8 +158,8 @@ void Connection::submit_direct_write(Command* command, Piece* piece) {
   submit(command, piece);
 }
 
-/// Everything about the command and the piece must be in its final state before: `done` may be called
-/// from inside, and both may be given back and taken again before this returns.
+/// Everything about the command and the piece must be in its final state before: `done` may be
+/// called from inside, and both may be given back and taken again before this returns.
 void Connection::submit(Command* command, Piece* piece) {
   piece->command = command;
   piece->with_volume = true;
@@ -262,8 +260,9 @@ void Connection::release_piece(Piece* piece) {
 }
 
 /// A streamed read that is still being issued keeps one of the buffers that its connection gives
-/// back. Otherwise two clients could starve each other for good: with the pool used up by replies that
-/// are held behind a stream under way, that stream could never get the memory for its next piece.
+/// back. Otherwise two clients could starve each other for good: with the pool used up by replies
+/// that are held behind a stream under way, that stream could never get the memory for its next
+/// piece.
 void Connection::release_read_buffer(Piece* piece) {
   if (piece->pinned_bytes == 0) return;
   read_pinned_bytes_ -= std::exchange(piece->pinned_bytes, 0);

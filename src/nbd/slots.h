@@ -1,6 +1,6 @@
 // The records of a connection: a client's command, the pieces that it is cut into, and the parts of
-// replies that wait to be sent; with the pool and the queue that hold them. All intrusive: a command
-// costs no allocation once a connection has reached its depth.
+// replies that wait to be sent; with the pool and the queue that hold them. All intrusive: a
+// command costs no allocation once a connection has reached its depth.
 #pragma once
 
 #include <array>
@@ -19,8 +19,8 @@ namespace ringbolt::nbd {
 
 class Connection;
 
-/// A contiguous part of the reply stream: a header and possibly data behind it. Base of what carries
-/// it, which is given back when the part has been sent.
+/// A contiguous part of the reply stream: a header and possibly data behind it. Base of what
+/// carries it, which is given back when the part has been sent.
 struct ReplyPart {
   enum class Carrier : uint8_t { kCommand, kPiece };
   /// A chunk header with the largest fixed payload that we send (an error with its offset).
@@ -67,9 +67,9 @@ struct Command : ReplyPart {
   Phase phase = Phase::kIssue;
   bool fua = false;
   bool dont_fragment = false;
-  bool is_stream = false;      ///< a read of several pieces under one simple reply header
-  bool header_queued = false;  ///< is_stream: the reply has begun and can only be completed
-  bool abandoned = false;      ///< its payload will never be complete: nothing to answer
+  bool is_stream = false;         ///< a read of several pieces under one simple reply header
+  bool header_queued = false;     ///< is_stream: the reply has begun and can only be completed
+  bool abandoned = false;         ///< its payload will never be complete: nothing to answer
   Piece* first_unsent = nullptr;  ///< is_stream: pieces in order of offset
   Piece* last_unsent = nullptr;
 
@@ -87,7 +87,8 @@ struct Piece : ReplyPart {
   Command* command = nullptr;
   /// A write's payload, copied out of the staging buffer because the volume still needs it.
   io::Buffer copy;
-  uint32_t pinned_bytes = 0;  ///< of request.buffer: counted against the connection's bound on reads
+  uint32_t pinned_bytes =
+      0;  ///< of request.buffer: counted against the connection's bound on reads
   bool with_volume = false;
   bool finished = false;  ///< is_stream: the volume is done with it
   Request request;

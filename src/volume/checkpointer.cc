@@ -119,6 +119,7 @@ void Checkpointer::load_span(SpanRead& span) {
   while (span.last < target_ && p_.wal.find_frame(span.last.next()) == nullptr) {
     const auto next = p_.wal.find_place(span.last.next());
     if (!next || next->position != span.position + span.blocks) break;  // a pad lies between
+    if (p_.wal.device_block(next->position) == 0) break;                // it starts the next lap
     if (span.blocks + next->blocks > kFrameBytesMax / kBlockBytes) break;
     span.blocks += next->blocks;
     span.last = next->live_last;

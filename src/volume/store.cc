@@ -18,6 +18,7 @@ Store::Store(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, StoreCo
 
 Store::~Store() {
   io_.disarm(tick_);
+  io_.disarm(open_retry_);
   std::free(scratch_);
 }
 

@@ -104,6 +104,9 @@ class Store final : private WalListener, private CheckpointListener, private Wal
 
  private:
   // store_open.cc
+  void open_superblock();
+  bool wait_if_busy(const Error& error);
+  void on_open_retry();
   void on_slots_read(int32_t result);
   void make_new();
   Status open_data_files(bool create);
@@ -159,6 +162,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   enum class Stopping : uint8_t { kNo, kForCut, kForClose, kMarking, kClosed } stopping_ = Stopping::kNo;
   Lsn cut_to_;
   std::optional<Lsn> recovery_limit_;
+  io::Nanos busy_since_ = 0;
+  bool busy_ = false;
   Superblock making_;
   std::byte* scratch_ = nullptr;  // slots, zeros; while opening
   uint64_t zeroed_bytes_ = 0;
@@ -172,6 +177,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   SuperblockWaiterOf<&Store::on_opened> opened_{*this};
   SuperblockWaiterOf<&Store::on_marked_clean> marked_clean_{*this};
   io::TimerOf<&Store::on_tick> tick_{*this};
+  io::TimerOf<&Store::on_open_retry> open_retry_{*this};
 };
 
 }  // namespace ringbolt

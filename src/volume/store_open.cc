@@ -24,6 +24,9 @@ constexpr uint64_t kZeroBlocksReserve = 65536;  // room in the index for zero an
 // In a small volume every block can be dirty and a record of any length must still find room.
 constexpr uint64_t kRecordBlocksMax = std::max(kZeroRecordBlocksMax, kFramePayloadBlocksMax);
 
+constexpr io::Nanos kBusyRetry = 20 * io::kMillisecond;
+constexpr io::Nanos kBusyTimeout = 60 * io::kSecond;
+
 }  // namespace
 
 std::string Store::path_of(const char* leaf, const std::string& configured) const {
@@ -35,8 +38,36 @@ void Store::open(Done done) {
   scratch_ = static_cast<std::byte*>(std::aligned_alloc(kBlockBytes, kScratchBytes));
   RINGBOLT_ASSERT(scratch_ != nullptr);
   if (const Status made = io_.make_directory(config_.directory); !made.has_value()) return open_failed(made.error());
+  open_superblock();
+}
+
+/// A file can be locked although no process has it open any more: the writes of a killed predecessor
+/// may still be in flight in the kernel, and overwrite what this one writes. Waits until the lock is
+/// free; false if `error` is something else or it took too long.
+bool Store::wait_if_busy(const Error& error) {
+  if (error.code != Errc::kBusy) return false;
+  if (!busy_) {
+    busy_ = true;
+    busy_since_ = io_.now();
+    log::warn("volume {}: waiting: {}", config_.name, error.message);
+  }
+  if (io_.now() - busy_since_ > kBusyTimeout) return false;
+  io_.arm(open_retry_, kBusyRetry);
+  return true;
+}
+
+void Store::on_open_retry() {
+  if (!superblock_file_.is_open()) return open_superblock();
+  if (superblock_.current().being_made) return on_made();
+  open_existing(superblock_.current());
+}
+
+void Store::open_superblock() {
   const auto opened = io_.open_file(path_of("superblock", ""), {.create = true, .resize_bytes = Superblock::kFileBytes});
-  if (!opened.has_value()) return open_failed(opened.error());
+  if (!opened.has_value()) {
+    if (!wait_if_busy(opened.error())) open_failed(opened.error());
+    return;
+  }
   superblock_file_ = opened.value().file;
   static_assert(kScratchBytes >= Superblock::kFileBytes);
   io_.read(superblock_file_, scratch_, Superblock::kFileBytes, 0, slots_read_);
@@ -62,7 +93,7 @@ void Store::on_slots_read(int32_t result) {
   if (!found) {
     const std::string wal_path = path_of("wal", config_.wal_path);
     const auto wal = io_.open_file(wal_path, {});
-    const bool has_wal = wal.has_value() && wal.value().bytes > 0 && !wal.value().is_block_device;
+    const bool has_wal = wal.has_value() ? wal.value().bytes > 0 && !wal.value().is_block_device : wal.error().code == Errc::kBusy;
     if (wal.has_value()) io_.close_file(wal.value().file);
     if (has_wal) {
       return open_failed(make_error(
@@ -101,7 +132,10 @@ void Store::make_new() {
 /// The superblock is durable: first with the mark, then without it.
 void Store::on_made() {
   if (!superblock_.current().being_made) return recover(std::nullopt);
-  if (const Status opened = open_data_files(true); !opened.has_value()) return open_failed(opened.error());
+  if (const Status opened = open_data_files(true); !opened.has_value()) {
+    if (!wait_if_busy(opened.error())) open_failed(opened.error());
+    return;
+  }
   zeroed_bytes_ = 0;
   std::memset(scratch_, 0, kScratchBytes);
   write_wal_zeros();
@@ -111,6 +145,10 @@ Status Store::open_data_files(bool create) {
   const std::string wal_path = path_of("wal", config_.wal_path);
   const std::string base_path = path_of("base", config_.base_path);
   if (wal_path == base_path) return make_error(Errc::kInvalid, fmt::format("{} is both WAL and base image", wal_path));
+  for (io::File* file : {&wal_file_, &base_file_}) {
+    if (file->is_open()) io_.close_file(*file);  // from a try that found the other one locked
+    *file = {};
+  }
   BOOST_OUTCOME_TRY(const io::FileInfo wal, io_.open_file(wal_path, {.create = create, .resize_bytes = create ? config_.wal_bytes : 0}));
   wal_file_ = wal.file;
   BOOST_OUTCOME_TRY(const io::FileInfo base,
@@ -166,7 +204,10 @@ void Store::open_existing(const Superblock& found) {
   if (found.volume_bytes != config_.volume_bytes) return open_failed(differs("size", found.volume_bytes, config_.volume_bytes));
   if (found.wal_bytes != config_.wal_bytes) return open_failed(differs("WAL size", found.wal_bytes, config_.wal_bytes));
   superblock_.open(superblock_file_, found);
-  if (const Status opened = open_data_files(false); !opened.has_value()) return open_failed(opened.error());
+  if (const Status opened = open_data_files(false); !opened.has_value()) {
+    if (!wait_if_busy(opened.error())) open_failed(opened.error());
+    return;
+  }
   build_parts();
   recover(std::nullopt);
 }

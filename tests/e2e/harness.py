@@ -13,6 +13,7 @@ Environment: RINGBOLT_BUILD (where ringboltd is; default: build/), RINGBOLT_SCRA
 directory is made; it must be on a file system with O_DIRECT; default: /var/tmp).
 """
 import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -53,14 +54,15 @@ def wait_for(condition, what, seconds=WAIT_SECONDS, every=0.05):
 
 
 def run(command, seconds=WAIT_SECONDS, check=True, data=None, environment=None):
-    """Runs a client with bounded time and output. The result has returncode, out and err (text)."""
+    """Runs a client with bounded time and output, in an empty directory. The result has returncode, out and err (text)."""
     variables = {**os.environ, 'PATH': CLIENT_PATH, **(environment or {})}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, \
-            tempfile.TemporaryFile() as feed:
+            tempfile.TemporaryFile() as feed, tempfile.TemporaryDirectory() as here:
         feed.write(data or b'')
         feed.seek(0)
         process = subprocess.Popen(command, stdin=feed, stdout=out, stderr=err, env=variables,
-                                   start_new_session=True)
+                                   cwd=here, start_new_session=True,
+                                   preexec_fn=end_with_parent)
         try:
             process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -79,6 +81,11 @@ def run(command, seconds=WAIT_SECONDS, check=True, data=None, environment=None):
 
 def ctl(node, *arguments, check=True):
     return run([RINGBOLTCTL, '--admin', node.admin_address, *arguments], check=check)
+
+
+def end_with_parent():
+    """In a new child: it is killed when this script ends, even if that is by a signal."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 _ports_given = set()
@@ -168,7 +175,8 @@ class Node:
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen([RINGBOLTD, '--config', self.config_path],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True)
+                                            start_new_session=True,
+                                            preexec_fn=end_with_parent)
         if wait:
             self.wait_ready()
 
@@ -365,7 +373,8 @@ class Script:
     def spawn(self, command, **options):
         """A helper process that is ended with the script."""
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                 env={**os.environ, 'PATH': CLIENT_PATH}, **options)
+                                 env={**os.environ, 'PATH': CLIENT_PATH},
+                                 preexec_fn=end_with_parent, **options)
         self.children.append(child)
         return child
 

@@ -1,8 +1,8 @@
 // Fuzz target: the transmission phase of a whole simulated server. The first bytes choose the seed,
 // how the volume behaves and how the client ends; the rest is what it sends, raw or as nearly valid
-// requests, in parts, with time passing between them. The server must not crash or break the volume's
-// contract (the fake volume checks it), its replies must be well-formed as far as they can be followed,
-// and in the end nothing may be left behind.
+// requests, in parts, with time passing between them. The server must not crash or break the
+// volume's contract (the fake volume checks it), its replies must be well-formed as far as they can
+// be followed, and in the end nothing may be left behind.
 #include <algorithm>
 #include <cstdint>
 #include <string>

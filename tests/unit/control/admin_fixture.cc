@@ -42,7 +42,7 @@ void AdminFixture::on_control_thread(const std::function<void()>& work) {
 }
 
 RawClient::RawClient(const std::string& address) {
-  const HostPort parsed = parse_host_port(address).value();
+  const io::Address parsed = parse_host_port(address).value();
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   REQUIRE(fd_ >= 0);
   const timeval hang{60, 0};

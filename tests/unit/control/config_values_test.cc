@@ -65,14 +65,14 @@ TEST_CASE("config: names are letters, digits, dot, underscore and dash", "[confi
 }
 
 TEST_CASE("config: addresses are HOST:PORT or [V6]:PORT", "[config]") {
-  const HostPort v4 = parse_host_port("127.0.0.1:10809").value();
+  const io::Address v4 = parse_host_port("127.0.0.1:10809").value();
   CHECK(v4.host == "127.0.0.1");
   CHECK(v4.port == 10809);
-  const HostPort v6 = parse_host_port("[::1]:1").value();
+  const io::Address v6 = parse_host_port("[::1]:1").value();
   CHECK(v6.host == "::1");
   CHECK(v6.port == 1);
-  CHECK(format_host_port(v6) == "[::1]:1");
-  CHECK(format_host_port(v4) == "127.0.0.1:10809");
+  CHECK(v6.to_string() == "[::1]:1");
+  CHECK(v4.to_string() == "127.0.0.1:10809");
   CHECK(parse_host_port("storage-1.example:65535").value().host == "storage-1.example");
   const char* text =
       GENERATE("", ":", "127.0.0.1", "127.0.0.1:", ":10809", "127.0.0.1:65536", "127.0.0.1:-1",

@@ -100,6 +100,21 @@ TEST_CASE("io: a read that reaches past the end of a file fails", "[io]") {
   bed->io().close_file(info.file);
 }
 
+TEST_CASE("io: a file that ends within a block cannot be read to its end", "[io]") {
+  const std::string kind = GENERATE(from_range(bed_kinds()));
+  INFO(kind);
+  const auto bed = make_bed(kind);
+  const FileInfo info = open_fresh(*bed, "a", 5000);
+  CHECK(info.bytes == 5000);
+  Block block(2 * kBlockBytes);
+  Awaited op;
+  bed->io().read(info.file, block.data(), 2 * kBlockBytes, 0, op);
+  CHECK(await(*bed, op) == -EIO);
+  bed->io().read(info.file, block.data(), kBlockBytes, 0, op);
+  CHECK(await(*bed, op) == static_cast<int32_t>(kBlockBytes));
+  bed->io().close_file(info.file);
+}
+
 TEST_CASE("io: a zeroed range reads as zeros and its neighbours do not", "[io]") {
   const std::string kind = GENERATE(from_range(bed_kinds()));
   INFO(kind);

@@ -112,6 +112,12 @@ TEST_CASE("ring_io: transfers from the pool use registered memory, others do not
   // So many that the second chunk comes into use.
   std::vector<Buffer> buffers;
   for (int i = 0; i < 20; ++i) buffers.push_back(pool.allocate(kFrameBytesMax));
+  if (io->registration_failure().find("cannot lock") == 0) {
+    WARN(io->registration_failure());  // an ordinary user's limit; the fallback is tested below
+    for (const Buffer& held : buffers) pool.release(held);
+    io->close_file(info.value().file);
+    return;
+  }
   REQUIRE(io->registration_failure() == "");
   const Buffer buffer = buffers.back();
   std::memset(buffer.data, 0x42, buffer.bytes);

@@ -273,6 +273,98 @@ TEST_CASE("nbd: without pool memory a small write keeps its place in the staging
   fixture.finish();
 }
 
+/// Takes all memory that comes free, before anybody who began to wait later.
+struct Thief : io::PoolWaiter {
+  explicit Thief(io::BufferPool& pool_)
+      : PoolWaiter([](io::PoolWaiter& self) { static_cast<Thief&>(self).steal(); }), pool(pool_) {
+    steal();
+  }
+  void steal() {
+    for (uint32_t bytes = kFrameBytesMax; bytes >= kBlockBytes; bytes /= 2) {
+      while (const io::Buffer buffer = pool.allocate(bytes)) stolen.push_back(buffer);
+    }
+    pool.wait(*this);
+  }
+  void stop() {
+    pool.cancel_wait(*this);
+    for (const io::Buffer& buffer : std::exchange(stolen, {})) pool.release(buffer);
+  }
+  io::BufferPool& pool;
+  std::vector<io::Buffer> stolen;
+};
+
+TEST_CASE("nbd: a large reply that has begun is completed although others take all the memory",
+          "[nbd]") {
+  Fixture fixture(sized(8u << 20, 8u << 20));
+  FakeService& service = fixture.server.service;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  // A small read that the volume answers only behind the large one's first pieces: its reply is
+  // held.
+  service.answer = Answer::kHeld;
+  client.read(1, 0, 4096);
+  fixture.world.run_for(10 * io::kMillisecond);
+  REQUIRE(service.held.size() == 1);
+  std::vector<Request*> small = std::exchange(service.held, {});
+  service.answer = Answer::kLater;
+  client.read(2, 0, 8u << 20);
+  REQUIRE(client.wait_bytes(100000, io::kSecond));
+  Thief thief(fixture.server.pool);
+  service.held = small;
+  service.release_held();
+  REQUIRE(client.wait_bytes(kSimpleReplyBytes + (8u << 20), 5 * io::kSecond));
+  CHECK_FALSE(thief.stolen.empty());
+  CHECK(client.wait(2).error == kErrorNone);
+  CHECK(client.wait(1).error == kErrorNone);
+  thief.stop();
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: time that the server made a client wait is not held against it", "[nbd]") {
+  Fixture fixture(sized(8u << 20, 8u << 20));
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  Thief thief(fixture.server.pool);
+  // The client sends the first request, then the two behind it together: they arrive together.
+  client.send(request(kCommandFlush, 0, 0, 0));
+  client.read(1, 0, 4096);
+  const std::string flush = request(kCommandFlush, 2, 0, 0);
+  client.send(flush.substr(0, 14));
+  fixture.world.run_for(60 * io::kSecond);
+  CHECK_FALSE(client.closed);
+  thief.stop();
+  CHECK(client.wait(1).error == kErrorNone);
+  fixture.world.run_for(5 * io::kSecond);
+  CHECK_FALSE(client.closed);
+  client.send(flush.substr(14));
+  CHECK(client.wait(2).error == kErrorNone);
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: memory that a receive still fills is not given back before", "[nbd]") {
+  Fixture fixture;
+  FakeService& service = fixture.server.service;
+  service.answer = Answer::kHeld;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.send(request(kCommandFlush, 1, 0, 0));
+  client.send(request(kCommandWrite, 2, 0, 100000, 0, std::string(5000, 'x')));
+  fixture.world.run_for(io::kSecond);
+  service.tell_gone("gone");
+  fixture.world.run_for(io::kSecond);
+  CHECK(fixture.server.pool.used_bytes() != 0);
+  client.send(std::string(95000, 'x'));
+  fixture.world.run_for(io::kSecond);
+  CHECK(fixture.server.pool.used_bytes() == 0);
+  service.release_held();
+  CHECK(client.wait(1).error == kErrorNone);
+  CHECK(client.wait_closed(io::kSecond));
+  client.hang_up();
+  fixture.finish();
+}
+
 TEST_CASE("nbd: many clients on a small pool all make progress with the right bytes", "[nbd]") {
   const uint64_t seed = GENERATE(range(1, 7));
   const uint32_t clients = 24;
@@ -290,7 +382,8 @@ TEST_CASE("nbd: many clients on a small pool all make progress with the right by
   std::vector<Busy> crowd;
   for (uint32_t i = 0; i < clients; ++i) {
     crowd.push_back({std::make_unique<NbdClient>(fixture.world, *fixture.client_io),
-                     std::string(region, '\0'), {}});
+                     std::string(region, '\0'),
+                     {}});
     crowd.back().client->attach(i % 2 == 0);
   }
   // Rounds of writes, then of overlapping reads, pipelined on all clients at once.

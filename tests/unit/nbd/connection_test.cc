@@ -31,10 +31,10 @@ TEST_CASE("nbd: reads and writes of any size and alignment reach the volume unch
   client.attach(structured);
   const uint32_t block = kBlockBytes, large = kFramePayloadBytesMax;
   const std::vector<std::pair<uint64_t, uint32_t>> ranges = {
-      {0, 1},          {4095, 3},          {511, 1000},        {0, block},
-      {8192, 8192},    {1, 16383},         {0, 16384},         {5, 16385},
-      {4096, 65536},   {100, large},       {4096, large},      {4095, large + 1},
-      {0, large + 1},  {0, 1u << 20},      {77, (1u << 20) + 1}, {(8u << 20) - 512, 512},
+      {0, 1},         {4095, 3},     {511, 1000},          {0, block},
+      {8192, 8192},   {1, 16383},    {0, 16384},           {5, 16385},
+      {4096, 65536},  {100, large},  {4096, large},        {4095, large + 1},
+      {0, large + 1}, {0, 1u << 20}, {77, (1u << 20) + 1}, {(8u << 20) - 512, 512},
       {0, 8u << 20},
   };
   std::string model(8u << 20, '\0');
@@ -100,8 +100,9 @@ TEST_CASE("nbd: flush, zero, trim and FUA reach the volume with their flags", "[
   CHECK(client.do_plain(kCommandFlush, 0, 0).error == kErrorNone);
   CHECK(client.do_plain(kCommandFlush, 0, 0, kCommandFlagFua).error == kErrorNone);
   CHECK(client.do_plain(kCommandTrim, 4096, 8192, kCommandFlagFua).error == kErrorNone);
-  CHECK(client.do_plain(kCommandWriteZeroes, 100, 5000000,
-                        kCommandFlagNoHole | kCommandFlagFastZero | kCommandFlagFua)
+  CHECK(client
+            .do_plain(kCommandWriteZeroes, 100, 5000000,
+                      kCommandFlagNoHole | kCommandFlagFastZero | kCommandFlagFua)
             .error == kErrorNone);
   CHECK(client.do_write(7, "data", kCommandFlagFua) == kErrorNone);
   CHECK(client.do_write(4096, std::string(1u << 20, 'x'), kCommandFlagFua) == kErrorNone);
@@ -140,10 +141,15 @@ TEST_CASE("nbd: bad requests get the protocol's error and leave the stream in st
   NbdClient client(fixture.world, *fixture.client_io);
   client.attach(structured);
   const uint64_t size = 8u << 20;
-  const std::vector<std::pair<uint64_t, uint32_t>> beyond = {
-      {size, 4096},        {size - 4096, 8192},          {uint64_t{1} << 63, 4096},
-      {UINT64_MAX, 1},     {UINT64_MAX - 4095, 8192},    {size + (uint64_t{1} << 40), 512},
-      {0, (8u << 20) + 1}, {(uint64_t{1} << 63) - 4096, 8192}, {size + 1, 0}};
+  const std::vector<std::pair<uint64_t, uint32_t>> beyond = {{size, 4096},
+                                                             {size - 4096, 8192},
+                                                             {uint64_t{1} << 63, 4096},
+                                                             {UINT64_MAX, 1},
+                                                             {UINT64_MAX - 4095, 8192},
+                                                             {size + (uint64_t{1} << 40), 512},
+                                                             {0, (8u << 20) + 1},
+                                                             {(uint64_t{1} << 63) - 4096, 8192},
+                                                             {size + 1, 0}};
   for (const auto& [offset, length] : beyond) {
     INFO("offset " << offset << " length " << length);
     CHECK(client.do_read(offset, length).error == kErrorInvalid);
@@ -211,11 +217,10 @@ TEST_CASE("nbd: errors of the volume are passed on in the protocol's numbers", "
   service.payload = payload;
   NbdClient client(fixture.world, *fixture.client_io);
   client.attach(structured);
-  const std::vector<std::pair<RequestError, uint32_t>> errors = {
-      {RequestError::kIo, 5},
-      {RequestError::kInvalid, 22},
-      {RequestError::kNoSpace, 28},
-      {RequestError::kShutdown, 108}};
+  const std::vector<std::pair<RequestError, uint32_t>> errors = {{RequestError::kIo, 5},
+                                                                 {RequestError::kInvalid, 22},
+                                                                 {RequestError::kNoSpace, 28},
+                                                                 {RequestError::kShutdown, 108}};
   for (const auto& [error, code] : errors) {
     service.fault = [error = error](const Request&) { return error; };
     CHECK(client.do_read(0, 4096).error == code);
@@ -236,8 +241,8 @@ TEST_CASE("nbd: a write fails as a whole if any of its pieces does", "[nbd]") {
   Fixture fixture;
   FakeService& service = fixture.server.service;
   service.fault = [=](const Request& request) {
-    const bool hit = request.kind == RequestKind::kWrite &&
-                     request.offset == bad_piece * kFramePayloadBytesMax;
+    const bool hit =
+        request.kind == RequestKind::kWrite && request.offset == bad_piece * kFramePayloadBytesMax;
     return hit ? RequestError::kNoSpace : RequestError::kNone;
   };
   NbdClient client(fixture.world, *fixture.client_io);

@@ -141,9 +141,9 @@ class FakeService final : public BlockService {
     switch (request.kind) {
       case RequestKind::kRead: {
         const uint64_t first = request.offset / kBlockBytes * kBlockBytes;
-        const uint64_t end = std::min<uint64_t>(
-            bytes.size(),
-            (request.offset + request.length + kBlockBytes - 1) / kBlockBytes * kBlockBytes);
+        const uint64_t end =
+            std::min<uint64_t>(bytes.size(), (request.offset + request.length + kBlockBytes - 1) /
+                                                 kBlockBytes * kBlockBytes);
         std::memcpy(request.buffer.data, bytes.data() + first, end - first);
         return;
       }

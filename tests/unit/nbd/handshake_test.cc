@@ -1,7 +1,8 @@
 // The handshake's state machine, without any I/O.
+#include "nbd/handshake.h"
+
 #include <catch2/catch.hpp>
 
-#include "nbd/handshake.h"
 #include "tests/unit/nbd/nbd_fixture.h"
 
 namespace ringbolt::test {
@@ -34,8 +35,8 @@ struct Talk {
   Talk& say(std::string_view bytes, size_t step = SIZE_MAX) {
     while (!bytes.empty() && handshake.state() == Handshake::State::kTalking) {
       const std::string_view part = bytes.substr(0, step);
-      const size_t taken = handshake.consume(
-          {reinterpret_cast<const std::byte*>(part.data()), part.size()});
+      const size_t taken =
+          handshake.consume({reinterpret_cast<const std::byte*>(part.data()), part.size()});
       const bool answered = !handshake.output().empty();
       collect();
       REQUIRE((taken != 0 || answered));
@@ -67,10 +68,7 @@ std::string export_info(uint64_t size, uint16_t flags) {
 
 TEST_CASE("nbd handshake: the greeting offers fixed newstyle and no zeroes", "[nbd]") {
   Talk talk;
-  CHECK(talk.output == Wire()
-                           .text("NBDMAGICIHAVEOPT")
-                           .number(uint16_t{3})
-                           .str());
+  CHECK(talk.output == Wire().text("NBDMAGICIHAVEOPT").number(uint16_t{3}).str());
 }
 
 TEST_CASE("nbd handshake: GO attaches with size, flags and block sizes", "[nbd]") {
@@ -271,17 +269,16 @@ TEST_CASE("nbd handshake: metadata contexts are listed, selected and bound to th
   CHECK(negotiated(structured + set, "vol0"));
   CHECK_FALSE(negotiated(structured + set, "other"));
   CHECK_FALSE(negotiated(set, "vol0"));
-  CHECK_FALSE(negotiated(structured + option(kOptSetMetaContext, meta_data("vol0", {"base:"})),
-                         "vol0"));
+  CHECK_FALSE(
+      negotiated(structured + option(kOptSetMetaContext, meta_data("vol0", {"base:"})), "vol0"));
   // A later selection replaces the earlier one, whether it selects nothing, fails or is too big.
-  CHECK_FALSE(negotiated(structured + set + option(kOptSetMetaContext, meta_data("vol0", {})),
-                         "vol0"));
+  CHECK_FALSE(
+      negotiated(structured + set + option(kOptSetMetaContext, meta_data("vol0", {})), "vol0"));
   CHECK_FALSE(negotiated(structured + set + option(kOptSetMetaContext, "bad"), "vol0"));
-  CHECK_FALSE(negotiated(structured + set + option(kOptSetMetaContext, std::string(20000, 'x')),
-                         "vol0"));
+  CHECK_FALSE(
+      negotiated(structured + set + option(kOptSetMetaContext, std::string(20000, 'x')), "vol0"));
 
-  for (const auto& [queries, contexts] :
-       std::vector<std::pair<std::vector<std::string>, size_t>>{
+  for (const auto& [queries, contexts] : std::vector<std::pair<std::vector<std::string>, size_t>>{
            {{}, 1}, {{"base:"}, 1}, {{"base:allocation", "base:"}, 1}, {{"qemu:"}, 0}}) {
     Talk talk;
     talk.say(client_flags() + structured + option(kOptListMetaContext, meta_data("vol0", queries)));
@@ -307,8 +304,8 @@ TEST_CASE("nbd handshake: waiting output stops the next option", "[nbd]") {
   Talk talk;
   for (int i = 0; i < 2000; ++i) talk.directory.add("export" + std::to_string(i), 4096);
   const std::string bytes = client_flags() + option(nbd::kOptList) + option(nbd::kOptList);
-  const size_t taken = talk.handshake.consume(
-      {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
+  const size_t taken =
+      talk.handshake.consume({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
   CHECK(taken == bytes.size() - nbd::kOptionHeaderBytes);
   CHECK(talk.handshake.output().size() > Handshake::kOutputBytesPause);
 }

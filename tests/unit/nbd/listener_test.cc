@@ -39,9 +39,7 @@ class AcceptFails final : public io::Io {
     below_.zero(file, offset, bytes, done);
   }
   Result<io::Socket> listen(const std::string& address) override { return below_.listen(address); }
-  std::string local_address(io::Socket listener) override {
-    return below_.local_address(listener);
-  }
+  std::string local_address(io::Socket listener) override { return below_.local_address(listener); }
   void accept(io::Socket listener, io::Completion& done) override {
     ++accepts;
     if (errors.empty()) return below_.accept(listener, done);

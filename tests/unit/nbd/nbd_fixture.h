@@ -389,7 +389,9 @@ class NbdClient : public RawClient {
 /// World, server and a node for clients, as most tests need them.
 struct Fixture {
   explicit Fixture(ServerOptions options = {}, uint64_t seed = 1)
-      : world({.seed = seed}), server(world, options), client_io(world.add_node("client").create_io()) {}
+      : world({.seed = seed}),
+        server(world, options),
+        client_io(world.add_node("client").create_io()) {}
 
   /// Ends everything in order and checks that nothing is left behind.
   void finish() {

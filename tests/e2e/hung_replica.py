@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+# run-under: asan
+"""A replica that hangs (SIGSTOP) holds writers up within bounds, is dropped from the in-sync set once,
+costs the primary no memory, and comes back by itself: by catch-up if the WAL still has what it missed."""
+import threading
+import time
+
+import nbd
+
+from harness import Failure, Pair, Script, wait_for
+
+
+class Writer(threading.Thread):
+    """Writes on and on; `count` says how far it got."""
+
+    def __init__(self, uri, bytes_each):
+        super().__init__(daemon=True)
+        self.count, self.ended, self.error = 0, False, None
+        self._uri, self._bytes = uri, bytes_each
+
+    def run(self):
+        try:
+            handle = nbd.NBD()
+            handle.connect_uri(self._uri)
+            while not self.ended:
+                handle.pwrite(bytes([self.count % 251]) * self._bytes, (self.count % 64) * self._bytes)
+                self.count += 1
+        except nbd.Error as error:
+            self.error = error
+
+
+def drops(pair):
+    return pair.primary.log_text().count('leaves the in-sync set')
+
+
+with Script() as script:
+    pair = Pair(script, size='64MiB', wal_size='32MiB', options={'replication.timeout': '1s'})
+    pair.start()
+    writer = Writer(pair.uri, 4096)
+    writer.start()
+    with script.test('a hung replica is dropped once and writes go on'):
+        wait_for(lambda: writer.count > 100, 'writes')
+        rss = pair.primary.rss_bytes()
+        pair.replica.pause()
+        pair.primary.wait_volume(lambda v: not v['replicas'][0]['in_sync'], 'the replica to be dropped')
+        count = writer.count
+        wait_for(lambda: writer.count > count + 500, 'writes to go on without the replica')
+        assert drops(pair) == 1, pair.primary.log_tail()
+        grown = pair.primary.rss_bytes() - rss
+        assert grown < 96 << 20, f'the primary grew by {grown} bytes'
+    with script.test('it comes back by catch-up and counts again'):
+        pair.replica.resume()
+        pair.wait_healthy()
+        assert drops(pair) == 1, pair.primary.log_tail()
+    with script.test('one that misses more than the WAL holds is reported and not counted'):
+        pair.replica.pause()
+        pair.primary.wait_volume(lambda v: not v['replicas'][0]['in_sync'], 'the replica to be dropped')
+        tail = pair.primary.volume()['boundary']['wal_head'] + 1
+        bulk = Writer(pair.uri, 1 << 20)
+        bulk.start()
+        pair.primary.wait_volume(lambda v: v['boundary']['wal_tail'] > tail, 'the WAL to be reused')
+        bulk.ended = True
+        bulk.join(60)
+        pair.replica.resume()
+        volume = pair.primary.wait_mode('needs_rebuild')
+        replica = volume['replicas'][0]
+        assert not replica['in_sync'] and volume['healthy'] is False, volume
+        assert 'needs_rebuild' in volume['reason'], volume
+        count = writer.count
+        wait_for(lambda: writer.count > count + 100, 'writes to go on')
+    writer.ended = True
+    writer.join(60)
+    with script.test('no client saw an error'):
+        if writer.error is not None:
+            raise Failure(f'writer: {writer.error}')
+    with script.test('the primary stops cleanly'):
+        pair.stop()
