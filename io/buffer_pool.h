@@ -70,6 +70,11 @@ class BufferPool {
   /// Wakes the waiters of before this call in order if memory was released since the last call.
   /// Called by the loop at the end of a turn.
   void run_waiters();
+  /// A reclaimer could give something back now that it could not before: waiters try again. (Becoming
+  /// reclaimable releases nothing; without this hint they would wait for ever.)
+  void hint_reclaimable() {
+    if (first_waiter_ != nullptr) released_ = true;
+  }
   [[nodiscard]] bool waiters_runnable() const { return released_ && first_waiter_ != nullptr; }
   [[nodiscard]] bool has_waiters() const { return first_waiter_ != nullptr; }
 

@@ -269,9 +269,7 @@ void SimDisk::delivered(uint64_t op_id) {
   if (at == undelivered_.end()) return;
   const OpPointer op = at->second;
   undelivered_.erase(at);
-  if (op->landed.empty()) return;
-  const uint64_t completed = ++op->file->completions;
-  for (const auto& landed : op->landed) landed->completed = completed;
+  complete_landed(*op);
 }
 
 // --- crash ---------------------------------------------------------------------------------------
@@ -286,6 +284,7 @@ void SimDisk::orphan_write(const OpPointer& op) {
   }
   if (op->unlanded.empty() || world_.random().chance(1, 4)) {
     file.in_flight.erase(op->request.op_id);
+    complete_landed(*op);
     return;
   }
   ++file.orphans;
@@ -298,6 +297,14 @@ void SimDisk::land_orphan(const OpPointer& op) {
   while (!op->unlanded.empty()) land_one(op);
   op->file->in_flight.erase(op->request.op_id);
   --op->file->orphans;
+  complete_landed(*op);
+}
+
+/// From here on a flush covers what landed: the device is done with it, whoever is told.
+void SimDisk::complete_landed(Op& op) {
+  if (op.landed.empty()) return;
+  const uint64_t completed = ++op.file->completions;
+  for (const auto& landed : op.landed) landed->completed = completed;
 }
 
 void SimDisk::forget_io(uint64_t io_id) {
@@ -328,6 +335,7 @@ void SimDisk::crash() {
     file->fd = -1;
   }
   open_.clear();
+  for (const auto& [id, op] : undelivered_) complete_landed(*op);
   undelivered_.clear();
   for (auto& [id, hold] : holds_) hold.ops.clear();
 }

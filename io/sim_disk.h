@@ -181,6 +181,7 @@ class SimDisk {
   void land_orphan(const OpPointer& op);
   void finish(const OpPointer& op);
   void orphan_write(const OpPointer& op);
+  static void complete_landed(Op& op);
   [[nodiscard]] Nanos latency(SimOpKind kind);
 
   PageBytes& writable(PagePointer& page);

@@ -22,7 +22,7 @@ Primary::Primary(io::Io& io, io::BufferPool& pool, Store& store, const PrimaryCo
 }
 
 Primary::~Primary() {
-  RINGBOLT_ASSERT(free_tasks_.size() == tasks_.size());
+  // Reads in flight, if any are left, are the store's to assert on: it outlives this.
   pool_.cancel_wait(memory_);
   io_.undefer(seal_);
   io_.undefer(flush_);
@@ -168,7 +168,10 @@ void Primary::seal_if_due() {
 uint64_t Primary::window_limit() const {
   uint64_t blocks = store_.wal().capacity_blocks();
   for (size_t i = 0; i < shippers_.size(); ++i) {
-    if (required(i) && shippers_[i]->wal_bytes() > 0) blocks = std::min(blocks, shippers_[i]->wal_bytes() / kBlockBytes);
+    // Also one that is catching up must be able to store what it is sent before it can learn that it
+    // is stable. This waits for no replica: what does not count is not asked whether it flushed.
+    const bool receives = required(i) || shippers_[i]->shipping();
+    if (receives && shippers_[i]->wal_bytes() > 0) blocks = std::min(blocks, shippers_[i]->wal_bytes() / kBlockBytes);
   }
   return blocks / 2;
 }
@@ -208,6 +211,8 @@ void Primary::watch_members() {
       member.owed_since = now;
     } else if (now - member.owed_since >= config_.replica_timeout) {
       member.owing = false;
+      // Or it would be counted, and waited for, again at once.
+      shippers_[i]->end_session();
       if (member.state == Member::State::kProving) {
         member.state = Member::State::kOut;
         io_.defer(advance_soon_);
@@ -233,8 +238,14 @@ void Primary::prove(size_t index) {
   if (member.state == Member::State::kOut) {
     // Before its own term record is committed a primary does not know what is, and adds nobody.
     if (!serving_ || !shipper.reached_head()) return;
+    // That everything was sent says nothing of the replica. It is waited for only once it has written,
+    // in this session, all that was written here at the session's first sight of the head.
+    if (member.session != shipper.session()) {
+      member.session = shipper.session();
+      member.barrier = store_.wal().written();
+    }
+    if (shipper.acked_written() < member.barrier) return;
     member.state = Member::State::kProving;
-    member.session = shipper.session();
     member.barrier = store_.wal().sealed();
     member.owing = false;
     RINGBOLT_ASSERT(member.barrier >= committed_);
@@ -282,18 +293,23 @@ void Primary::on_set_recorded() {
       member.state = Member::State::kOut;
     }
   }
-  if (stopping_) return end_stop();
+  if (stopping_ && !draining_) return end_stop();
   if (set_dirty_) record_set();
   advance();
 }
 
 // --- ends ---------------------------------------------------------------------------------------------
 
-void Primary::on_fenced(Epoch epoch, const std::string& by) {
+void Primary::fence() {
   if (fenced_) return;
   fenced_ = true;
   serving_ = false;
   fail_all(RequestError::kShutdown);
+}
+
+void Primary::on_fenced(Epoch epoch, const std::string& by) {
+  if (fenced_) return;
+  fence();
   listener_.on_primary_fenced(epoch, by);
 }
 

@@ -49,6 +49,8 @@ class Primary final : public ShipperOwner {
   void stop(bool drain, std::function<void()> stopped);
 
   void submit(Request& request);
+  /// A higher epoch is known: from here on nothing is answered but with an error. stop() follows.
+  void fence();
 
   // from the store
   void on_sealed();
@@ -82,8 +84,8 @@ class Primary final : public ShipperOwner {
       kRemoving,  ///< counts still; the set without it is being recorded
     };
     State state = State::kOut;
-    Lsn barrier;            ///< kProving: what it must have flushed
-    SessionId session;      ///< kProving, kAdding: of this session
+    Lsn barrier;            ///< kProving: what it must have flushed; kOut: written, to be tried
+    SessionId session;      ///< kProving, kAdding: of this session; kOut: where the barrier was set
     Lsn owed;               ///< what it owes since `owed_since`: written
     Lsn owed_durable;       ///< and flushed
     io::Nanos owed_since = 0;
@@ -122,7 +124,7 @@ class Primary final : public ShipperOwner {
   void appended(Request& request, Lsn lsn, uint32_t blocks);
   void admitted(Request& request);
   [[nodiscard]] bool needs_edges(const Request& request) const;
-  [[nodiscard]] bool overlaps_edges(const Request& request) const;
+  [[nodiscard]] bool overlaps_unappended(const Request& request) const;
   bool read_edges(Request& request);
   void edge_read(ReadJob& job, int error);
   void release_edges(Request& request);

@@ -3,7 +3,7 @@
 //
 // Order per block: a request that is not block-aligned reads the blocks at its edges, merges and
 // appends whole blocks. Between its read and its append no other record may touch these blocks, so
-// later requests that overlap them wait (overlaps_edges).
+// later requests that overlap it wait (overlaps_unappended).
 
 #include <algorithm>
 #include <cstring>
@@ -119,7 +119,7 @@ void Primary::pump() {
       submit_read(*request);
       continue;
     }
-    if (logs_something(request->kind) && overlaps_edges(*request)) break;
+    if (logs_something(request->kind) && overlaps_unappended(*request)) break;
     if (needs_edges(*request)) {
       if (!read_edges(*request)) break;
       continue;
@@ -264,9 +264,14 @@ bool Primary::needs_edges(const Request& request) const {
   return head_is_partial(request) || tail_is_partial(request);
 }
 
-bool Primary::overlaps_edges(const Request& request) const {
-  for (const ReadTask* edge : edges_) {
-    if (edge->edge_block >= first_block(request) && edge->edge_block <= last_block(request)) return true;
+/// Whether it touches a block of a request that is not appended yet because of its edge blocks. All
+/// blocks of that request count: if this one has edges, too, and one lies within the other's whole
+/// blocks, it would read and later append what is older than the other.
+bool Primary::overlaps_unappended(const Request& request) const {
+  for (const RequestQueue* queue : {&edges_reading_, &edges_ready_}) {
+    for (const Request* other = queue->front(); other != nullptr; other = other->next) {
+      if (first_block(*other) <= last_block(request) && last_block(*other) >= first_block(request)) return true;
+    }
   }
   return false;
 }

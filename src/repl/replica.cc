@@ -16,6 +16,7 @@ constexpr io::Nanos kDrainTimeout = 2 * io::kSecond;
 Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store) : io_(io), pool_(pool), store_(store) {}
 
 Replica::~Replica() {
+  pool_.cancel_wait(memory_);
   io_.undefer(ack_);
   io_.undefer(destroy_);
   io_.disarm(drain_timeout_);
@@ -67,7 +68,7 @@ void Replica::send_facts() {
   facts.node_id = store_.config().node_id;
   facts.base_usable = store_.base_usable();
   facts.position = store_.wal().durable();
-  facts.checkpoint = store_.checkpoint();
+  facts.checkpoint = store_.base_limit();
   facts.volume_bytes = store_.config().volume_bytes;
   facts.wal_bytes = store_.config().wal_bytes;
   facts.history = store_.facts().history;
@@ -112,7 +113,7 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
 void Replica::on_control(const SessionControl& control) {
   const Lsn head = store_.wal().head();
   if (control.kind == ControlKind::kCutTail) {
-    if (control.position > head || control.position < store_.checkpoint()) {
+    if (control.position > head || control.position < store_.base_limit()) {
       return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", control.position.value()));
     }
     return cut(control.position);
@@ -161,7 +162,8 @@ void Replica::on_history_recorded() {
   in_session_ = true;
   acked_written_ = acked_durable_ = store_.wal().durable();
   acked_stable_ = Lsn{};
-  flush_to_ = Lsn{};
+  // What an earlier primary said is no promise of this one: its history may have forked below.
+  committed_ = stable_ = flush_to_ = Lsn{};
   link_->send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
   log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
             starting_.position.value(), epoch_.value());
@@ -177,8 +179,6 @@ void Replica::take_positions(const WalDataFields& fields) {
   apply_stable();
   const Lsn flush = std::min(flush_to_, store_.wal().head());
   if (flush > store_.wal().durable()) store_.request_flush(flush);
-  ack_due_ = true;
-  io_.defer(ack_);
 }
 
 /// What is stable elsewhere goes into the base image once it is flushed here, too.
@@ -188,6 +188,9 @@ void Replica::on_positions(const MessageHeader& header, const WalDataFields& fie
   if (!check_session(header)) return;
   if (!in_session_ || header.session != session_) return refuse(Reason::kProtocolViolation, "wal_data outside a session");
   take_positions(fields);
+  // Nothing else may come of it: the answer shows that this end lives and knows.
+  ack_due_ = true;
+  io_.defer(ack_);
 }
 
 const char* Replica::check_frame(const FrameHeader& header, const io::Buffer& frame) const {
@@ -219,8 +222,10 @@ bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields
   }
   // Positions first: they may be what frees the space that the records need.
   take_positions(fields);
-  if (store_.append_frame(frame) != Wal::Admission::kOk) {
+  const Wal::Admission admission = store_.append_frame(frame);
+  if (admission != Wal::Admission::kOk) {
     if (!store_.failed()) waiting_for_space_ = true;
+    if (admission == Wal::Admission::kNoMemory) pool_.wait(memory_);  // nobody announces that
     return false;
   }
   frame = {};

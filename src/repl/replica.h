@@ -91,6 +91,11 @@ class Replica final : public LinkListener {
   bool draining_ = false;
   std::function<void()> stopped_;
 
+  struct MemoryWaiter : io::PoolWaiter {
+    explicit MemoryWaiter(Replica& owner)
+        : PoolWaiter([](PoolWaiter& waiter) { static_cast<MemoryWaiter&>(waiter).replica->on_space(); }), replica(&owner) {}
+    Replica* replica;
+  } memory_{*this};
   SuperblockWaiterOf<&Replica::on_history_recorded> history_recorded_{*this};
   io::DeferredOf<&Replica::send_ack> ack_{*this};
   io::DeferredOf<&Replica::destroy_closed_link> destroy_{*this};

@@ -27,6 +27,7 @@ Shipper::~Shipper() {
   io_.disarm(positions_);
   io_.undefer(destroy_);
   io_.undefer(pin_lost_);
+  io_.undefer(end_session_);
   pool_.cancel_wait(memory_);
   if (read_buffer_) pool_.release(read_buffer_);
 }
@@ -109,6 +110,10 @@ void Shipper::destroy_closed_link() {
 }
 
 void Shipper::on_pin_lost() { close_link("pin_lost: the records that it needs are no longer in the WAL"); }
+
+void Shipper::on_session_over() {
+  if (shipping()) close_link("it does not acknowledge in time");
+}
 
 void Shipper::stop(std::function<void()> stopped) {
   stopped_ = std::move(stopped);
@@ -434,7 +439,10 @@ void Shipper::on_tick() {
     return;
   }
   if (link_ == nullptr) return;
-  const bool answer_due = phase_ == Phase::kAsking || phase_ == Phase::kStarting || (phase_ == Phase::kShipping && unanswered_);
+  // Also while it cuts: nothing is sent then, so a dead connection would never be noticed. A cut that
+  // takes longer goes on, and is what the next facts wait for.
+  const bool answer_due = phase_ == Phase::kAsking || phase_ == Phase::kCutting || phase_ == Phase::kStarting ||
+                          (phase_ == Phase::kShipping && unanswered_);
   if (answer_due && now - std::max(link_->last_heard(), asked_at_) > timing_.timeout) {
     return close_link("the replica does not answer");
   }

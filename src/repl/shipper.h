@@ -59,6 +59,9 @@ class Shipper final : public LinkListener {
   /// Ends for good; `stopped` is called (once, possibly at once) when nothing is in flight.
   void stop(std::function<void()> stopped);
 
+  /// The replica owes more than it may: ends the session (soon, not from inside). Another one begins
+  /// only from fresh facts, which a replica that cannot write or flush does not have.
+  void end_session() { io_.defer(end_session_); }
   /// Frames were sealed, or a position that the replica should know moved.
   void pump();
 
@@ -108,6 +111,7 @@ class Shipper final : public LinkListener {
   void drop_read();
   void destroy_closed_link();
   void on_pin_lost();
+  void on_session_over();
   void finish_stop();
   [[nodiscard]] WalDataFields fields() const;
 
@@ -161,6 +165,7 @@ class Shipper final : public LinkListener {
   io::TimerOf<&Shipper::on_positions_due> positions_{*this};
   io::DeferredOf<&Shipper::destroy_closed_link> destroy_{*this};
   io::DeferredOf<&Shipper::on_pin_lost> pin_lost_{*this};
+  io::DeferredOf<&Shipper::on_session_over> end_session_{*this};
 };
 
 }  // namespace ringbolt::repl

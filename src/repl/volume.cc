@@ -44,9 +44,11 @@ std::string Volume::damage() const {
   return store_.failure();
 }
 
-/// Records of the configured epoch that this node did not write as primary: their terms are taken.
+/// The configured epoch is another node's: this one has promised to it, or holds records of it that it
+/// did not write as primary. Their terms are taken.
 bool Volume::epoch_held_by_another() const {
   const Superblock& facts = store_.facts();
+  if (facts.epoch == options_.epoch && facts.incarnation == Incarnation{} && facts.epoch != Epoch{}) return true;
   const auto last = facts.history.last();
   if (!last || last->term.epoch != options_.epoch) return false;
   return facts.epoch != options_.epoch || facts.incarnation < last->term.incarnation;
@@ -96,8 +98,9 @@ void Volume::fence(Epoch epoch, const std::string& by) {
   Superblock& superblock = store_.superblock().change();
   superblock.epoch = epoch;
   superblock.incarnation = Incarnation{};
-  if (!epoch_recorded_.waiting()) store_.superblock().wait(epoch_recorded_);
+  record_promise();
   if (primary_ != nullptr) {
+    primary_->fence();
     role_reason_ = fmt::format("fenced by epoch {} ({})", epoch.value(), by);
     log::warn("volume {}: {}", name(), role_reason_);
     send_clients_away("the volume is no longer primary here: " + role_reason_);
@@ -105,6 +108,13 @@ void Volume::fence(Epoch epoch, const std::string& by) {
     publish_refusal();
     io_.defer(demote_);  // the caller may be deep inside the primary
   }
+}
+
+/// Calls on_epoch_recorded() when everything promised by now is durable.
+void Volume::record_promise() {
+  // A wait under way covers only what was promised before it began.
+  promise_again_ = epoch_recorded_.waiting();
+  if (!promise_again_) store_.superblock().wait(epoch_recorded_);
 }
 
 void Volume::demote() {
@@ -121,6 +131,7 @@ void Volume::demoted() {
 }
 
 void Volume::on_epoch_recorded() {
+  if (promise_again_) return record_promise();
   if (stopping_) return close_if_quiet();
   route_call();
 }
@@ -153,12 +164,16 @@ void Volume::take_call(const PeerCall& call) {
   if (role_ == Role::kPrimary && call.header.epoch == facts.epoch && !demoting_) {
     return refuse(Reason::kEpochMismatch, fmt::format("this node is primary of epoch {} itself", facts.epoch.value()));
   }
+  if (call.header.epoch == facts.epoch && !epoch_holder_.empty() && epoch_holder_ != call.hello.node_id) {
+    return refuse(Reason::kEpochMismatch, fmt::format("{} is primary of epoch {} already", epoch_holder_, facts.epoch.value()));
+  }
   if (waiting_call_) io_.close_socket(waiting_call_->socket);
   waiting_call_ = call;
+  epoch_holder_ = call.hello.node_id;
   fence(call.header.epoch, call.hello.node_id);
   if (blank && facts.volume.is_nil()) {
     store_.adopt_volume(call.header.volume);
-    if (!epoch_recorded_.waiting()) store_.superblock().wait(epoch_recorded_);
+    record_promise();
   }
   route_call();
 }

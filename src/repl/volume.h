@@ -68,6 +68,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void fence(Epoch epoch, const std::string& by);
   void demote();
   void demoted();
+  void record_promise();
   void on_epoch_recorded();
   void route_call();
   void send_clients_away(const std::string& reason);
@@ -88,6 +89,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   std::optional<PeerCall> waiting_call_;
   bool opened_ = false;
   bool demoting_ = false;
+  bool promise_again_ = false;  ///< something was promised after the wait for epoch_recorded_ began
+  std::string epoch_holder_;    ///< who called as primary of the epoch promised to; empty: nobody yet
   bool stopping_ = false;
   bool refusals_gone_ = false;
   bool role_left_ = false;

@@ -9,6 +9,10 @@
 
 namespace ringbolt {
 
+namespace {
+bool is_full(int error) { return error == ENOSPC || error == EDQUOT; }
+}  // namespace
+
 Checkpointer::Checkpointer(const Parts& parts, CheckpointListener& listener) : p_(parts), listener_(listener) {
   for (uint32_t i = 0; i < spans_.size(); ++i) {
     spans_[i].owner = this;
@@ -43,6 +47,11 @@ void Checkpointer::set_eager(bool eager) {
 
 void Checkpointer::set_paused(bool paused) {
   paused_ = paused;
+  if (paused_ && memory_waiter_.queued) {
+    // Memory granted later would make a stopped volume write.
+    p_.memory.cancel(memory_waiter_);
+    step_ = Step::kIdle;
+  }
   start_round_if_needed();
 }
 
@@ -62,7 +71,7 @@ bool Checkpointer::is_needed() const {
     // Nothing to copy, but perhaps space to give back.
     return used_up && next_tail(checkpoint_).first > p_.wal.tail();
   }
-  if (eager_ || used_up || p_.index.size() > p_.index.capacity() / 2) return true;
+  if (eager_ || used_up || p_.index.size() + unrecorded_ > p_.index.capacity() / 2) return true;
   const auto dirty_from = p_.wal.find_place(checkpoint_.next());
   return dirty_from && p_.wal.append_position() - dirty_from->position > capacity / 4;
 }
@@ -76,6 +85,18 @@ void Checkpointer::start_round_if_needed() {
     target_ = std::max(target_, std::min(stable_, from->live_last));
   }
   loaded_ = checkpoint_;
+  if (target_ <= p_.superblock.current().base_limit) return begin_batch();
+  step_ = Step::kAnnouncing;
+  p_.superblock.change().base_limit = target_;
+  p_.superblock.wait(announced_);
+}
+
+void Checkpointer::on_announced() {
+  if (paused_) return stop_round();
+  begin_batch();
+}
+
+void Checkpointer::begin_batch() {
   step_ = Step::kMemory;
   p_.memory.acquire(memory_waiter_);
 }
@@ -149,14 +170,17 @@ void Checkpointer::span_read(SpanRead& span, int32_t result) {
       std::byte* frame = set_->spans[read.index].data + size_t{block} * kBlockBytes;
       const FrameHeader header(frame);
       const char* wrong = header.check(p_.wal.geometry().volume, p_.wal.geometry().volume_blocks);
-      if (wrong != nullptr || header.is_pad() || header.first_lsn() > loaded_.next() || header.last_lsn() <= loaded_) {
+      const auto place = p_.wal.find_place(loaded_.next());
+      // Also a well-formed frame must be the one that was written here, or its payload would be
+      // looked for beyond what was read.
+      if (wrong != nullptr || !place || header.is_pad() || header.first_lsn() != place->first ||
+          header.total_blocks() != place->blocks || header.last_lsn() < place->live_last) {
         batch_error_ = EIO;
         batch_error_what_ = "a WAL frame is damaged";
         break;
       }
       // A frame may end in records that were cut off: what follows is in the next frame.
-      const auto place = p_.wal.find_place(loaded_.next());
-      const Lsn to = std::min(read.last, place ? place->live_last : loaded_);
+      const Lsn to = std::min(read.last, place->live_last);
       if (!take_records(header, frame + kBlockBytes, loaded_.next(), to, true)) break;
       if (loaded_ < to) break;
       block += header.total_blocks();
@@ -169,7 +193,12 @@ void Checkpointer::span_read(SpanRead& span, int32_t result) {
   static_cast<void>(span);
 }
 
-/// Adds the blocks of records `from` .. `to` whose newest version this is; moves loaded_ along.
+bool Checkpointer::is_in_round(uint32_t lsn) const {
+  const Lsn head = p_.wal.head();
+  return Lsn(head.value() - static_cast<uint32_t>(short_lsn(head) - lsn)) <= target_;
+}
+
+/// Adds the blocks of records `from` .. `to` that have no newer version in this round; moves loaded_ along.
 /// Stops early when there is no room. False if a block does not match its checksum.
 bool Checkpointer::take_records(const FrameHeader& header, const std::byte* payload, Lsn from, Lsn to, bool verify) {
   uint32_t block = 0;
@@ -181,14 +210,19 @@ bool Checkpointer::take_records(const FrameHeader& header, const std::byte* payl
       if (set_->items.size() + record.blocks > CheckpointSet::kItemsMax) return true;
       for (uint32_t b = 0; b < record.blocks; ++b) {
         const DirtyIndex::Entry* entry = p_.index.find(Lba(record.lba + b));
-        if (entry == nullptr || entry->lsn != short_lsn(lsn)) continue;
+        if (entry == nullptr) continue;
+        const bool newest = entry->lsn == short_lsn(lsn);
+        // A newer version within the round comes later. One beyond it does not make this one needless:
+        // it may be lost with a torn tail, or be cut, and after the checkpoint nothing else has this.
+        if (!newest && is_in_round(entry->lsn)) continue;
         const std::byte* data = has_payload(record.kind) ? payload + size_t{block + b} * kBlockBytes : nullptr;
-        if (verify && data != nullptr && crc32c(data, kBlockBytes) != entry->crc) {
+        const uint32_t crc = newest || data == nullptr ? entry->crc : header.block_crc(block + b);
+        if (verify && data != nullptr && crc32c(data, kBlockBytes) != crc) {
           batch_error_ = EIO;
           batch_error_what_ = "a block in the WAL does not match its checksum";
           return false;
         }
-        set_->items.push_back({entry->lba, entry->lsn, data});
+        set_->items.push_back({entry->lba, short_lsn(lsn), data});
       }
       loaded_ = lsn;
     }
@@ -199,8 +233,14 @@ bool Checkpointer::take_records(const FrameHeader& header, const std::byte* payl
 
 void Checkpointer::spans_loaded() {
   if (batch_error_ != 0) return fail(batch_error_, batch_error_what_);
-  std::sort(set_->items.begin(), set_->items.end(),
-            [](const CheckpointItem& a, const CheckpointItem& b) { return a.lba < b.lba; });
+  auto& items = set_->items;
+  // Several versions of one block, all older than its newest: the last of them counts.
+  const uint32_t oldest = short_lsn(checkpoint_);
+  std::sort(items.begin(), items.end(), [oldest](const CheckpointItem& a, const CheckpointItem& b) {
+    return a.lba != b.lba ? a.lba < b.lba : a.lsn - oldest > b.lsn - oldest;
+  });
+  const auto same_block = [](const CheckpointItem& a, const CheckpointItem& b) { return a.lba == b.lba; };
+  items.erase(std::unique(items.begin(), items.end(), same_block), items.end());
   next_item_ = 0;
   step_ = Step::kDraining;
   p_.gate.drain(
@@ -251,7 +291,8 @@ void Checkpointer::copy_run(CopyWrite& copy) {
 
 void Checkpointer::copy_written(CopyWrite&, int32_t result) {
   --copies_pending_;
-  if (result < 0 && batch_error_ == 0) {
+  // A full device is waited for, any other error is final: it must not hide behind the former.
+  if (result < 0 && (batch_error_ == 0 || is_full(batch_error_))) {
     batch_error_ = -result;
     batch_error_what_ = "writing the base image";
   }
@@ -259,7 +300,7 @@ void Checkpointer::copy_written(CopyWrite&, int32_t result) {
 }
 
 void Checkpointer::batch_copied() {
-  if (batch_error_ == ENOSPC || batch_error_ == EDQUOT) {
+  if (is_full(batch_error_)) {
     // Nothing is lost, the WAL still has it all. Try again later.
     release_batch();
     step_ = Step::kIdle;
@@ -272,14 +313,12 @@ void Checkpointer::batch_copied() {
     return;
   }
   if (batch_error_ != 0) return fail(batch_error_, batch_error_what_);
-  for (const CheckpointItem& item : set_->items) p_.index.remove_if(Lba(item.lba), item.lsn);
+  for (const CheckpointItem& item : set_->items) {
+    if (p_.index.remove_if(Lba(item.lba), item.lsn)) ++unrecorded_;
+  }
   release_batch();
   if (paused_) return stop_round();
-  if (loaded_ < target_) {
-    step_ = Step::kMemory;
-    p_.memory.acquire(memory_waiter_);
-    return;
-  }
+  if (loaded_ < target_) return begin_batch();
   step_ = Step::kFlushing;
   p_.io.flush(p_.base, flush_);
 }
@@ -319,6 +358,7 @@ void Checkpointer::on_base_flushed(int32_t result) {
 
 void Checkpointer::on_recorded() {
   checkpoint_ = target_;
+  unrecorded_ = 0;
   step_ = Step::kReleasing;
   // Reads that found their blocks in the part given up are done before it is written again.
   p_.gate.drain([](void* self) { static_cast<Checkpointer*>(self)->on_readers_gone(); }, this);

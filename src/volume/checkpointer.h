@@ -6,10 +6,15 @@
 // base image is flushed, then the superblock says so (checkpoint and WAL tail), and only when that
 // is durable is the WAL space used again.
 //
+// Before a round's first write to the base image the superblock says how far the base image may now
+// reach (base_limit): a crash in the middle of a round leaves blocks of records after the checkpoint
+// there, and a log must not be cut below what its base image may hold.
+//
 // The target never passes the stable Lsn: what every counting copy has flushed. A base image so never
 // holds a record that a crash or failover must undo, whatever the devices' caches lost.
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "io/io.h"
@@ -53,6 +58,12 @@ class Checkpointer {
   [[nodiscard]] Lsn checkpoint() const { return checkpoint_; }
   /// After recovery.
   void restore(Lsn checkpoint) { checkpoint_ = stable_ = checkpoint; }
+  /// After a cut: what comes after `fork` from now on is another history, of which nothing is stable.
+  /// The index is filled again from the checkpoint on.
+  void forget_stable_after(Lsn fork) {
+    stable_ = std::min(stable_, fork);
+    unrecorded_ = 0;
+  }
 
   /// Raises the limit for copying and starts a round if there is a need.
   void set_stable(Lsn stable);
@@ -66,9 +77,12 @@ class Checkpointer {
   [[nodiscard]] bool quiet() const { return reads_pending_ == 0 && copies_pending_ == 0 && !flush_.pending(); }
   /// While paused no round starts, and a running one stops at the next batch.
   void set_paused(bool paused);
+  /// Entries taken out of the index since the recorded checkpoint. A recovery would enter these
+  /// blocks again, so the index must keep room for them.
+  [[nodiscard]] uint64_t unrecorded() const { return unrecorded_; }
 
  private:
-  enum class Step : uint8_t { kIdle, kMemory, kLoading, kDraining, kCopying, kFlushing, kRecording, kReleasing };
+  enum class Step : uint8_t { kIdle, kAnnouncing, kMemory, kLoading, kDraining, kCopying, kFlushing, kRecording, kReleasing };
 
   struct SpanRead {
     void on_read(int32_t result) { owner->span_read(*this, result); }
@@ -93,9 +107,12 @@ class Checkpointer {
   [[nodiscard]] bool is_needed() const;
   [[nodiscard]] FramePlace next_tail(Lsn checkpoint) const;
   void start_round_if_needed();
+  void on_announced();
+  void begin_batch();
   void start_batch(CheckpointSet* set);
   void load();
   void load_span(SpanRead& span);
+  [[nodiscard]] bool is_in_round(uint32_t lsn) const;
   bool take_records(const FrameHeader& header, const std::byte* payload, Lsn from, Lsn to, bool verify);
   void span_read(SpanRead& span, int32_t result);
   void spans_loaded();
@@ -124,6 +141,7 @@ class Checkpointer {
   Lsn checkpoint_;
   Lsn target_;  // of the round
   Lsn loaded_;  // records up to here are in this or an earlier batch of the round
+  uint64_t unrecorded_ = 0;
   CheckpointSet* set_ = nullptr;
   size_t next_item_ = 0;
   uint32_t reads_pending_ = 0;
@@ -135,6 +153,7 @@ class Checkpointer {
   std::array<SpanRead, CheckpointSet::kSpans> spans_;
   std::array<CopyWrite, CheckpointSet::kCopies> copies_;
   io::Op<&Checkpointer::on_base_flushed> flush_{*this};
+  SuperblockWaiterOf<&Checkpointer::on_announced> announced_{*this};
   SuperblockWaiterOf<&Checkpointer::on_recorded> recorded_{*this};
   io::TimerOf<&Checkpointer::on_retry> retry_{*this};
 };

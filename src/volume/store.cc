@@ -24,13 +24,19 @@ Store::~Store() {
 
 // --- appending --------------------------------------------------------------------------------------
 
+/// Whether `blocks` further blocks can be entered in the index; if not, asks for a checkpoint. A
+/// recovery enters every block logged after the recorded checkpoint, those that the running round has
+/// taken out already too, and must find room for them.
+bool Store::take_index_room(uint32_t blocks) {
+  const uint64_t entered = index_->size() + checkpointer_->unrecorded() + blocks;
+  if (std::min(entered, config_.volume_bytes / kBlockBytes) <= index_->capacity()) return true;
+  checkpointer_->poke();
+  return false;
+}
+
 Wal::Admission Store::prepare(RecordKind kind, uint32_t blocks) {
-  if (failed()) return Wal::Admission::kNoSpace;
-  if (!index_->has_room(blocks)) {
-    checkpointer_->poke();
-    return Wal::Admission::kNoSpace;
-  }
-  const Wal::Admission admission = wal_->prepare(kind, has_payload(kind) ? blocks : 0);
+  if (failed() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
+  const Wal::Admission admission = wal_->prepare(kind, blocks);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
   return admission;
 }
@@ -48,11 +54,7 @@ Lsn Store::append(RecordKind kind, Lba lba, uint32_t blocks) {
 }
 
 Wal::Admission Store::append_buffer(io::Buffer buffer, Lba lba, uint32_t blocks, Lsn* lsn) {
-  if (failed()) return Wal::Admission::kNoSpace;
-  if (!index_->has_room(blocks)) {
-    checkpointer_->poke();
-    return Wal::Admission::kNoSpace;
-  }
+  if (failed() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
   Wal::Appended appended{};
   const Wal::Admission admission = wal_->append_buffer(buffer, lba, blocks, &appended);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
@@ -71,10 +73,7 @@ uint32_t Store::index_blocks(const FrameHeader& header) const {
 Wal::Admission Store::append_frame(io::Buffer buffer) {
   if (failed()) return Wal::Admission::kNoSpace;
   const FrameHeader header(buffer.data);
-  if (!index_->has_room(index_blocks(header))) {
-    checkpointer_->poke();
-    return Wal::Admission::kNoSpace;
-  }
+  if (!take_index_room(index_blocks(header))) return Wal::Admission::kNoSpace;
   const Wal::Admission admission = wal_->append_frame(buffer);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
   if (admission != Wal::Admission::kOk) return admission;
@@ -114,6 +113,8 @@ void Store::on_wal_sealed() {
 }
 
 void Store::on_wal_written() {
+  // A failed store makes no progress, also where the WAL's own device still works.
+  if (failed()) return continue_stopping();
   // Unflushed records hold up checkpoints (here and, through the stable Lsn, on the other copies):
   // an eighth of the WAL is flushed at a time even if no client asks.
   if (wal_->append_position() - flush_requested_position_ > wal_->capacity_blocks() / 8) {
@@ -127,7 +128,7 @@ void Store::on_wal_written() {
 }
 
 void Store::on_wal_durable() {
-  listener_.on_store_durable();
+  if (!failed()) listener_.on_store_durable();
   continue_stopping();
 }
 
@@ -153,12 +154,14 @@ void Store::on_base_full(bool full) {
 }
 
 void Store::fail(std::string reason) {
-  if (failed()) return;
-  failure_ = std::move(reason);
-  log::error("volume {}: this copy has failed: {}", config_.name, failure_);
-  if (!open_) return open_failed(make_error(Errc::kIo, failure_));
+  if (!failed()) {
+    failure_ = std::move(reason);
+    log::error("volume {}: this copy has failed: {}", config_.name, failure_);
+    if (!open_) return open_failed(make_error(Errc::kIo, failure_));
+    listener_.on_store_failed(failure_);
+  }
+  // A second failure may be what closing waits for.
   if (stopping_ == Stopping::kMarking) stopping_ = Stopping::kForClose;
-  listener_.on_store_failed(failure_);
   continue_stopping();
 }
 
@@ -182,6 +185,7 @@ void Store::cut(Lsn fork, Done done) {
   done_ = std::move(done);
   cut_to_ = fork;
   stopping_ = Stopping::kForCut;
+  wal_->seal();
   checkpointer_->set_paused(true);
   continue_stopping();
 }
@@ -200,20 +204,29 @@ void Store::close(Done done) {
 
 void Store::continue_stopping() {
   if (stopping_ == Stopping::kForCut) continue_cut();
+  if (stopping_ == Stopping::kRecordingCut && failed()) finish_cut(make_error(Errc::kIo, failure_));
   if (stopping_ == Stopping::kForClose) continue_close();
 }
 
 void Store::continue_cut() {
-  if (failed()) {
-    stopping_ = Stopping::kNo;
-    Done done = std::move(done_);
-    done(make_error(Errc::kIo, failure_));
-    return;
-  }
+  if (failed()) return finish_cut(make_error(Errc::kIo, failure_));
   if (checkpointer_->running() || !wal_->idle()) return;
-  stopping_ = Stopping::kNo;
+  if (cut_to_ < base_limit()) {
+    return finish_cut(make_error(Errc::kInvalid, fmt::format("cannot cut the log at Lsn {}: the base image may hold records up to {}",
+                                                             cut_to_.value(), base_limit().value())));
+  }
+  stopping_ = Stopping::kCutting;
   index_->clear();
   recover(cut_to_);
+}
+
+void Store::finish_cut(Status status) {
+  stopping_ = Stopping::kNo;
+  recovery_limit_.reset();
+  checkpointer_->set_paused(failed());
+  if (!failed() && !tick_.armed()) io_.arm(tick_, io::kSecond);
+  Done done = std::move(done_);
+  done(std::move(status));
 }
 
 void Store::continue_close() {

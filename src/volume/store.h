@@ -90,7 +90,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   /// All up to it is flushed on every copy that counts: it may go into the base image.
   void set_stable(Lsn stable);
   /// Discards the records after `fork` by recovering again up to it. Nothing may be appended or read
-  /// meanwhile. Errors as for open(); the store has failed then.
+  /// meanwhile. Errors as for open(), the store has failed then; or kInvalid, with nothing changed:
+  /// the base image may hold records after `fork`.
   void cut(Lsn fork, Done done);
   /// Tells a blank replica whose volume it is. Requires: nothing logged yet.
   void adopt_volume(const Uuid& volume);
@@ -99,6 +100,9 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   [[nodiscard]] const Wal& wal() const { return *wal_; }
   [[nodiscard]] const DirtyIndex& index() const { return *index_; }
   [[nodiscard]] Lsn checkpoint() const { return checkpointer_->checkpoint(); }
+  /// The base image may hold records up to this one, so the log cannot be cut below it. Beyond
+  /// checkpoint() while a checkpoint runs, or after a crash during one.
+  [[nodiscard]] Lsn base_limit() const { return superblock_.current().base_limit; }
   [[nodiscard]] SuperblockWriter& superblock() { return superblock_; }
   [[nodiscard]] const Superblock& facts() const { return superblock_.current(); }
 
@@ -113,6 +117,11 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void write_wal_zeros();
   void on_zeros_written(int32_t result);
   void on_zeros_flushed(int32_t result);
+  void on_base_flushed(int32_t result);
+  void look_for_wal(std::string damage);
+  void on_wal_probed(int32_t result);
+  void refuse_to_make();
+  void make_first();
   void on_made();
   void open_existing(const Superblock& found);
   void build_parts();
@@ -137,10 +146,12 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void fail(std::string reason);
   void continue_stopping();
   void continue_cut();
+  void finish_cut(Status status);
   void continue_close();
   void on_marked_clean();
   void on_tick();
   [[nodiscard]] uint32_t index_blocks(const FrameHeader& header) const;
+  bool take_index_room(uint32_t blocks);
 
   io::Io& io_;
   io::BufferPool& pool_;
@@ -159,12 +170,13 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   bool base_full_ = false;
   std::string failure_;
   Done done_;  // of open, cut or close
-  enum class Stopping : uint8_t { kNo, kForCut, kForClose, kMarking, kClosed } stopping_ = Stopping::kNo;
+  enum class Stopping : uint8_t { kNo, kForCut, kCutting, kRecordingCut, kForClose, kMarking, kClosed } stopping_ = Stopping::kNo;
   Lsn cut_to_;
   std::optional<Lsn> recovery_limit_;
   io::Nanos busy_since_ = 0;
   bool busy_ = false;
   Superblock making_;
+  std::string superblock_damage_;
   std::byte* scratch_ = nullptr;  // slots, zeros; while opening
   uint64_t zeroed_bytes_ = 0;
   uint64_t flush_requested_position_ = 0;
@@ -172,6 +184,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   io::Op<&Store::on_slots_read> slots_read_{*this};
   io::Op<&Store::on_zeros_written> zeros_written_{*this};
   io::Op<&Store::on_zeros_flushed> zeros_flushed_{*this};
+  io::Op<&Store::on_base_flushed> base_flushed_{*this};
+  io::Op<&Store::on_wal_probed> wal_probed_{*this};
   io::Op<&Store::on_wal_clean> wal_cleaned_{*this};
   SuperblockWaiterOf<&Store::on_made> made_{*this};
   SuperblockWaiterOf<&Store::on_opened> opened_{*this};

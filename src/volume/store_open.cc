@@ -90,18 +90,45 @@ void Store::on_slots_read(int32_t result) {
     }
   }
   if (found && !found->being_made) return open_existing(*found);
-  if (!found) {
-    const std::string wal_path = path_of("wal", config_.wal_path);
-    const auto wal = io_.open_file(wal_path, {});
-    const bool has_wal = wal.has_value() ? wal.value().bytes > 0 && !wal.value().is_block_device : wal.error().code == Errc::kBusy;
-    if (wal.has_value()) io_.close_file(wal.value().file);
-    if (has_wal) {
-      return open_failed(make_error(
-          Errc::kCorrupt, fmt::format("{} holds no readable superblock ({}), but the WAL {} exists; refusing to make a new volume over it",
-                                      path_of("superblock", ""), damage ? damage->message : "empty", wal_path)));
-    }
+  if (!found) return look_for_wal(damage ? damage->message : "empty");
+  making_ = *found;
+  make_new();
+}
+
+/// Without a superblock nothing may be there that one belongs to: its WAL may hold records that exist
+/// nowhere else. (A data directory that is not mounted looks like a new one.)
+void Store::look_for_wal(std::string damage) {
+  superblock_damage_ = std::move(damage);
+  const auto wal = io_.open_file(path_of("wal", config_.wal_path), {});
+  if (!wal.has_value() && wal.error().code != Errc::kNotFound) return open_failed(wal.error());
+  if (wal.has_value()) wal_file_ = wal.value().file;
+  if (wal.has_value() && wal.value().is_block_device) {
+    // A device has a size whatever it holds. A frame begins at its start once anything is logged.
+    io_.read(wal_file_, scratch_, kBlockBytes, 0, wal_probed_);
+    return;
   }
-  making_ = found ? *found : Superblock{};
+  if (wal.has_value() && wal.value().bytes > 0) return refuse_to_make();
+  make_first();
+}
+
+void Store::on_wal_probed(int32_t result) {
+  if (result < 0) {
+    return open_failed(make_error(Errc::kIo, fmt::format("cannot read {}: {}", path_of("wal", config_.wal_path), std::strerror(-result))));
+  }
+  if (FrameHeader(scratch_).fields().magic == FrameFields::kMagic) return refuse_to_make();
+  make_first();
+}
+
+void Store::refuse_to_make() {
+  open_failed(make_error(
+      Errc::kCorrupt, fmt::format("{} holds no readable superblock ({}), but the WAL {} exists; refusing to make a new volume over it",
+                                  path_of("superblock", ""), superblock_damage_, path_of("wal", config_.wal_path))));
+}
+
+void Store::make_first() {
+  if (wal_file_.is_open()) io_.close_file(wal_file_);
+  wal_file_ = {};
+  making_ = Superblock{};
   make_new();
 }
 
@@ -187,6 +214,14 @@ void Store::on_zeros_flushed(int32_t result) {
   if (result < 0) {
     return open_failed(make_error(Errc::kIo, fmt::format("cannot flush the WAL {}: {}", path_of("wal", config_.wal_path), std::strerror(-result))));
   }
+  // Its size is part of what must be there.
+  io_.flush(base_file_, base_flushed_);
+}
+
+void Store::on_base_flushed(int32_t result) {
+  if (result < 0) {
+    return open_failed(make_error(Errc::kIo, fmt::format("cannot flush {}: {}", path_of("base", config_.base_path), std::strerror(-result))));
+  }
   build_parts();
   superblock_.change().being_made = false;
   superblock_.wait(made_);
@@ -235,7 +270,11 @@ void Store::recover(std::optional<Lsn> limit) {
   start.history = &s.history;
   start.durable = limit ? std::min(*limit, wal_->durable()) : s.durable;
   start.limit = limit;
-  if (!limit) checkpointer_->restore(s.checkpoint);
+  if (limit) {
+    checkpointer_->forget_stable_after(*limit);
+  } else {
+    checkpointer_->restore(s.checkpoint);
+  }
   WalRecovery::Listener& recovery_listener = *this;
   recovery_ = std::make_unique<WalRecovery>(io_, *wal_, start, recovery_listener);
   recovery_->run();
@@ -245,9 +284,7 @@ void Store::on_recovered(Status status) {
   if (!status.has_value()) {
     if (!recovery_limit_) return open_failed(make_error(status.error().code, status.error().message));
     fail(fmt::format("cutting the log at Lsn {}: {}", recovery_limit_->value(), status.error().message));
-    Done done = std::move(done_);
-    done(status.error());
-    return;
+    return finish_cut(std::move(status));
   }
   // What was read may be in the device's cache only: nothing is reported before it is flushed.
   io_.flush(wal_file_, wal_cleaned_);
@@ -259,23 +296,25 @@ void Store::on_wal_clean(int32_t result) {
     const Error error = make_error(Errc::kIo, fmt::format("cannot flush the WAL: {}", std::strerror(-result)));
     if (!recovery_limit_) return open_failed(error);
     fail(error.message);
-    Done done = std::move(done_);
-    done(error);
-    return;
+    return finish_cut(error);
   }
   wal_->restore_end(wal_->head());
   flush_requested_position_ = wal_->append_position();
   if (recovery_limit_) {
+    if (failed()) return finish_cut(make_error(Errc::kIo, failure_));
     log::info("volume {}: cut its log after Lsn {}", config_.name, recovery_limit_->value());
-    recovery_limit_.reset();
-    checkpointer_->set_paused(false);
+    stopping_ = Stopping::kRecordingCut;
     superblock_.change().durable = wal_->durable();
     superblock_.wait(opened_);
     return;
   }
-  log::info("volume {}: {}, log from Lsn {} to {}, checkpoint at {}, {} blocks to copy", config_.name,
-            superblock_.current().clean_shutdown ? "was stopped cleanly" : "recovered", wal_->tail().value(), wal_->head().value(),
-            checkpoint().value(), index_->size());
+  if (wal_->head() == Lsn{}) {
+    log::info("volume {}: open, nothing logged yet", config_.name);
+  } else {
+    log::info("volume {}: {}, log from Lsn {} to {}, checkpoint at {}, {} blocks to copy", config_.name,
+              superblock_.current().clean_shutdown ? "was stopped cleanly" : "recovered", wal_->tail().value(),
+              wal_->head().value(), checkpoint().value(), index_->size());
+  }
   Superblock& s = superblock_.change();
   s.clean_shutdown = false;
   s.durable = wal_->durable();
@@ -283,6 +322,7 @@ void Store::on_wal_clean(int32_t result) {
 }
 
 void Store::on_opened() {
+  if (stopping_ == Stopping::kRecordingCut) return finish_cut(boost::outcome_v2::success());
   std::free(scratch_);
   scratch_ = nullptr;
   open_ = true;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -34,15 +35,17 @@ struct Layout {
   uint32_t term_count;
   uint64_t durable;
   uint32_t in_sync_count;
-  uint8_t zero0[44];
+  uint8_t zero0[4];
+  uint64_t base_limit;
+  uint8_t zero1[32];
   struct {
     uint64_t epoch, incarnation, first;
   } terms[64];
   char in_sync[8][64];
-  uint8_t zero1[1536];
+  uint8_t zero2[1536];
 };
 static_assert(sizeof(Layout) == Superblock::kSlotBytes && std::is_trivially_copyable_v<Layout>);
-static_assert(offsetof(Layout, flags) == 404 && offsetof(Layout, terms) == 512 && offsetof(Layout, in_sync) == 2048);
+static_assert(offsetof(Layout, flags) == 404 && offsetof(Layout, base_limit) == 472 && offsetof(Layout, terms) == 512 && offsetof(Layout, in_sync) == 2048);
 static_assert(core::TermHistory::kTermsMax == 64 && kReplicasMax == 8);
 
 constexpr uint32_t kCleanShutdown = 1, kRebuildMark = 2, kBaseSeeded = 4, kBeingMade = 8;
@@ -84,6 +87,7 @@ void Superblock::encode(std::byte* slot) const {
   l.epoch = epoch.value();
   l.incarnation = incarnation.value();
   l.checkpoint = checkpoint.value();
+  l.base_limit = std::max(base_limit, checkpoint).value();
   l.tail_first = tail_first.value();
   l.tail_block = tail_block;
   l.tail_previous_checksum = tail_previous_checksum;
@@ -124,6 +128,7 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
   s.epoch = Epoch(l.epoch);
   s.incarnation = Incarnation(l.incarnation);
   s.checkpoint = Lsn(l.checkpoint);
+  s.base_limit = std::max(Lsn(l.base_limit), s.checkpoint);
   s.tail_first = Lsn(l.tail_first);
   s.tail_block = l.tail_block;
   s.tail_previous_checksum = l.tail_previous_checksum;

@@ -25,7 +25,9 @@
 //      452     4  term count (0 .. 64)
 //      456     8  durable Lsn when this was written
 //      464     4  in-sync count (0 .. 8)
-//      468    44  zero
+//      468     4  zero
+//      472     8  base limit: the base image may hold records up to this Lsn (>= checkpoint Lsn)
+//      480    32  zero
 //      512  1536  term history: epoch, incarnation, first Lsn (u64 each), oldest first
 //     2048   512  in-sync set: node ids, 64 bytes each
 //     2560  1536  zero (room for later sections)
@@ -64,6 +66,7 @@ struct Superblock {
   Epoch epoch;
   Incarnation incarnation;
   Lsn checkpoint;
+  Lsn base_limit;  ///< beyond the checkpoint after a crash in the middle of one
   Lsn tail_first{1};
   uint64_t tail_block = 0;
   uint32_t tail_previous_checksum = 0;

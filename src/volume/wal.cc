@@ -126,19 +126,22 @@ void Wal::enter_frame(Frame& frame, uint32_t total_blocks) {
   RINGBOLT_ASSERT(window_size_ < kFramesMax);
   frame.position = append_position_;
   frame.state = Frame::State::kOpen;
+  frame.covered_blocks = 0;
   frame.pins = 0;
   append_position_ += total_blocks;
   window_[(window_first_ + window_size_++) & (kFramesMax - 1)] = &frame;
 }
 
-Wal::Admission Wal::prepare(RecordKind kind, uint32_t payload_blocks) {
+Wal::Admission Wal::prepare(RecordKind kind, uint32_t blocks) {
+  const uint32_t payload_blocks = has_payload(kind) ? blocks : 0;
   if (failed_) return Admission::kNoSpace;
   if (open_ != nullptr) {
-    const bool fits = open_->records < kFrameRecordsMax && open_->payload_blocks + payload_blocks <= open_payload_max_;
+    const bool fits = open_->records < kFrameRecordsMax && open_->payload_blocks + payload_blocks <= open_payload_max_ &&
+                      open_->covered_blocks + blocks <= kFrameCoveredBlocksMax;
     if (fits) return Admission::kOk;
     seal();
   }
-  RINGBOLT_ASSERT(payload_blocks <= kFramePayloadBlocksMax && (has_payload(kind) || payload_blocks == 0));
+  RINGBOLT_ASSERT(payload_blocks <= kFramePayloadBlocksMax && blocks <= kZeroRecordBlocksMax);
   if (const Admission room = reserve(1 + payload_blocks, kind == RecordKind::kTerm); room != Admission::kOk) return room;
   Frame* frame = take_frame();
   if (frame == nullptr) return Admission::kNoMemory;
@@ -182,6 +185,7 @@ Wal::Appended Wal::append(RecordKind kind, Lba lba, uint32_t blocks) {
   frame.header().add_record(kind, lba, blocks);
   frame.records += 1;
   frame.payload_blocks += payload;
+  frame.covered_blocks += blocks;
   next_lsn_ = next_lsn_.next();
   return appended;
 }
@@ -279,6 +283,7 @@ void Wal::frame_done(Frame& frame, int32_t result) {
     moved = true;
   }
   if (!moved) return;
+  pool_.hint_reclaimable();
   maybe_flush();
   listener_.on_wal_written();
 }
@@ -389,7 +394,7 @@ const std::byte* Wal::find_payload(uint32_t lsn_short, uint32_t wal_block) const
 
 void Wal::unpin(Frame& frame) {
   RINGBOLT_ASSERT(frame.pins > 0);
-  --frame.pins;
+  if (--frame.pins == 0) pool_.hint_reclaimable();
 }
 
 /// Gives back the memory of the oldest frame if nobody needs it. The window has no gaps, so a pinned

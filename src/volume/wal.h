@@ -34,6 +34,7 @@ struct Frame {
   Lsn first;
   uint32_t records = 0;  ///< 0: a pad frame
   uint32_t payload_blocks = 0;
+  uint32_t covered_blocks = 0;  ///< by its records, while it is open
   uint64_t position = 0;
   State state = State::kOpen;
   uint32_t pins = 0;
@@ -93,9 +94,9 @@ class Wal {
   void set_volume(const Uuid& volume);
   /// The term of records appended from now on. Requires: no open frame.
   void set_term(Term term);
-  /// Makes sure that the open frame takes a record with `payload_blocks` blocks of payload.
-  Admission prepare(RecordKind kind, uint32_t payload_blocks);
-  /// Where the next record's payload goes, after prepare(): payload_blocks * kBlockBytes bytes.
+  /// Makes sure that the open frame takes a record of `blocks` blocks.
+  Admission prepare(RecordKind kind, uint32_t blocks);
+  /// Where the next record's payload goes, after prepare() of a write: blocks * kBlockBytes bytes.
   std::byte* payload_space();
 
   struct Appended {

@@ -66,7 +66,7 @@ void FrameHeader::add_record(RecordKind kind, Lba lba, uint32_t blocks) {
 
 void FrameHeader::place_block_crcs(std::span<const uint32_t> crcs) {
   RINGBOLT_ASSERT(crcs.size() == payload_blocks());
-  std::memcpy(block_ + crc_offset(), crcs.data(), crcs.size_bytes());
+  if (!crcs.empty()) std::memcpy(block_ + crc_offset(), crcs.data(), crcs.size_bytes());
 }
 
 uint32_t FrameHeader::used_bytes() const {
@@ -127,12 +127,14 @@ const char* FrameHeader::check(const Uuid& volume, uint64_t volume_blocks) const
   if (f.checksum != header_checksum(block_, used_bytes())) return "frame header checksum mismatch";
   // Only now are the fields known to be what a writer meant; still, a writer may be wrong.
   if (f.first_lsn == 0 || f.first_lsn > UINT64_MAX / 2 || f.incarnation == 0) return "frame with an impossible position";
-  uint32_t payload = 0;
+  uint32_t payload = 0, covered = 0;
   for (uint32_t i = 0; i < f.record_count; ++i) {
     const WalRecord r = record(i);
     if (const char* wrong = check_record(r, volume_blocks)) return wrong;
     if (has_payload(r.kind)) payload += r.blocks;
+    covered += r.blocks;
   }
+  if (covered > kFrameCoveredBlocksMax) return "frame that covers too many blocks";
   if (!pad && payload != f.payload_blocks) return "frame whose records and payload differ";
   return nullptr;
 }

@@ -79,6 +79,9 @@ static_assert(sizeof(FrameFields) == 128 && std::is_trivially_copyable_v<FrameFi
 
 inline constexpr uint32_t kFrameRecordsMax = 216;
 inline constexpr uint32_t kFramePayloadBlocksMax = kFramePayloadBytesMax / kBlockBytes;
+/// Most blocks that the records of one frame cover together. An empty dirty index of any copy takes
+/// so many: a frame that covers more could never be appended by a copy with a smaller WAL.
+inline constexpr uint32_t kFrameCoveredBlocksMax = 16384;
 static_assert(sizeof(FrameFields) + kFrameRecordsMax * sizeof(WalRecord) + kFramePayloadBlocksMax * 4 <=
               kBlockBytes);
 

@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -34,6 +35,7 @@ RINGBOLTCTL = os.path.join(BUILD, 'ringboltctl')
 CLIENT_PATH = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin'
 # Limits, not expectations: long enough for a loaded machine with sanitizers.
 WAIT_SECONDS = 120
+TEST_SECONDS = 240
 OUTPUT_BYTES_MAX = 1 << 20
 
 
@@ -379,15 +381,35 @@ class Script:
         return child
 
     @contextlib.contextmanager
-    def test(self, name):
-        """One result. A failure is reported and the script goes on with the next."""
+    def test(self, name, seconds=TEST_SECONDS):
+        """One result. A failure is reported and the script goes on with the next.
+
+        A client that waits for a request has no time limit of its own: after `seconds` the daemons
+        are killed, which ends its wait, and what they said last is in the report.
+        """
         self.count += 1
+        overdue = []
+        watchdog = threading.Timer(seconds, self._end_overdue, (seconds, overdue))
+        watchdog.start()
         try:
             yield
         except Exception:
-            self._not_ok(name, traceback.format_exc())
+            self._not_ok(name, traceback.format_exc() + ''.join(overdue))
         else:
-            print(f'ok {self.count} - {name}', flush=True)
+            if overdue:
+                self._not_ok(name, ''.join(overdue))
+            else:
+                print(f'ok {self.count} - {name}', flush=True)
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+
+    def _end_overdue(self, seconds, overdue):
+        overdue.append(f'not done after {seconds} s, the daemons were killed\n')
+        running = [node for node in self.nodes if node.process is not None]
+        overdue += [f'{node.name}: {json.dumps(node.try_get("/v1/volumes"))}\n' for node in running]
+        for node in running:
+            node.process.kill()
 
     def skip(self, name, why):
         self.count += 1

@@ -42,7 +42,7 @@ with Script() as main:
         if clients:
             run_clients(main, clients, pair.uri)
         if fuzz:
-            with main.test('nbd_fuzz.py --random 100'):
+            with main.test('nbd_fuzz.py --random 100', seconds=500):
                 result = run(['/usr/bin/python3', fuzz, '--uri', pair.uri, '--pid',
                               str(pair.primary.pid), '--random', '100'], seconds=480, check=False)
                 if result.returncode != 0:

@@ -186,6 +186,22 @@ TEST_CASE("config: a syntax error gives its line", "[config]") {
   CHECK_THAT(error_of("[node]\nid = \"\xff\"\n"), StartsWith("x.toml:2: "));
 }
 
+TEST_CASE("config: text that the TOML library does not expect is an error too", "[config]") {
+  for (const char* text : {"[,[", "[!node]", "[=]", "[[*volume]]", "[node", "[node]\nid = \"n1"}) {
+    CAPTURE(text);
+    CHECK_THAT(error_of(text), StartsWith("x.toml:"));
+  }
+  // Characters outside ASCII where white space may be.
+  CHECK_THAT(error_of("[node]\n\u00e9 = 1\n"), StartsWith("x.toml:2: "));
+  CHECK_THAT(error_of("[node]\n\u3042 = 1\n"), StartsWith("x.toml:2: "));
+}
+
+TEST_CASE("config: what a message quotes from the file stays one short line", "[config]") {
+  CHECK_THAT(error_of("x = +i\n\n"), Contains("\\x0a"));
+  CHECK_THAT(error_of("[node]\n\"a\\nb\" = 1\n"), Contains("a\\x0ab"));
+  CHECK(error_of("[node]\n" + std::string(100'000, 'k') + " = 1\n").size() < 2000);
+}
+
 TEST_CASE("config: numbers outside their range are refused with the range", "[config]") {
   CHECK(error_of(kNode + "memory = \"15MiB\"") ==
         "x.toml:4: [node] memory: 15MiB is out of range, allowed are 16MiB to 1TiB");

@@ -1,0 +1,87 @@
+// What a volume's state is called.
+#include <catch2/catch.hpp>
+
+#include <vector>
+
+#include "core/projection.h"
+
+using namespace ringbolt;
+using namespace ringbolt::core;
+
+namespace {
+
+ReplicaView replica(const std::string& id) {
+  return {.id = id, .connected = true, .in_session = true, .in_sync = true, .needs_rebuild = false, .reason = ""};
+}
+
+VolumeView primary(const std::vector<ReplicaView>& replicas) {
+  VolumeView view;
+  view.role = Role::kPrimary;
+  view.serving = true;
+  view.replicas = replicas;
+  return view;
+}
+
+void check(const VolumeView& view, const std::string& mode, const std::string& reason, bool healthy) {
+  const Projection projection = project(view);
+  CHECK(projection.mode == mode);
+  CHECK(projection.reason == reason);
+  CHECK(projection.healthy == healthy);
+}
+
+}  // namespace
+
+TEST_CASE("core: the mode of a volume without a role, failed, or with an unusable base image", "[core]") {
+  check({}, "allocated_only", "awaiting_role_apply", false);
+  VolumeView failed = primary({});
+  failed.failed = true;
+  failed.failure = "WAL write: Input/output error";
+  check(failed, "degraded", "WAL write: Input/output error", false);
+  failed.role = Role::kReplica;
+  check(failed, "needs_rebuild", "WAL write: Input/output error", false);
+  VolumeView unusable;
+  unusable.role = Role::kReplica;
+  unusable.base_usable = false;
+  unusable.has_session = true;
+  check(unusable, "needs_rebuild", "the base image is marked unusable", false);
+}
+
+TEST_CASE("core: the mode of a replica", "[core]") {
+  VolumeView view;
+  view.role = Role::kReplica;
+  check(view, "bootstrap_pending", "awaiting_shipper_connected", false);
+  view.has_session = true;
+  check(view, "replica_ready", "replica_not_primary", true);
+}
+
+TEST_CASE("core: the mode of a primary names the first obstacle", "[core]") {
+  check(primary({}), "publish_healthy", "", true);
+  std::vector<ReplicaView> replicas = {replica("n2"), replica("n3")};
+  check(primary(replicas), "publish_healthy", "", true);
+
+  VolumeView starting = primary(replicas);
+  starting.serving = false;
+  check(starting, "bootstrap_pending", "awaiting_barrier_durability", false);
+  replicas[1].connected = false;
+  check(starting = primary(replicas), "degraded", "awaiting_shipper_connected: replica n3", false);
+  starting.serving = false;
+  check(starting, "bootstrap_pending", "awaiting_shipper_connected: replica n3", false);
+  // One that does not count is not what a starting primary waits for.
+  replicas[1].in_sync = false;
+  check([&] {
+    VolumeView view = primary(replicas);
+    view.serving = false;
+    return view;
+  }(), "bootstrap_pending", "awaiting_barrier_durability", false);
+
+  replicas[1] = replica("n3");
+  replicas[1].in_session = false;
+  check(primary(replicas), "degraded", "awaiting_shipper_configured: replica n3", false);
+  replicas[1].in_session = true;
+  replicas[1].in_sync = false;
+  replicas[1].reason = "4 GiB behind";
+  check(primary(replicas), "degraded", "recovery_in_progress: replica n3 (4 GiB behind)", false);
+  replicas[0].connected = false;
+  replicas[1].needs_rebuild = true;
+  check(primary(replicas), "needs_rebuild", "needs_rebuild: replica n3 (4 GiB behind)", false);
+}

@@ -1,0 +1,307 @@
+// What recovery takes for a torn tail, what for damage, and what it refuses to guess.
+#include <catch2/catch.hpp>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "store_bed.h"
+
+using namespace ringbolt;
+using namespace ringbolt::test;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// A store with records 1 (the term) to 9: 1 .. 5 flushed and checkpoint at 3, 6 .. 9 written only,
+/// each write a frame of its own.
+void fill(StoreBed& bed) {
+  bed.stable_follows = false;
+  bed.serve();
+  bed.write(10);
+  bed.write(11, 3);
+  bed.store->seal();
+  bed.flush();
+  bed.checkpoint_all();
+  for (uint64_t i = 4; i <= 9; ++i) {
+    bed.write(20 + i, 2);
+    bed.store->seal();
+    if (i == 5) bed.flush();
+  }
+  bed.settle_written();
+  REQUIRE(bed.model.head() == Lsn(9));
+  REQUIRE(bed.store->wal().durable() == Lsn(5));
+  REQUIRE(bed.store->checkpoint() == Lsn(3));
+}
+
+}  // namespace
+
+TEST_CASE("recovery: a damaged frame that was not flushed ends the log there", "[volume][recovery]") {
+  for (const uint64_t damage : {uint64_t{40}, uint64_t{kBlockBytes + 5}}) {  // in the header, in the payload
+    StoreBed bed;
+    fill(bed);
+    const uint64_t offset = bed.frame_offset(Lsn(7));
+    bed.kill();
+    bed.node.disk().flip_bit(bed.path("wal"), offset + damage, 3);
+    REQUIRE(bed.open().has_value());
+    CHECK(bed.store->wal().head() == Lsn(6));
+    bed.model.truncate(Lsn(6));
+    CHECK(bed.difference() == "");
+    // The records after it are gone for good, also when the log grows over their place.
+    bed.begin_term();
+    for (uint64_t i = 0; i < 6; ++i) {
+      bed.write(40 + i);
+      bed.store->seal();
+      bed.flush();
+      bed.kill();
+      REQUIRE(bed.open().has_value());
+      REQUIRE(bed.store->wal().head() == bed.model.head());
+      CHECK(bed.difference() == "");
+      bed.begin_term();
+    }
+  }
+}
+
+TEST_CASE("recovery: a damaged frame before the known durable Lsn is damage, with the place named", "[volume][recovery]") {
+  for (const uint64_t damage : {uint64_t{40}, uint64_t{kBlockBytes + 5}}) {
+    StoreBed bed;
+    fill(bed);
+    bed.flush();
+    REQUIRE(bed.close().has_value());  // the superblock knows of 9
+    REQUIRE(bed.open().has_value());
+    const uint64_t offset = bed.frame_offset(Lsn(7));
+    bed.kill();
+    bed.node.disk().flip_bit(bed.path("wal"), offset + damage, 0);
+    const Status opened = bed.open();
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == Errc::kCorrupt);
+    INFO(opened.error().message);
+    CHECK(contains(opened.error().message, std::to_string(offset)));
+    CHECK(contains(opened.error().message, "vol0"));
+    // Nothing was changed: with the byte repaired it is all there.
+    bed.kill();
+    bed.node.disk().flip_bit(bed.path("wal"), offset + damage, 0);
+    REQUIRE(bed.open().has_value());
+    CHECK(bed.store->wal().head() == Lsn(9));
+    CHECK(bed.difference() == "");
+  }
+}
+
+TEST_CASE("recovery: a damaged frame before one that proves it was flushed is damage", "[volume][recovery]") {
+  // The superblock still says that 3 was the last durable record; a frame sealed after the flush of
+  // 5 says 5. One sealed before it proves nothing.
+  StoreBed bed;
+  fill(bed);
+  const uint64_t fourth = bed.frame_offset(Lsn(4)), fifth = bed.frame_offset(Lsn(5));
+  bed.kill();
+  for (const uint64_t offset : {fourth, fifth}) {
+    bed.node.disk().flip_bit(bed.path("wal"), offset + kBlockBytes + 77, 1);
+    const Status opened = bed.open();
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == Errc::kCorrupt);
+    INFO(opened.error().message);
+    CHECK(contains(opened.error().message, "damaged at byte " + std::to_string(offset)));
+    bed.kill();
+    bed.node.disk().flip_bit(bed.path("wal"), offset + kBlockBytes + 77, 1);
+  }
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.store->wal().head() == Lsn(9));
+}
+
+TEST_CASE("recovery: a block that cannot be read is an error, not the end of the log", "[volume][recovery]") {
+  StoreBed bed;
+  fill(bed);
+  const uint64_t offset = bed.frame_offset(Lsn(8));
+  bed.kill();
+  bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kRead, .path = "wal", .from = offset, .to = offset + 1}});
+  const Status opened = bed.open();
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == Errc::kIo);
+  CHECK(contains(opened.error().message, "cannot read the WAL"));
+  bed.kill();
+  REQUIRE(bed.open().has_value());  // the fault was for once
+  CHECK(bed.store->wal().head() == Lsn(9));
+  CHECK(bed.difference() == "");
+}
+
+TEST_CASE("recovery: what was found is flushed before it is reported", "[volume][recovery]") {
+  StoreBed bed;
+  fill(bed);
+  bed.kill();  // 6 .. 9 are on the device, perhaps in its cache only
+  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "wal"});
+  bed.begin_open();
+  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) == 1; }));
+  CHECK_FALSE(bed.open_result.has_value());
+  bed.node.disk().release(hold);
+  REQUIRE(bed.run([&] { return bed.open_result.has_value(); }));
+  CHECK(bed.store->wal().durable() == Lsn(9));
+  bed.power_loss(io::SimPowerLoss::kDropAll);
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.store->wal().head() == Lsn(9));
+  CHECK(bed.difference() == "");
+
+  bed.kill();
+  bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kFlush, .path = "wal"}});
+  const Status opened = bed.open();
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == Errc::kIo);
+}
+
+TEST_CASE("recovery: records of a term that is not in the history are not replayed", "[volume][recovery]") {
+  // A superblock whose history says that a new term begins at 7: what the WAL holds from there on is
+  // of the old term, whole and chained, and no part of history.
+  StoreBed bed;
+  fill(bed);
+  bed.flush();
+  Superblock& superblock = bed.store->superblock().change();
+  superblock.incarnation = Incarnation(2);
+  superblock.history.open({Epoch(1), Incarnation(2)}, Lsn(7));
+  superblock.durable = Lsn(6);
+  bed.world.run_for(io::kSecond);
+  bed.kill();
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.store->wal().head() == Lsn(6));
+  bed.model.truncate(Lsn(6));
+  CHECK(bed.difference() == "");
+  // The new term writes over them, with frames of the same lengths.
+  bed.begin_term();
+  bed.write(90, 2);
+  bed.store->seal();
+  bed.flush();
+  bed.kill();
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.store->wal().head() == Lsn(8));
+  CHECK(bed.difference() == "");
+}
+
+TEST_CASE("recovery: a WAL without its superblock is damage, not a new volume", "[volume][recovery]") {
+  StoreBed bed;
+  fill(bed);
+  bed.flush();
+  bed.kill();
+  bed.world.run_for(10 * io::kSecond);
+  const auto superblock = bed.node.read_file(bed.path("superblock"), 0, Superblock::kFileBytes);
+  const bool removed = GENERATE(true, false);
+  if (removed) {
+    bed.node.disk().remove_file(bed.path("superblock"));
+  } else {
+    bed.node.write_file(bed.path("superblock"), 0, std::vector<std::byte>(512, std::byte{1}));
+    bed.node.write_file(bed.path("superblock"), Superblock::kSlotOffset[1] + 64, std::vector<std::byte>(512, std::byte{1}));
+  }
+  const auto wal = bed.node.read_file(bed.path("wal"), 0, kWalBytesMin);
+  const Status opened = bed.open();
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == Errc::kCorrupt);
+  CHECK(contains(opened.error().message, "refusing to make a new volume"));
+  bed.kill();
+  CHECK(bed.node.read_file(bed.path("wal"), 0, kWalBytesMin) == wal);
+  bed.node.write_file(bed.path("superblock"), 0, superblock);
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.difference() == "");
+}
+
+TEST_CASE("recovery: a WAL on a block device without its superblock is damage if anything was logged", "[volume][recovery]") {
+  // As with a data directory that is not mounted: the device is always "there".
+  StoreBed bed;
+  bed.config.wal_path = "/dev/wal";
+  bed.node.disk().add_block_device("/dev/wal", kWalBytesMin);
+  bed.serve();
+  bed.write(5);
+  bed.flush();
+  bed.kill();
+  bed.world.run_for(10 * io::kSecond);
+  bed.node.disk().remove_file(bed.path("superblock"));
+  bed.node.disk().remove_file(bed.path("base"));
+  const Status opened = bed.open();
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == Errc::kCorrupt);
+  CHECK(contains(opened.error().message, "/dev/wal"));
+}
+
+TEST_CASE("recovery: a store of other sizes, names or an unknown format is refused", "[volume][recovery]") {
+  StoreBed bed;
+  bed.serve();
+  bed.kill();
+  const auto refused = [&](const std::function<void(StoreConfig&)>& change, const std::string& what) {
+    const StoreConfig good = bed.config;
+    change(bed.config);
+    const Status opened = bed.open();
+    bed.kill();
+    bed.config = good;
+    REQUIRE_FALSE(opened.has_value());
+    INFO(opened.error().message);
+    CHECK(opened.error().code == Errc::kInvalid);
+    CHECK(contains(opened.error().message, what));
+  };
+  refused([](StoreConfig& c) { c.volume_bytes *= 2; }, "size");
+  refused([](StoreConfig& c) { c.wal_bytes *= 2; }, "WAL size");
+  refused([](StoreConfig& c) { c.node_id = "n9"; }, "n9");
+  refused([](StoreConfig& c) { c.name = "other"; }, "other");
+  REQUIRE(bed.open().has_value());
+}
+
+TEST_CASE("recovery: what a base image held before the first record is taken over or distrusted", "[volume][recovery]") {
+  const bool adopt = GENERATE(true, false);
+  StoreBed bed;
+  bed.config.adopt_base = adopt;
+  std::vector<std::byte> block(kBlockBytes);
+  fill_block(block.data(), 4711);
+  REQUIRE(bed.node.create_io()->make_directory(bed.config.directory).has_value());
+  bed.node.write_file(bed.path("base"), 9 * kBlockBytes, block);
+  for (int life = 0; life < 2; ++life) {
+    REQUIRE(bed.open().has_value());
+    CHECK(bed.store->base_usable() == adopt);
+    CHECK(bed.store->facts().base_seeded == adopt);
+    StoreBed::Read& read = bed.begin_read(9, 1);
+    REQUIRE(bed.run([&] { return read.done; }));
+    CHECK(block_is(read.buffer.data, 4711));
+    bed.kill();
+  }
+}
+
+TEST_CASE("recovery: a start waits for the late writes of a killed predecessor", "[volume][recovery]") {
+  // kill -9 while writes are in flight: they land whenever they like. The next process must not
+  // append before they have, or they would land on top of what it wrote.
+  uint64_t waited = 0;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    StoreBed bed({.seed = seed});
+    bed.serve();
+    bed.write(1);
+    bed.flush();
+    const Lsn durable = bed.store->wal().durable();
+    for (uint64_t i = 0; i < 6; ++i) {
+      bed.write(50 + i, 3);
+      bed.store->seal();
+    }
+    bed.kill();
+    const io::Nanos killed_at = bed.world.now();
+    const size_t late = bed.node.disk().in_flight();
+    const Status opened = bed.open();
+    if (!opened.has_value()) FAIL(opened.error().message);
+    CHECK(bed.node.disk().in_flight() == 0);
+    if (late > 0 && bed.world.now() - killed_at > 100 * io::kMillisecond) ++waited;
+    REQUIRE(bed.store->wal().head() >= durable);
+    bed.model.truncate(bed.store->wal().head());
+    bed.begin_term();
+    for (uint64_t i = 0; i < 10; ++i) bed.write(100 + i, 2);
+    bed.flush();
+    bed.world.run_for(10 * io::kSecond);
+    bed.kill();
+    REQUIRE(bed.open().has_value());
+    CHECK(bed.store->wal().head() == bed.model.head());
+    CHECK(bed.difference() == "");
+  }
+  CHECK(waited > 10);
+}
+
+TEST_CASE("recovery: two processes never have a store open at once", "[volume][recovery]") {
+  StoreBed bed;
+  bed.serve();
+  const auto second = bed.node.create_io();
+  for (const char* leaf : {"superblock", "wal", "base"}) {
+    const auto opened = second->open_file(bed.path(leaf), {});
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == Errc::kBusy);
+  }
+}
