@@ -59,7 +59,7 @@ def host_facts(build, data):
         'cpu': file_line('/proc/cpuinfo', 'model name'),
         'cores': os.cpu_count(),
         'memory': file_line('/proc/meminfo', 'MemTotal'),
-        'file_system': (first_line(['findmnt', '-n', '-o', 'SOURCE,FSTYPE,OPTIONS', '-T', data])),
+        'file_system': first_line(['findmnt', '-n', '-o', 'SOURCE,FSTYPE', '-T', data]),
         'tcp_congestion_control': file_line('/proc/sys/net/ipv4/tcp_congestion_control'),
         'load_at_start': os.getloadavg(),
         'ringboltd': first_line([os.path.join(build, 'ringboltd'), '--version']),

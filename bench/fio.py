@@ -78,7 +78,8 @@ def measure(system, client, workload, repetition, size):
     system.start(size)
     pids = system.server.pids()
     began = time.monotonic()
-    before = (facts.process_cpu_seconds(pids), facts.machine_busy_seconds(), facts.children_cpu_seconds())
+    before = (facts.process_cpu_seconds(pids), facts.machine_busy_seconds(),
+              facts.children_cpu_seconds())
     result = client.run(workload, system.uri, repetition)
     server = facts.process_cpu_seconds(pids) - before[0]
     load = facts.children_cpu_seconds() - before[2]
@@ -87,7 +88,8 @@ def measure(system, client, workload, repetition, size):
     after = system.server.after()
     system.server.stop()
     return {'system': system.name, 'workload': workload, 'repetition': repetition, **result, **after,
-            'server_cpu_seconds': server, 'server_cpu_us_per_operation': server * 1e6 / result['operations'],
+            'server_cpu_seconds': server,
+            'server_cpu_us_per_operation': server * 1e6 / result['operations'],
             'client_cpu_seconds': load,
             # What neither is charged for: other programs, but also the kernel's own threads.
             'other_busy_cores': max(0.0, busy - server - load) / elapsed}
@@ -98,11 +100,15 @@ def medians(runs):
     table = {}
     for run in runs:
         table.setdefault(run['workload'], {}).setdefault(run['system'], []).append(run)
-    skip = ('system', 'workload', 'repetition')
-    return {workload: {system: {
-        'runs': len(group), 'iops_min': min(r['iops'] for r in group), 'iops_max': max(r['iops'] for r in group),
-        **{key: statistics.median(r[key] for r in group if key in r) for key in group[0] if key not in skip}}
-        for system, group in by_system.items()} for workload, by_system in table.items()}
+
+    def summary(group):
+        iops = [run['iops'] for run in group]
+        keys = [key for key in group[0] if key not in ('system', 'workload', 'repetition')]
+        return {'runs': len(group), 'iops_min': min(iops), 'iops_max': max(iops),
+                **{key: statistics.median(run[key] for run in group if key in run) for key in keys}}
+
+    return {workload: {system: summary(group) for system, group in by_system.items()}
+            for workload, by_system in table.items()}
 
 
 def microseconds(value):
@@ -111,12 +117,12 @@ def microseconds(value):
 
 def print_tables(report):
     host = report['host']
+    options = report['options']
     print(f'{host["cpu"]}, {host["cores"]} cores, Linux {host["kernel"]}; {host["file_system"]}; TCP '
-          f'{host["tcp_congestion_control"]}. Median of {report["options"]["reps"]} runs of '
-          f'{report["options"]["seconds"]} s, volume {report["options"]["size"] >> 20} MiB.')
-    for name in report['options']['systems']:
-        print(f'\n- `{name}`: {systems.SHIPPED[name]}', end='')
-    print()
+          f'{host["tcp_congestion_control"]}. Median of {options["reps"]} runs of '
+          f'{options["seconds"]} s, volume {options["size"] >> 20} MiB.\n')
+    for name in options['systems']:
+        print(f'- `{name}`: {systems.SHIPPED[name]}')
     for workload, by_system in report['medians'].items():
         print(f'\n**{workload}: {describe(workload)}**\n')
         flushes = any('flush_p50_us' in figures for figures in by_system.values())
@@ -125,11 +131,13 @@ def print_tables(report):
         header += ['server CPU us/op', 'other cores']
         print('| ' + ' | '.join(header) + ' |\n' + '|---' + '|---:' * (len(header) - 1) + '|')
         for system, figures in by_system.items():
-            cells = [system, f'{figures["iops"]:.0f} ({figures["iops_min"]:.0f} - {figures["iops_max"]:.0f})',
-                     f'{figures["bytes_per_second"] / (1 << 20):.1f}']
-            cells += [microseconds(figures[key]) for key in ('p50_us', 'p99_us', 'p999_us')]
-            cells += [microseconds(figures.get(key, 0)) for key in ('flush_p50_us', 'flush_p99_us')] if flushes else []
-            cells += [f'{figures["server_cpu_us_per_operation"]:.1f}', f'{figures["other_busy_cores"]:.2f}']
+            cells = [system, f'{figures["iops"]:.0f} ({figures["iops_min"]:.0f} - '
+                     f'{figures["iops_max"]:.0f})', f'{figures["bytes_per_second"] / (1 << 20):.1f}']
+            times = ['p50_us', 'p99_us', 'p999_us']
+            times += ['flush_p50_us', 'flush_p99_us'] if flushes else []
+            cells += [microseconds(figures.get(key, 0)) for key in times]
+            cells += [f'{figures["server_cpu_us_per_operation"]:.1f}',
+                      f'{figures["other_busy_cores"]:.2f}']
             print('| ' + ' | '.join(cells) + ' |')
 
 
@@ -155,7 +163,8 @@ def run_all(options, directory, report):
                     report['commands'][f'{workload} {system.name}'] = client.command(
                         workload, system.uri, repetition)
                     note(f'{repetition}/{options.reps} {workload:3} {system.name:18} '
-                         f'{run["iops"]:9.0f} IOPS  p50 {run["p50_us"]:8.1f} us  p99 {run["p99_us"]:8.1f} us  '
+                         f'{run["iops"]:9.0f} IOPS  p50 {run["p50_us"]:8.1f} us  '
+                         f'p99 {run["p99_us"]:8.1f} us  '
                          f'server {run["server_cpu_us_per_operation"]:6.1f} us/op  '
                          f'others {run["other_busy_cores"]:.2f} cores')
                     report['medians'] = medians(report['runs'])
@@ -172,8 +181,8 @@ def main():
     options.build = os.environ['RINGBOLT_BUILD']
     # A signal must not leave servers and gigabytes behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    report = {'host': facts.host_facts(options.build, options.data), 'options': vars(options), 'systems': {},
-              'commands': {}, 'runs': [], 'medians': {}}
+    report = {'host': facts.host_facts(options.build, options.data), 'options': vars(options),
+              'systems': {}, 'commands': {}, 'runs': [], 'medians': {}}
     directory = tempfile.mkdtemp(prefix='ringbolt-bench-', dir=options.data)
     try:
         run_all(options, directory, report)

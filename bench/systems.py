@@ -47,7 +47,15 @@ class RingboltPair:
         return f'nbd+unix:///vol0?socket={self.pair.primary.socket_path}' if unix else self.pair.uri
 
     def start(self):
+        """Also waits until what an earlier run left in the logs is copied as far as it will be."""
         self.pair.start()
+        seen = []
+
+        def settled():
+            seen.append([(volume['boundary']['checkpoint_lsn'], volume['wal']['used_bytes'])
+                         for volume in (node.volume() for node in self.frame.nodes)])
+            return len(seen) > 1 and seen[-1] == seen[-2]
+        harness.wait_for(settled, 'the checkpoints to rest', every=0.3)
 
     def pids(self):
         return [node.pid for node in self.frame.nodes]
@@ -56,7 +64,8 @@ class RingboltPair:
         """How much of the work was still to be done when the client ended."""
         volume = self.pair.primary.volume()
         if not volume['healthy']:
-            raise harness.Failure(f'the pair is not healthy after the run: {volume["mode"]}, {volume["reason"]}')
+            raise harness.Failure('the pair is not healthy after the run: '
+                                  f'{volume["mode"]}, {volume["reason"]}')
         return {'wal_used_bytes': volume['wal']['used_bytes']}
 
     def stop(self):
@@ -72,8 +81,8 @@ class RingboltPair:
 
 
 class Program:
-    """A server that is one program in the foreground. `commands(unix)`: what to try, in this order; the first that
-    serves is kept."""
+    """A server that is one program in the foreground. `commands(program)`: what to try, in this
+    order; the first that serves is kept."""
 
     def __init__(self, directory, name, commands):
         self.directory, self.name, self.commands = directory, name, commands
@@ -99,7 +108,8 @@ class Program:
             with open(os.path.join(self.directory, f'{self.name}.log'), 'w+b') as log:
                 self.process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env={**os.environ, 'PATH': harness.CLIENT_PATH}, preexec_fn=harness.end_with_parent)
+                    env={**os.environ, 'PATH': harness.CLIENT_PATH},
+                    preexec_fn=harness.end_with_parent)
                 if harness.wait_for(self._state, f'{self.name} to serve or to end') == 'serves':
                     self.kept = index
                     return
@@ -154,8 +164,10 @@ def qemu_nbd(directory, size):
         os.posix_fallocate(file.fileno(), 0, size)
 
     def commands(program):
-        where = ['-k', program.socket_path] if program.unix else ['-b', '127.0.0.1', '-p', str(program.port)]
-        return [['qemu-nbd', '-f', 'raw', '-t', '-e', '0', '--cache=none', f'--aio={aio}', *where, image]
+        where = ['-k', program.socket_path] if program.unix else \
+            ['-b', '127.0.0.1', '-p', str(program.port)]
+        return [['qemu-nbd', '-f', 'raw', '-t', '-e', '0', '--cache=none', f'--aio={aio}', *where,
+                 image]
                 for aio in ('io_uring', 'native', 'threads')]
 
     return Program(directory, 'qemu-nbd', commands)
@@ -164,12 +176,12 @@ def qemu_nbd(directory, size):
 class NbdkitMemory(Program):
     """Keeps nothing when it ends, so it runs from the first use on (and costs nothing while idle)."""
 
-    def __init__(self, directory, size):
+    def __init__(self, directory, name, size):
         def commands(program):
             where = ['-U', program.socket_path] if program.unix else \
                 ['-i', '127.0.0.1', '-p', str(program.port)]
             return [['nbdkit', '-f', *where, 'memory', str(size)]]
-        super().__init__(directory, f'nbdkit-memory-{id(self):x}', commands)
+        super().__init__(directory, name, commands)
 
     def start(self):
         if self.process is None:
@@ -208,6 +220,6 @@ def make_systems(names, directory, size, options):
         if key not in servers:
             servers[key] = {'ringbolt': lambda: RingboltPair(directory, size, options),
                             'qemu-nbd': lambda: qemu_nbd(directory, size),
-                            'nbdkit-memory': lambda: NbdkitMemory(directory, size)}[kind]()
+                            'nbdkit-memory': lambda: NbdkitMemory(directory, key, size)}[kind]()
         result.append(System(name, servers[key]))
     return result

@@ -11,7 +11,8 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests', 'e2e'))
 import harness  # noqa: E402
 
-# A client must end by itself soon after its time; fio's NBD engine spins and floods when its server dies.
+# A client must end by itself soon after its time; fio's NBD engine spins and floods when its server
+# dies.
 SECONDS_MORE = 60
 OUTPUT_BYTES_MAX = 4 << 20
 
@@ -61,8 +62,8 @@ def run_bounded(command, seconds):
         err.seek(0)
         text = out.read(OUTPUT_BYTES_MAX).decode(errors='replace')
         if process.returncode != 0:
-            raise harness.Failure(f'{ended}: {" ".join(command)}\n{text[-1000:]}\n'
-                                  f'{err.read(OUTPUT_BYTES_MAX).decode(errors="replace")[-1000:]}')
+            said = err.read(OUTPUT_BYTES_MAX).decode(errors='replace')[-1000:] or text[-1000:]
+            raise harness.Failure(f'{ended}: {" ".join(command)}\n{said}')
     return text
 
 
@@ -107,8 +108,10 @@ class Client:
         # What was to be measured must have happened.
         if result['operations'] == 0:
             raise harness.Failure(f'{name}: nothing was done')
-        if flush_every and result['flushes'] * flush_every < 0.9 * result['operations'] - 2 * flush_every:
-            raise harness.Failure(f'{name}: {result["flushes"]} flushes for {result["operations"]} writes')
+        flushed = result['flushes'] * flush_every
+        if flush_every and flushed < 0.9 * result['operations'] - 2 * flush_every:
+            raise harness.Failure(f'{name}: {result["flushes"]} flushes for '
+                                  f'{result["operations"]} writes')
         if fua and result['fua_writes'] != result['operations']:
             raise harness.Failure(f'{name}: not every write had FUA')
         return result
@@ -116,8 +119,9 @@ class Client:
 
 def parse_load(text):
     load = json.loads(text)
-    return {'operations': load['reads'] + load['writes'], 'seconds': load['seconds'], 'iops': load['iops'],
-            'bytes_per_second': load['bytes_per_second'], 'fua_writes': load['fua_writes'], 'flushes': 0,
+    return {'operations': load['reads'] + load['writes'], 'seconds': load['seconds'],
+            'iops': load['iops'], 'bytes_per_second': load['bytes_per_second'],
+            'fua_writes': load['fua_writes'], 'flushes': 0,
             **{key: load[key] for key in ('p50_us', 'p99_us', 'p999_us')}}
 
 
@@ -133,9 +137,10 @@ def parse_fio(text):
         return {f'{prefix}{key}_us': found.get(name, 0) / 1000 for key, name in
                 (('p50', '50.000000'), ('p99', '99.000000'), ('p999', '99.900000'))}
 
-    result = {'operations': read['total_ios'] + write['total_ios'], 'seconds': job['job_runtime'] / 1000,
-              'iops': read['iops'] + write['iops'], 'bytes_per_second': read['bw_bytes'] + write['bw_bytes'],
-              'fua_writes': 0, 'flushes': sync.get('total_ios', 0)}
+    result = {'operations': read['total_ios'] + write['total_ios'],
+              'seconds': job['job_runtime'] / 1000, 'iops': read['iops'] + write['iops'],
+              'bytes_per_second': read['bw_bytes'] + write['bw_bytes'], 'fua_writes': 0,
+              'flushes': sync.get('total_ios', 0)}
     result.update(percentiles(read if read['total_ios'] else write))
     if read['total_ios'] and write['total_ios']:
         result.update(percentiles(write, 'write_'))

@@ -27,7 +27,10 @@ void buffer_pool_allocate_release(benchmark::State& state) {
   if (pool.used_bytes() != 0) state.SkipWithError("memory was lost");
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(buffer_pool_allocate_release)->Arg(kBlockBytes)->Arg(2 * kBlockBytes)->Arg(kFrameBytesMax);
+BENCHMARK(buffer_pool_allocate_release)
+    ->Arg(kBlockBytes)
+    ->Arg(2 * kBlockBytes)
+    ->Arg(kFrameBytesMax);
 
 /// 64 buffers of mixed sizes are out; each step replaces a random one.
 void buffer_pool_mixed(benchmark::State& state) {
@@ -38,7 +41,8 @@ void buffer_pool_mixed(benchmark::State& state) {
     uint32_t bytes;
   };
   std::array<Step, 4096> steps;
-  for (Step& step : steps) step = {static_cast<uint32_t>(random() % 64), kBlockBytes << (random() % 8)};
+  for (Step& step : steps)
+    step = {static_cast<uint32_t>(random() % 64), kBlockBytes << (random() % 8)};
   std::array<Buffer, 64> out{};
   size_t at = 0;
   for (auto _ : state) {

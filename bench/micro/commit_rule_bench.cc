@@ -28,7 +28,9 @@ void commit_rule(benchmark::State& state) {
   benchmark::DoNotOptimize(sum);
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(commit_rule)->ArgNames({"mode", "replicas"})->ArgsProduct({{0, 1, 2}, {1, 2, kReplicasMax}});
+BENCHMARK(commit_rule)
+    ->ArgNames({"mode", "replicas"})
+    ->ArgsProduct({{0, 1, 2}, {1, 2, kReplicasMax}});
 
 }  // namespace
 }  // namespace ringbolt::core

@@ -11,11 +11,13 @@ namespace {
 /// A full index of state.range(0) entries.
 struct IndexBed {
   explicit IndexBed(const benchmark::State& state)
-      : lbas(bench::random_lbas(static_cast<size_t>(state.range(0)))), index(static_cast<uint32_t>(lbas.size())) {
+      : lbas(bench::random_lbas(static_cast<size_t>(state.range(0)))),
+        index(static_cast<uint32_t>(lbas.size())) {
     fill(Lsn(1));
   }
   void fill(Lsn lsn) {
-    for (size_t i = 0; i < lbas.size(); ++i) index.put(Lba(lbas[i]), lsn, static_cast<uint32_t>(i), 7);
+    for (size_t i = 0; i < lbas.size(); ++i)
+      index.put(Lba(lbas[i]), lsn, static_cast<uint32_t>(i), 7);
   }
   /// The next block of an endless walk.
   Lba next() {
@@ -87,7 +89,8 @@ void dirty_index_remove_and_put(benchmark::State& state) {
     removed += bed.index.remove_if(lba, short_lsn(lsn)) ? 1 : 0;
     bed.index.put(lba, lsn, 3, 4);
   }
-  if (removed != static_cast<uint64_t>(state.iterations())) state.SkipWithError("an entry was not removed");
+  if (removed != static_cast<uint64_t>(state.iterations()))
+    state.SkipWithError("an entry was not removed");
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(dirty_index_remove_and_put)->Apply(sizes);

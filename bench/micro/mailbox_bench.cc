@@ -1,5 +1,6 @@
-// The mailbox: what a message costs within one thread, and how many get through from one and from two
-// producers on other threads. With fewer cores than threads the latter measures the scheduler too.
+// The mailbox: what a message costs within one thread, and how many get through from one and from
+// two producers on other threads. With fewer cores than threads the latter measures the scheduler
+// too.
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -81,7 +82,8 @@ class Producer {
 void mailbox_producers(benchmark::State& state) {
   io::Mailbox mailbox;
   std::vector<std::unique_ptr<Producer>> producers;
-  for (int64_t i = 0; i < state.range(0); ++i) producers.push_back(std::make_unique<Producer>(mailbox));
+  for (int64_t i = 0; i < state.range(0); ++i)
+    producers.push_back(std::make_unique<Producer>(mailbox));
   int64_t ready = 0;
   for (auto _ : state) {
     while (ready == 0) {

@@ -14,7 +14,8 @@ void nbd_request_decode(benchmark::State& state) {
   const std::vector<uint64_t> lbas = bench::random_lbas(kRequests);
   std::vector<std::byte> stream(kRequests * kRequestBytes);
   for (size_t i = 0; i < kRequests; ++i) {
-    encode_request(&stream[i * kRequestBytes], {0, static_cast<uint16_t>(i % 7), i, lbas[i] * 4096, 4096});
+    encode_request(&stream[i * kRequestBytes],
+                   {0, static_cast<uint16_t>(i % 7), i, lbas[i] * 4096, 4096});
   }
   uint64_t sum = 0;
   for (auto _ : state) {
@@ -24,7 +25,8 @@ void nbd_request_decode(benchmark::State& state) {
         state.SkipWithError("not decoded");
         break;
       }
-      sum += request->offset + request->length + request->command + request->flags + request->cookie;
+      sum +=
+          request->offset + request->length + request->command + request->flags + request->cookie;
     }
     benchmark::DoNotOptimize(sum);
     benchmark::ClobberMemory();

@@ -1,5 +1,5 @@
-// WAL frames: what sealing one costs, and what checking a received or recovered one costs. Arguments:
-// records of the frame, and blocks of each.
+// WAL frames: what sealing one costs, and what checking a received or recovered one costs.
+// Arguments: records of the frame, and blocks of each.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -17,21 +17,26 @@ const Uuid kVolume{{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
 /// A frame under construction with its payload.
 struct FrameBed {
   explicit FrameBed(const benchmark::State& state)
-      : records(static_cast<uint32_t>(state.range(0))), blocks_each(static_cast<uint32_t>(state.range(1))),
-        payload(bench::random_bytes(size_t{blocks()} * kBlockBytes)), header_block(kBlockBytes), crcs(blocks()),
+      : records(static_cast<uint32_t>(state.range(0))),
+        blocks_each(static_cast<uint32_t>(state.range(1))),
+        payload(bench::random_bytes(size_t{blocks()} * kBlockBytes)),
+        header_block(kBlockBytes),
+        crcs(blocks()),
         lbas(bench::random_lbas(records)) {
     compute_crcs();
   }
   [[nodiscard]] uint32_t blocks() const { return records * blocks_each; }
 
   void compute_crcs() {
-    for (uint32_t i = 0; i < blocks(); ++i) crcs[i] = crc32c(&payload[size_t{i} * kBlockBytes], kBlockBytes);
+    for (uint32_t i = 0; i < blocks(); ++i)
+      crcs[i] = crc32c(&payload[size_t{i} * kBlockBytes], kBlockBytes);
   }
   /// The header of a frame that begins with `first`; returns its checksum.
   uint32_t encode_header(Lsn first, uint32_t previous_checksum) {
     FrameHeader header(header_block.data());
     header.begin(kVolume, Term{Epoch(1), Incarnation(1)}, first);
-    for (uint32_t i = 0; i < records; ++i) header.add_record(RecordKind::kWrite, Lba(lbas[i]), blocks_each);
+    for (uint32_t i = 0; i < records; ++i)
+      header.add_record(RecordKind::kWrite, Lba(lbas[i]), blocks_each);
     header.place_block_crcs(crcs);
     header.seal(previous_checksum, first);
     return header.checksum();

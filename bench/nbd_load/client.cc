@@ -28,7 +28,9 @@ uint64_t now_nanoseconds() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
-Error failed(const char* what) { return make_error(Errc::kIo, fmt::format("{}: {}", what, std::strerror(errno))); }
+Error failed(const char* what) {
+  return make_error(Errc::kIo, fmt::format("{}: {}", what, std::strerror(errno)));
+}
 
 int connect_unix(const std::string& path) {
   sockaddr_un address{};
@@ -73,7 +75,9 @@ int connect_tcp(const std::string& host, const std::string& port) {
 }  // namespace
 
 LoadClient::LoadClient(const LoadOptions& options)
-    : options_(options), random_(options.seed * 0x9E3779B97F4A7C15ull + 1), slots_(options.depth),
+    : options_(options),
+      random_(options.seed * 0x9E3779B97F4A7C15ull + 1),
+      slots_(options.depth),
       pattern_(random_bytes(kPatternBytes + options.block_bytes)),
       in_(2 * (size_t{options.block_bytes} + nbd::kSimpleReplyBytes) + (256u << 10)) {
   for (uint32_t slot = 0; slot < options.depth; ++slot) free_slots_.push_back(slot);
@@ -90,7 +94,8 @@ Status LoadClient::open_socket() {
   const std::string& uri = options_.uri;
   if (uri.starts_with(kUnix)) {
     const size_t query = uri.find(kSocket);
-    if (query == std::string::npos) return make_error(Errc::kInvalid, "no ?socket=PATH in the URI " + uri);
+    if (query == std::string::npos)
+      return make_error(Errc::kInvalid, "no ?socket=PATH in the URI " + uri);
     export_name_ = uri.substr(kUnix.size(), query - kUnix.size());
     fd_ = connect_unix(uri.substr(query + kSocket.size()));
   } else if (uri.starts_with(kTcp)) {
@@ -105,7 +110,8 @@ Status LoadClient::open_socket() {
   }
   if (fd_ < 0) return failed(("connecting to " + uri).c_str());
   const timeval limit{kSilenceMillisecondsMax / 1000, 0};
-  if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0) return failed("setsockopt");
+  if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0)
+    return failed("setsockopt");
   return boost::outcome_v2::success();
 }
 
@@ -146,8 +152,10 @@ Status LoadClient::negotiate() {
       nbd::load<uint64_t>(greeting.data() + 8) != nbd::kOptionMagic) {
     return make_error(Errc::kInvalid, "not a newstyle NBD server");
   }
-  std::vector<std::byte> hello(nbd::kClientFlagsBytes + nbd::kOptionHeaderBytes + 4 + export_name_.size() + 2);
-  std::byte* at = nbd::store(hello.data(), nbd::kClientFlagFixedNewstyle | nbd::kClientFlagNoZeroes);
+  std::vector<std::byte> hello(nbd::kClientFlagsBytes + nbd::kOptionHeaderBytes + 4 +
+                               export_name_.size() + 2);
+  std::byte* at =
+      nbd::store(hello.data(), nbd::kClientFlagFixedNewstyle | nbd::kClientFlagNoZeroes);
   at = nbd::store(at, nbd::kOptionMagic);
   at = nbd::store(at, nbd::kOptGo);
   at = nbd::store(at, static_cast<uint32_t>(4 + export_name_.size() + 2));
@@ -158,7 +166,8 @@ Status LoadClient::negotiate() {
   for (bool done = false; !done;) {
     BOOST_OUTCOME_TRY(take_option_reply(&done));
   }
-  if (size_bytes_ < options_.block_bytes) return make_error(Errc::kInvalid, "the export is smaller than a request");
+  if (size_bytes_ < options_.block_bytes)
+    return make_error(Errc::kInvalid, "the export is smaller than a request");
   return boost::outcome_v2::success();
 }
 
@@ -175,11 +184,15 @@ Status LoadClient::take_option_reply(bool* done) {
   if (type == nbd::kRepAck) {
     *done = true;
   } else if ((type & nbd::kRepErrorBit) != 0) {
-    return make_error(Errc::kNotFound, fmt::format("the server refused the export: {}",
-                                                   std::string_view(reinterpret_cast<const char*>(payload.data()), bytes)));
-  } else if (type == nbd::kRepInfo && bytes == 12 && nbd::load<uint16_t>(payload.data()) == nbd::kInfoExport) {
+    return make_error(
+        Errc::kNotFound,
+        fmt::format("the server refused the export: {}",
+                    std::string_view(reinterpret_cast<const char*>(payload.data()), bytes)));
+  } else if (type == nbd::kRepInfo && bytes == 12 &&
+             nbd::load<uint16_t>(payload.data()) == nbd::kInfoExport) {
     size_bytes_ = nbd::load<uint64_t>(payload.data() + 2);
-    if (options_.fua && (nbd::load<uint16_t>(payload.data() + 10) & nbd::kTransmissionSendFua) == 0) {
+    if (options_.fua &&
+        (nbd::load<uint16_t>(payload.data() + 10) & nbd::kTransmissionSendFua) == 0) {
       return make_error(Errc::kUnsupported, "the server does not offer FUA");
     }
   }
@@ -210,7 +223,8 @@ void LoadClient::issue(uint32_t slot, uint64_t now) {
   out_.resize(at + nbd::kRequestBytes + (is_read ? 0 : options_.block_bytes));
   nbd::encode_request(&out_[at], header);
   if (is_read) return;
-  std::memcpy(&out_[at + nbd::kRequestBytes], &pattern_[next_random() % kPatternBytes], options_.block_bytes);
+  std::memcpy(&out_[at + nbd::kRequestBytes], &pattern_[next_random() % kPatternBytes],
+              options_.block_bytes);
   ++stamp_;  // no two writes are the same
   std::memcpy(&out_[at + nbd::kRequestBytes], &stamp_, sizeof stamp_);
 }
@@ -218,7 +232,8 @@ void LoadClient::issue(uint32_t slot, uint64_t now) {
 Result<bool> LoadClient::transfer() {
   bool moved = false;
   if (out_sent_ < out_.size()) {
-    const ssize_t sent = send(fd_, &out_[out_sent_], out_.size() - out_sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent =
+        send(fd_, &out_[out_sent_], out_.size() - out_sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return failed("send");
     if (sent > 0) {
       out_sent_ += static_cast<size_t>(sent);
@@ -248,10 +263,12 @@ Status LoadClient::take_replies(LoadResult& result) {
     const std::byte* at = &in_[in_begin_];
     const auto error = nbd::load<uint32_t>(at + 4);
     const auto cookie = nbd::load<uint64_t>(at + 8);
-    if (nbd::load<uint32_t>(at) != nbd::kSimpleReplyMagic || cookie >= slots_.size() || !slots_[cookie].busy) {
+    if (nbd::load<uint32_t>(at) != nbd::kSimpleReplyMagic || cookie >= slots_.size() ||
+        !slots_[cookie].busy) {
       return make_error(Errc::kInvalid, "a reply that belongs to no request");
     }
-    if (error != nbd::kErrorNone) return make_error(Errc::kIo, fmt::format("a request failed with error {}", error));
+    if (error != nbd::kErrorNone)
+      return make_error(Errc::kIo, fmt::format("a request failed with error {}", error));
     Slot& slot = slots_[cookie];
     const size_t bytes = nbd::kSimpleReplyBytes + (slot.is_read ? options_.block_bytes : 0);
     if (in_end_ - in_begin_ < bytes) break;

@@ -1,5 +1,5 @@
-// An NBD client that keeps a fixed number of requests in flight on one connection, for measuring. It
-// exists because fio's NBD engine cannot set FUA. One thread, simple replies.
+// An NBD client that keeps a fixed number of requests in flight on one connection, for measuring.
+// It exists because fio's NBD engine cannot set FUA. One thread, simple replies.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct LoadOptions {
   uint32_t depth = 32;
   uint32_t read_percent = 0;  ///< of the requests, the others are writes
   bool sequential = false;
-  bool fua = false;           ///< on every write
+  bool fua = false;  ///< on every write
   double seconds = 5;
   uint64_t seed = 1;
 };

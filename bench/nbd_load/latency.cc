@@ -30,7 +30,8 @@ void LatencyHistogram::add(uint64_t nanoseconds) {
 
 uint64_t LatencyHistogram::percentile(double part) const {
   if (count_ == 0) return 0;
-  const auto wanted = std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(part * static_cast<double>(count_))));
+  const auto wanted =
+      std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(part * static_cast<double>(count_))));
   uint64_t seen = 0;
   for (uint32_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     seen += buckets_[bucket];

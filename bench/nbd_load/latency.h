@@ -10,7 +10,8 @@ class LatencyHistogram {
  public:
   void add(uint64_t nanoseconds);
   [[nodiscard]] uint64_t count() const { return count_; }
-  /// Nanoseconds that a `part` (0 .. 1) of the values do not exceed, at most 1 % too high; 0 if empty.
+  /// Nanoseconds that a `part` (0 .. 1) of the values do not exceed, at most 1 % too high; 0 if
+  /// empty.
   [[nodiscard]] uint64_t percentile(double part) const;
   [[nodiscard]] uint64_t max() const { return max_; }
 

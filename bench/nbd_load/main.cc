@@ -17,7 +17,8 @@ using namespace ringbolt;
 using namespace ringbolt::bench;
 
 constexpr const char* kUsage =
-    "usage: ringbolt-nbd-load URI [--rw=randwrite|randread|randrw|write|read] [--bs=BYTES] [--depth=N]\n"
+    "usage: ringbolt-nbd-load URI [--rw=randwrite|randread|randrw|write|read] [--bs=BYTES] "
+    "[--depth=N]\n"
     "                         [--seconds=S] [--fua=0|1] [--seed=N]\n"
     "  URI    nbd://HOST:PORT/EXPORT or nbd+unix:///EXPORT?socket=PATH\n"
     "  randrw is 70 % reads; --fua=1 sets FUA on every write\n";
@@ -25,13 +26,17 @@ constexpr const char* kUsage =
 template <class Number>
 bool parse(std::string_view text, Number least, Number most, Number* value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
-  return error == std::errc{} && end == text.data() + text.size() && *value >= least && *value <= most;
+  return error == std::errc{} && end == text.data() + text.size() && *value >= least &&
+         *value <= most;
 }
 
 bool parse_pattern(std::string_view text, LoadOptions* options) {
   static const std::map<std::string_view, std::pair<uint32_t, bool>> kPatterns{
-      {"randwrite", {0, false}}, {"randread", {100, false}}, {"randrw", {70, false}},
-      {"write", {0, true}},      {"read", {100, true}}};
+      {"randwrite", {0, false}},
+      {"randread", {100, false}},
+      {"randrw", {70, false}},
+      {"write", {0, true}},
+      {"read", {100, true}}};
   const auto found = kPatterns.find(text);
   if (found == kPatterns.end()) return false;
   options->read_percent = found->second.first;
@@ -67,15 +72,18 @@ double cpu_seconds() {
 
 void print(const LoadOptions& options, const LoadResult& result, double cpu) {
   const uint64_t count = result.reads + result.writes;
-  const auto microseconds = [&](double part) { return static_cast<double>(result.latency.percentile(part)) / 1e3; };
+  const auto microseconds = [&](double part) {
+    return static_cast<double>(result.latency.percentile(part)) / 1e3;
+  };
   fmt::print(
       "{{\"reads\": {}, \"writes\": {}, \"fua_writes\": {}, \"seconds\": {:.6f}, \"iops\": {:.1f}, "
       "\"bytes_per_second\": {:.0f}, \"p50_us\": {:.1f}, \"p99_us\": {:.1f}, \"p999_us\": {:.1f}, "
       "\"max_us\": {:.1f}, \"cpu_seconds\": {:.4f}}}\n",
       result.reads, result.writes, options.fua ? result.writes : 0, result.seconds,
       static_cast<double>(count) / result.seconds,
-      static_cast<double>(count) * options.block_bytes / result.seconds, microseconds(0.5), microseconds(0.99),
-      microseconds(0.999), static_cast<double>(result.latency.max()) / 1e3, cpu);
+      static_cast<double>(count) * options.block_bytes / result.seconds, microseconds(0.5),
+      microseconds(0.99), microseconds(0.999), static_cast<double>(result.latency.max()) / 1e3,
+      cpu);
 }
 
 }  // namespace

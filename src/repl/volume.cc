@@ -75,7 +75,7 @@ void Volume::take_role() {
   }
   if (role_ == Role::kReplica) return become_replica();
   if (role_ != Role::kPrimary) return;
-  if (store_.facts().volume.is_nil()) store_.adopt_volume(Uuid::random());
+  if (store_.facts().volume.is_nil()) store_.adopt_volume(options_.new_volume.is_nil() ? Uuid::random() : options_.new_volume);
   const PrimaryConfig config{options_.durability, options_.epoch, options_.replicas, options_.replica_timeout};
   PrimaryListener& listener = *this;
   primary_ = std::make_unique<Primary>(io_, pool_, store_, config, listener);

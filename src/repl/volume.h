@@ -23,6 +23,8 @@ struct VolumeOptions {
   Epoch epoch{1};
   std::vector<PeerAddress> replicas;
   io::Nanos replica_timeout = 5 * io::kSecond;
+  /// What a volume that is made here is to be called; nil: something random. Simulations set it.
+  Uuid new_volume;
   /// Told whenever refusal() changes. May be empty.
   std::function<void(const std::string& refusal)> on_refusal;
 };

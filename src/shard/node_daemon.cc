@@ -105,6 +105,10 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
 }
 
 Status NodeDaemon::open_volumes() {
+  // The data directory must be there and writable even before the first volume is.
+  std::promise<Status> made;
+  shards_[0]->run([&] { made.set_value(shards_[0]->io().make_directory(config_.data_dir)); });
+  BOOST_OUTCOME_TRYV(made.get_future().get());
   if (config_.volumes.empty()) return boost::outcome_v2::success();
   std::mutex mutex;
   Status first_error = boost::outcome_v2::success();

@@ -4,7 +4,8 @@ slowed, memory stays bounded, and both copies end up equal."""
 from harness import Pair, Script, run
 
 with Script() as script:
-    pair = Pair(script, size='128MiB', wal_size='8MiB')
+    # Little memory, too: clients wait for it all the time, and must always be woken.
+    pair = Pair(script, size='128MiB', wal_size='8MiB', options={'node.memory': '32MiB'})
     pair.start()
     with script.test('40 laps of full-speed writing through an 8 MiB WAL'):
         rss = max(node.rss_bytes() for node in pair.nodes)

@@ -1,5 +1,5 @@
-// Fuzz target: the configuration file's reader. Any text gives a configuration that keeps all limits,
-// or one line that says what is wrong.
+// Fuzz target: the configuration file's reader. Any text gives a configuration that keeps all
+// limits, or one line that says what is wrong.
 #include <cstdint>
 #include <string>
 
@@ -24,11 +24,13 @@ void check_volume(const VolumeConfig& volume) {
 void check_config(const Config& config) {
   RINGBOLT_ASSERT(!config.node_id.empty() && !config.data_dir.empty());
   RINGBOLT_ASSERT(config.shards <= kShardsMax && config.volumes.size() <= kVolumesMax);
-  RINGBOLT_ASSERT(config.nbd_listen.size() <= kNbdListenMax && config.nbd_connections_max <= kNbdConnectionsMax);
+  RINGBOLT_ASSERT(config.nbd_listen.size() <= kNbdListenMax &&
+                  config.nbd_connections_max <= kNbdConnectionsMax);
   RINGBOLT_ASSERT(config.rebuild_in_flight <= kRebuildInFlightMax && config.spin_ns >= 0);
   for (size_t i = 0; i < config.volumes.size(); ++i) {
     check_volume(config.volumes[i]);
-    for (size_t j = 0; j < i; ++j) RINGBOLT_ASSERT(config.volumes[i].name != config.volumes[j].name);
+    for (size_t j = 0; j < i; ++j)
+      RINGBOLT_ASSERT(config.volumes[i].name != config.volumes[j].name);
   }
   RINGBOLT_ASSERT(changed_keys(config, config).empty());
 }

@@ -1,6 +1,6 @@
 // Fuzz target: every decoder of the replication protocol. The first byte chooses the message and
-// whether a header's checksum is made right. Any bytes give a message or an error; a message, encoded
-// and decoded again, is the same message.
+// whether a header's checksum is made right. Any bytes give a message or an error; a message,
+// encoded and decoded again, is the same message.
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -42,8 +42,9 @@ void check_header(std::vector<std::byte> bytes, bool repair) {
     return;
   }
   const MessageHeader& header = decoded.value();
-  const uint32_t limit =
-      header.type == MessageType::kWalData ? WalDataFields::kBytes + kFrameBytesMax : kControlBytesMax;
+  const uint32_t limit = header.type == MessageType::kWalData
+                             ? WalDataFields::kBytes + kFrameBytesMax
+                             : kControlBytesMax;
   RINGBOLT_ASSERT(header.payload_bytes <= limit);
   std::vector<std::byte> again(kHeaderBytes);
   encode_header(header, again.data());
@@ -56,7 +57,8 @@ void check_fields(Bytes payload) {
   const Result<WalDataFields> decoded = decode_fields(payload);
   if (!decoded.has_value()) return;
   const WalDataFields& fields = decoded.value();
-  RINGBOLT_ASSERT(fields.frame_header_bytes <= kBlockBytes && fields.data_bytes <= kFramePayloadBytesMax);
+  RINGBOLT_ASSERT(fields.frame_header_bytes <= kBlockBytes &&
+                  fields.data_bytes <= kFramePayloadBytesMax);
   RINGBOLT_ASSERT(fields.stable <= fields.committed && fields.committed <= fields.head);
   std::vector<std::byte> again(WalDataFields::kBytes);
   encode_fields(fields, again.data());
@@ -71,15 +73,33 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<std::byte> payload(rest.size());
   if (!rest.empty()) std::memcpy(payload.data(), rest.data(), rest.size());
   switch (data[0] % 9) {
-    case 0: check_header(payload, false); break;
-    case 1: check_header(payload, true); break;
-    case 2: check_fields(payload); break;
-    case 3: check_round_trip(decode_hello(payload), payload); break;
-    case 4: check_round_trip(decode_facts(payload), payload); break;
-    case 5: check_round_trip(decode_reject(payload), payload); break;
-    case 6: check_round_trip(decode_wal_ack(payload), payload); break;
-    case 7: check_round_trip(decode_session_control(payload), payload); break;
-    default: check_round_trip(decode_session_ack(payload), payload); break;
+    case 0:
+      check_header(payload, false);
+      break;
+    case 1:
+      check_header(payload, true);
+      break;
+    case 2:
+      check_fields(payload);
+      break;
+    case 3:
+      check_round_trip(decode_hello(payload), payload);
+      break;
+    case 4:
+      check_round_trip(decode_facts(payload), payload);
+      break;
+    case 5:
+      check_round_trip(decode_reject(payload), payload);
+      break;
+    case 6:
+      check_round_trip(decode_wal_ack(payload), payload);
+      break;
+    case 7:
+      check_round_trip(decode_session_control(payload), payload);
+      break;
+    default:
+      check_round_trip(decode_session_ack(payload), payload);
+      break;
   }
   return 0;
 }

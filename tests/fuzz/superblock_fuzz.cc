@@ -1,6 +1,6 @@
-// Fuzz target: the superblock's decoder. Any 4096 bytes give a value or an error; a value, encoded and
-// decoded again, is the same value. The first byte chooses whether the checksum is made right, without
-// which the fuzzer would never come past it.
+// Fuzz target: the superblock's decoder. Any 4096 bytes give a value or an error; a value, encoded
+// and decoded again, is the same value. The first byte chooses whether the checksum is made right,
+// without which the fuzzer would never come past it.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -75,7 +75,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Result<Superblock> second = Superblock::decode(again.data());
   RINGBOLT_ASSERT(second.has_value());
   RINGBOLT_ASSERT(encoded(second.value()) == again);
-  RINGBOLT_ASSERT(second.value().volume == first.value().volume && second.value().name == first.value().name);
+  RINGBOLT_ASSERT(second.value().volume == first.value().volume &&
+                  second.value().name == first.value().name);
   RINGBOLT_ASSERT(second.value().node_id == first.value().node_id);
   RINGBOLT_ASSERT(second.value().in_sync == first.value().in_sync);
   RINGBOLT_ASSERT(second.value().history == first.value().history);

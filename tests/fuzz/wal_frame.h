@@ -35,11 +35,15 @@ class Input {
   const uint8_t* end_;
 };
 
-/// Makes a header block pass the checks that a fuzzer cannot: magic, version, volume, checksum. Written
-/// from the format's description, not with its code.
+/// Makes a header block pass the checks that a fuzzer cannot: magic, version, volume, checksum.
+/// Written from the format's description, not with its code.
 inline void repair_header(std::byte* block) {
-  const auto put = [block](size_t at, auto value) { std::memcpy(block + at, &value, sizeof value); };
-  const auto get = [block]<class T>(size_t at, T* value) { std::memcpy(value, block + at, sizeof *value); };
+  const auto put = [block](size_t at, auto value) {
+    std::memcpy(block + at, &value, sizeof value);
+  };
+  const auto get = [block]<class T>(size_t at, T* value) {
+    std::memcpy(value, block + at, sizeof *value);
+  };
   put(0, FrameFields::kMagic);
   put(8, FrameFields::kVersion);
   std::memcpy(block + 16, kVolume.bytes.data(), kVolume.bytes.size());

@@ -1,6 +1,7 @@
-// Fuzz target: one WAL header block of any content. The first byte chooses whether its checksum is made
-// right. A header that passes the check must be safe to use: everything it says stays inside the block
-// and the volume, and any slice of it is a good header again.
+// Fuzz target: one WAL header block of any content. The first byte chooses whether its checksum is
+// made right, and whether its counts and ranges are brought into bounds first. A header that passes
+// the check must be safe to use: everything it says stays inside the block and the volume, and any
+// slice of it is a good header again.
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -15,7 +16,36 @@ using namespace ringbolt::fuzz;
 
 constexpr uint32_t kPayloadBlocksReadMax = 8;
 
-uint32_t payload_of(const WalRecord& record) { return has_payload(record.kind) ? record.blocks : 0; }
+/// Leaves what the input chose, but folds it into what a frame may say.
+void make_plausible(std::byte* block) {
+  FrameFields fields = FrameHeader(block).fields();
+  fields.flags = 0;
+  fields.record_count = static_cast<uint16_t>(1 + fields.record_count % kFrameRecordsMax);
+  fields.payload_blocks = 0;
+  fields.first_lsn = 1 + fields.first_lsn % (uint64_t{1} << 40);
+  fields.incarnation |= 1;
+  for (uint32_t i = 0; i < fields.record_count; ++i) {
+    std::byte* at = block + sizeof fields + i * sizeof(WalRecord);
+    // The kind's byte may be no enumerator yet.
+    const auto kind = static_cast<RecordKind>(1 + std::to_integer<uint8_t>(*at) % 4);
+    WalRecord record{kind, {}, 0, 0};
+    std::memcpy(&record.blocks, at + offsetof(WalRecord, blocks), sizeof record.blocks);
+    std::memcpy(&record.lba, at + offsetof(WalRecord, lba), sizeof record.lba);
+    record.blocks = 1 + record.blocks % 8;
+    record.lba %= kVolumeBlocks - 8;
+    const bool too_much = fields.payload_blocks + record.blocks > kFramePayloadBlocksMax;
+    if (kind == RecordKind::kTerm || (has_payload(kind) && too_much)) {
+      record = {RecordKind::kTerm, {}, 0, 0};
+    }
+    if (has_payload(record.kind)) fields.payload_blocks += record.blocks;
+    std::memcpy(at, &record, sizeof record);
+  }
+  std::memcpy(block, &fields, sizeof fields);
+}
+
+uint32_t payload_of(const WalRecord& record) {
+  return has_payload(record.kind) ? record.blocks : 0;
+}
 
 void check_records(const FrameHeader& header) {
   uint32_t payload = 0;
@@ -56,7 +86,8 @@ void check_payload(const FrameHeader& header) {
   const std::vector<std::byte> payload(size_t{header.payload_blocks()} * kBlockBytes);
   const auto bad = header.check_payload(payload.data());
   const uint32_t zeros = crc32c(std::vector<std::byte>(kBlockBytes).data(), kBlockBytes);
-  for (uint32_t i = 0; i < bad.value_or(header.payload_blocks()); ++i) RINGBOLT_ASSERT(header.block_crc(i) == zeros);
+  for (uint32_t i = 0; i < bad.value_or(header.payload_blocks()); ++i)
+    RINGBOLT_ASSERT(header.block_crc(i) == zeros);
   if (bad) RINGBOLT_ASSERT(header.block_crc(*bad) != zeros);
 }
 
@@ -66,9 +97,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 4) return 0;
   std::vector<std::byte> block(kBlockBytes);
   std::memcpy(block.data(), data + 4, std::min(size - 4, block.size()));
-  if ((data[0] & 1) != 0) repair_header(block.data());
+  const bool repaired = (data[0] & 1) != 0, plausible = (data[0] & 2) != 0;
+  if (plausible) make_plausible(block.data());
+  if (repaired) repair_header(block.data());
   const FrameHeader header(block.data());
-  if (header.check(kVolume, kVolumeBlocks) != nullptr) return 0;
+  if (header.check(kVolume, kVolumeBlocks) != nullptr) {
+    RINGBOLT_ASSERT(!(repaired && plausible));
+    return 0;
+  }
   RINGBOLT_ASSERT(header.term().incarnation >= Incarnation(1) && header.first_lsn() >= Lsn(1));
   if (header.is_pad()) {
     RINGBOLT_ASSERT(header.record_count() == 0 && header.last_lsn().next() == header.first_lsn());

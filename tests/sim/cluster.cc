@@ -84,6 +84,7 @@ repl::VolumeOptions Cluster::volume_options(size_t index) const {
   o.durability = options_.durability;
   o.epoch = a.epoch;
   o.replica_timeout = options_.replica_timeout;
+  o.new_volume.bytes.fill(static_cast<uint8_t>(1 + options_.seed % 255));
   for (const size_t replica : a.replicas) o.replicas.push_back({name(replica), address(replica)});
   return o;
 }
@@ -411,6 +412,12 @@ void Cluster::check_base_committed(size_t node) {
 }
 
 void for_seeds(uint64_t first, uint64_t last, const std::function<void(uint64_t seed)>& story) {
+  const auto number = [](const char* name) {
+    const char* text = std::getenv(name);
+    return text == nullptr ? uint64_t{0} : std::strtoull(text, nullptr, 10);
+  };
+  if (const uint64_t more = number("RINGBOLT_SIM_SEEDS"); more > 0) last = first + more - 1;
+  if (const uint64_t only = number("RINGBOLT_SIM_SEED"); only > 0) first = last = only;
   for (uint64_t seed = first; seed <= last; ++seed) {
     INFO("seed " << seed);
     story(seed);

@@ -145,7 +145,8 @@ class Cluster {
   uint64_t steps_ = 0;
 };
 
-/// Runs `story` for seeds `first` .. `last`; a failing seed is named.
+/// Runs `story` for seeds `first` .. `last`; a failing seed is named. RINGBOLT_SIM_SEEDS=n runs n of
+/// them instead, RINGBOLT_SIM_SEED=n just that one.
 void for_seeds(uint64_t first, uint64_t last, const std::function<void(uint64_t seed)>& story);
 
 }  // namespace ringbolt::sim

@@ -2,6 +2,8 @@
 // loss) is there, nothing that was read is taken back, one history remains.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "cluster.h"
 
 using namespace ringbolt;
@@ -239,4 +241,34 @@ TEST_CASE("sim_crash: a read waits until what it saw is committed", "[sim][repl]
   CHECK(answer == RequestError::kNone);
   CHECK(cell_value(read.buffer.data) == 5);
   c.pool(0).release(read.buffer);
+}
+
+TEST_CASE("sim_crash: no base image holds what is not flushed on both copies", "[sim][repl]") {
+  for_seeds(1, 2, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    c.load.options().reads = 5;
+    c.load.options().zeros = 0;
+    c.load.options().cells_max = 256;
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    REQUIRE(c.wait_in_sync(0, 1));
+    c.sim(seed % 2).set_slow_factor(20);  // its flushes are far behind the other's
+    c.begin_load(0);
+    uint64_t checkpoint = 0;
+    for (int i = 0; i < 15; ++i) {
+      c.run_for(8 * kMillisecond);
+      const Lsn stable(std::min(*c.status(0).durable_lsn, *c.status(1).durable_lsn));
+      for (const size_t node : {size_t{0}, size_t{1}}) {
+        const std::string found = find_uncommitted_in_base(c.sim(node), Cluster::directory(), stable);
+        INFO(found);
+        REQUIRE(found.empty());
+        CHECK(Lsn(*c.status(node).checkpoint_lsn) <= stable);
+        checkpoint = std::max(checkpoint, *c.status(node).checkpoint_lsn);
+      }
+    }
+    CHECK(checkpoint > 0);
+    c.end_load();
+    c.read_back(0);
+  });
 }

@@ -149,18 +149,22 @@ TEST_CASE("sim_members: a hung replica is back-pressure, then leaves once and du
 }
 
 TEST_CASE("sim_members: a replica whose disk hangs while it answers leaves once, too", "[sim][repl]") {
-  for_seeds(1, 4, [](uint64_t seed) {
+  for_seeds(1, 6, [](uint64_t seed) {
     Cluster c({.seed = seed, .wal_bytes = 32u << 20});
+    c.load.options().cells_max = 16;
+    c.load.options().depth = 3;
     c.load.options().reads = 0;
     c.load.options().pause_max = 20 * kMillisecond;
+    c.load.options().fua_percent = 100;
     c.configure_pair();
     c.start_all();
     REQUIRE(c.wait_serving(0));
     REQUIRE(c.wait_in_sync(0, 1));
     c.begin_load(0);
     c.run_for(20 * kMillisecond);
-    const io::SimOpMatch match =
-        seed % 2 == 0 ? io::SimOpMatch{.kind = io::SimOpKind::kWrite, .path = "/wal"} : io::SimOpMatch{.kind = {}, .path = "/wal"};
+    io::SimOpMatch match{.kind = {}, .path = "/wal"};
+    if (seed % 3 == 1) match.kind = io::SimOpKind::kWrite;
+    if (seed % 3 == 2) match.kind = io::SimOpKind::kFlush;
     const uint64_t hold = c.sim(1).disk().hold(match);
     REQUIRE(c.run_until([&] { return out_of_sync(c, 1); }, 5 * kSecond));
     c.run_for(20 * kMillisecond);

@@ -41,7 +41,7 @@ void AdminFixture::on_control_thread(const std::function<void()>& work) {
   done.get_future().wait();
 }
 
-RawClient::RawClient(const std::string& address) {
+RawHttpClient::RawHttpClient(const std::string& address) {
   const io::Address parsed = parse_host_port(address).value();
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   REQUIRE(fd_ >= 0);
@@ -55,9 +55,9 @@ RawClient::RawClient(const std::string& address) {
   REQUIRE(connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
 }
 
-RawClient::~RawClient() { close(fd_); }
+RawHttpClient::~RawHttpClient() { close(fd_); }
 
-bool RawClient::send(const std::string& bytes) {
+bool RawHttpClient::send(const std::string& bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t sent = ::send(fd_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
@@ -70,9 +70,9 @@ bool RawClient::send(const std::string& bytes) {
   return true;
 }
 
-void RawClient::end() { REQUIRE(shutdown(fd_, SHUT_WR) == 0); }
+void RawHttpClient::end() { REQUIRE(shutdown(fd_, SHUT_WR) == 0); }
 
-bool RawClient::receive() {
+bool RawHttpClient::receive() {
   char buffer[4096];
   const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
   if (got < 0) REQUIRE(errno == ECONNRESET);  // EAGAIN: the server neither answered nor closed
@@ -81,13 +81,13 @@ bool RawClient::receive() {
   return true;
 }
 
-std::string RawClient::read_all() {
+std::string RawHttpClient::read_all() {
   while (receive()) {
   }
   return std::exchange(received_, {});
 }
 
-std::string RawClient::read_reply() {
+std::string RawHttpClient::read_reply() {
   size_t header_end;
   while ((header_end = received_.find("\r\n\r\n")) == std::string::npos) REQUIRE(receive());
   const size_t field = received_.find("Content-Length: ");
@@ -100,7 +100,7 @@ std::string RawClient::read_reply() {
 }
 
 std::string get(const std::string& address, const std::string& target) {
-  RawClient client(address);
+  RawHttpClient client(address);
   client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   return client.read_all();
 }

@@ -37,12 +37,12 @@ class AdminFixture {
 };
 
 /// Blocking socket that fails the test instead of hanging.
-class RawClient {
+class RawHttpClient {
  public:
-  explicit RawClient(const std::string& address);
-  ~RawClient();
-  RawClient(const RawClient&) = delete;
-  RawClient& operator=(const RawClient&) = delete;
+  explicit RawHttpClient(const std::string& address);
+  ~RawHttpClient();
+  RawHttpClient(const RawHttpClient&) = delete;
+  RawHttpClient& operator=(const RawHttpClient&) = delete;
 
   /// False if the peer has closed.
   bool send(const std::string& bytes);

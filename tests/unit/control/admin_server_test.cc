@@ -47,7 +47,7 @@ TEST_CASE("admin: another method is 405 and names the possible ones", "[admin]")
   AdminFixture admin;
   const std::string method = GENERATE(as<std::string>(), "POST", "PUT", "DELETE", "PATCH", "BREW");
   CAPTURE(method);
-  RawClient client(admin.address());
+  RawHttpClient client(admin.address());
   client.send(method + " /v1/volumes/vol0 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
   const std::string reply = client.read_reply();
   CHECK(status_of(reply) == "405");
@@ -59,7 +59,7 @@ TEST_CASE("admin: another method is 405 and names the possible ones", "[admin]")
 
 TEST_CASE("admin: HEAD has the header of GET and no body", "[admin]") {
   AdminFixture admin;
-  RawClient client(admin.address());
+  RawHttpClient client(admin.address());
   client.send("HEAD /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   const std::string reply = client.read_all();
   CHECK(status_of(reply) == "200");
@@ -74,7 +74,7 @@ TEST_CASE("admin: bytes that are no request are 400 and end the connection", "[a
       "GET / HTTP/9.9\r\n\r\n", "GET /healthz HTTP/1.1\r\nHo st: x\r\n\r\n",
       "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "NBDMAGICIHAVEOPT\r\n\r\n");
   CAPTURE(bytes);
-  RawClient client(admin.address());
+  RawHttpClient client(admin.address());
   client.send(bytes);
   const std::string reply = client.read_all();
   CHECK(status_of(reply) == "400");
@@ -84,7 +84,7 @@ TEST_CASE("admin: bytes that are no request are 400 and end the connection", "[a
 
 TEST_CASE("admin: a request without Host or with a bad path is 400", "[admin]") {
   AdminFixture admin;
-  RawClient client(admin.address());
+  RawHttpClient client(admin.address());
   client.send("GET /healthz HTTP/1.1\r\n\r\n");
   CHECK(status_of(client.read_reply()) == "400");
   client.send("GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -97,15 +97,15 @@ TEST_CASE("admin: a request without Host or with a bad path is 400", "[admin]") 
 
 TEST_CASE("admin: a header or body over the limit is refused, with a reply", "[admin]") {
   AdminFixture admin;
-  RawClient large_header(admin.address());
+  RawHttpClient large_header(admin.address());
   large_header.send("GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + std::string(300'000, 'a') +
                     "\r\n\r\n");
   CHECK(status_of(large_header.read_all()) == "431");
-  RawClient large_body(admin.address());
+  RawHttpClient large_body(admin.address());
   large_body.send("POST /v1/volumes HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n" +
                   std::string(300'000, 'a'));
   CHECK(status_of(large_body.read_all()) == "413");
-  RawClient chunked(admin.address());
+  RawHttpClient chunked(admin.address());
   chunked.send("POST /v1/volumes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (int i = 0; i < 20; ++i) {
     if (!chunked.send("2000\r\n" + std::string(0x2000, 'a') + "\r\n")) break;
@@ -115,7 +115,7 @@ TEST_CASE("admin: a header or body over the limit is refused, with a reply", "[a
 
 TEST_CASE("admin: requests on one connection are answered in order", "[admin]") {
   AdminFixture admin;
-  RawClient client(admin.address());
+  RawHttpClient client(admin.address());
   client.send(
       "GET /v1/volumes/vol0 HTTP/1.1\r\nHost: x\r\n\r\n"
       "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -127,8 +127,8 @@ TEST_CASE("admin: requests on one connection are answered in order", "[admin]") 
 
 TEST_CASE("admin: a client that sends half a request is closed", "[admin]") {
   AdminFixture admin(with(&AdminLimits::request_time, milliseconds(50)));
-  RawClient silent(admin.address());
-  RawClient half(admin.address());
+  RawHttpClient silent(admin.address());
+  RawHttpClient half(admin.address());
   half.send("GET /healthz HTTP/1.1\r\nHos");
   CHECK(silent.read_all().empty());
   CHECK(half.read_all().empty());
@@ -138,7 +138,7 @@ TEST_CASE("admin: a client that does not read its reply is closed", "[admin]") {
   AdminFixture admin(with(&AdminLimits::reply_time, milliseconds(50)));
   std::vector<VolumeStatus> many(20'000, volume_status("vol0"));  // more than sockets buffer
   admin.daemon().set_answer(many);
-  RawClient client(admin.address());
+  RawHttpClient client(admin.address());
   client.send("GET /v1/volumes HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(status_of(get(admin.address(), "/healthz")) == "200");
   // Ends when the connection is closed; if it never is, the send times out and fails.
@@ -173,13 +173,13 @@ TEST_CASE("admin: who asks while a question is open gets an answer to a later on
   VolumeStatus after = volume_status("vol0");
   after.clients = 99;
   admin.daemon().hold(true);
-  RawClient early(admin.address());
+  RawHttpClient early(admin.address());
   early.send(request);
   while (admin.daemon().volumes_asked() == 0) std::this_thread::yield();
   admin.daemon().set_answer({after});
-  std::vector<std::unique_ptr<RawClient>> late;
+  std::vector<std::unique_ptr<RawHttpClient>> late;
   for (int i = 0; i < 20; ++i) {
-    late.push_back(std::make_unique<RawClient>(admin.address()));
+    late.push_back(std::make_unique<RawHttpClient>(admin.address()));
     late.back()->send(request);
   }
   // Answered without the daemon and accepted after the others: they have been read by now.
@@ -204,8 +204,8 @@ TEST_CASE("admin: waiting connections make room for a new one", "[admin]") {
   AdminLimits limits;
   limits.connections = 4;
   AdminFixture admin(limits);
-  std::vector<std::unique_ptr<RawClient>> silent;
-  for (int i = 0; i < 20; ++i) silent.push_back(std::make_unique<RawClient>(admin.address()));
+  std::vector<std::unique_ptr<RawHttpClient>> silent;
+  for (int i = 0; i < 20; ++i) silent.push_back(std::make_unique<RawHttpClient>(admin.address()));
   CHECK(status_of(get(admin.address(), "/healthz")) == "200");
   CHECK(silent.front()->read_all().empty());
 }
@@ -215,13 +215,13 @@ TEST_CASE("admin: connections at work are not given up for new ones", "[admin]")
   limits.connections = 2;
   AdminFixture admin(limits);
   admin.daemon().hold(true);
-  RawClient first(admin.address());
-  RawClient second(admin.address());
+  RawHttpClient first(admin.address());
+  RawHttpClient second(admin.address());
   first.send("GET /v1/node HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   second.send("GET /v1/volumes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   while (admin.daemon().node_asked() == 0) std::this_thread::yield();
   while (admin.daemon().volumes_asked() == 0) std::this_thread::yield();
-  RawClient third(admin.address());
+  RawHttpClient third(admin.address());
   CHECK(third.read_all().empty());
   admin.daemon().hold(false);
   CHECK(status_of(first.read_all()) == "200");
@@ -242,7 +242,7 @@ TEST_CASE("admin: random bytes leave the server serving", "[admin]") {
         bytes[random() % bytes.size()] = byte;
       }
     }
-    RawClient client(admin.address());
+    RawHttpClient client(admin.address());
     client.send(bytes);
     client.end();
     client.read_all();
@@ -266,7 +266,7 @@ TEST_CASE("admin: an address in use is an error that names it", "[admin]") {
 TEST_CASE("admin: it can end while an answer is still to come", "[admin]") {
   auto admin = std::make_unique<AdminFixture>();
   admin->daemon().hold(true);
-  RawClient client(admin->address());
+  RawHttpClient client(admin->address());
   client.send("GET /v1/volumes HTTP/1.1\r\nHost: x\r\n\r\n");
   while (admin->daemon().volumes_asked() == 0) std::this_thread::yield();
   admin.reset();

@@ -16,15 +16,15 @@ StoreBed::StoreBed(const BedOptions& options)
   config.directory = "/data/vol0";
   config.volume_bytes = options.volume_blocks * kBlockBytes;
   config.wal_bytes = options.wal_bytes;
-  // Thousands of starts and failures, all of them meant.
-  had_log_ = log::enabled(log::Level::kError);
-  had_info_ = log::enabled(log::Level::kInfo);
-  log::set_level(static_cast<log::Level>(static_cast<int>(log::Level::kError) + 1));
+  // Thousands of starts and recoveries, none of them news.
+  if (!log::enabled(log::Level::kInfo)) return;
+  had_info_ = true;
+  log::set_level(log::Level::kError);
 }
 
 StoreBed::~StoreBed() {
   kill();
-  if (had_log_) log::set_level(had_info_ ? log::Level::kInfo : log::Level::kError);
+  if (had_info_) log::set_level(log::Level::kInfo);
 }
 
 // --- life of the process -----------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class StoreBed : public StoreListener {
   std::optional<Lsn> append_own(uint64_t lba, uint32_t blocks);
 
   uint64_t pool_bytes_;
-  bool had_log_ = false, had_info_ = false;
+  bool had_info_ = false;
   std::vector<std::unique_ptr<Read>> reads_;
 };
 

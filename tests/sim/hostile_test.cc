@@ -1,0 +1,479 @@
+// Peers that send what they must not: to a real replica as a primary, to a real primary as a replica.
+#include <catch2/catch.hpp>
+
+#include "cluster.h"
+#include "raw_peer.h"
+
+using namespace ringbolt;
+using namespace ringbolt::sim;
+using namespace ringbolt::repl;
+using io::kMillisecond;
+using io::kSecond;
+
+namespace {
+
+Uuid some_volume() {
+  Uuid uuid;
+  uuid.bytes.fill(0x42);
+  return uuid;
+}
+
+core::TermHistory history_of(std::initializer_list<core::TermStart> entries) {
+  core::TermHistory history;
+  for (const core::TermStart& entry : entries) history.open(entry.term, entry.first);
+  return history;
+}
+
+/// A blank real replica (n2) and a fake primary on n1.
+struct FakePrimary {
+  explicit FakePrimary(uint64_t seed) : c({.seed = seed}), peer(c.world, c.sim(0)) {
+    c.start(1);
+    peer.volume = some_volume();
+  }
+
+  void hello(uint64_t bytes = 2u << 20) {
+    REQUIRE(peer.call(c.address(1)));
+    peer.session = SessionId{};
+    peer.send(MessageType::kHello, Hello{"vol0", "n1", "n2", Incarnation(1), bytes});
+  }
+  Facts facts() {
+    const auto message = peer.expect(MessageType::kFacts);
+    REQUIRE(message.has_value());
+    const auto decoded = decode_facts(message->payload);
+    REQUIRE(decoded.has_value());
+    return decoded.value();
+  }
+  void start(Lsn position, const core::TermHistory& history, SessionId session = SessionId(1)) {
+    peer.session = session;
+    peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kStart, position, history});
+  }
+  /// A session at Lsn 0 with `records` records in it.
+  void session_with(uint64_t records) {
+    hello();
+    CHECK(facts().position == Lsn{});
+    start(Lsn{}, one);
+    REQUIRE(peer.expect(MessageType::kSessionAck).has_value());
+    for (uint64_t i = 1; i <= records; ++i) peer.send_record(term, Lsn(i), Lba(i), 7, at(records));
+    if (records == 0) return;
+    REQUIRE(written(records));
+  }
+  bool written(uint64_t lsn) {
+    return c.run_until([&] { return c.status(1).written_lsn == lsn; }, 5 * kSecond);
+  }
+  static WalDataFields at(uint64_t head, uint64_t committed = 0) {
+    WalDataFields f;
+    f.head = Lsn(head);
+    f.committed = Lsn(committed);
+    return f;
+  }
+  /// Refused with this reason, connection ended, nothing appended.
+  void check_refused(Reason reason, uint64_t head) {
+    const auto reject = peer.reject();
+    REQUIRE(reject.has_value());
+    INFO(reject->text);
+    CHECK(reject->reason == reason);
+    CHECK(reject->epoch == Epoch(c.status(1).epoch));
+    CHECK(peer.wait_ended());
+    CHECK(c.status(1).wal_head == head);
+  }
+
+  Cluster c;
+  RawPeer peer;
+  Term term{Epoch(1), Incarnation(1)};
+  core::TermHistory one = history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}});
+};
+
+/// A real primary (n1) with a fake replica on n2.
+struct FakeReplica {
+  explicit FakeReplica(uint64_t seed, Durability durability = Durability::kSyncAll)
+      : c({.seed = seed, .durability = durability}), peer(c.world, c.sim(1)) {
+    c.configure_pair();
+    c.start(0);
+    answer();
+  }
+  void answer() {
+    REQUIRE(peer.answer(c.address(1)));
+    const auto hello = peer.expect(MessageType::kHello);
+    REQUIRE(hello.has_value());
+    peer.volume = hello->header.volume;
+    peer.epoch = hello->header.epoch;
+    peer.session = SessionId{};
+  }
+  void facts(Lsn position = {}, core::TermHistory history = {}, const std::string& id = "n2") {
+    Facts f;
+    f.node_id = id;
+    f.base_usable = true;
+    f.position = position;
+    f.volume_bytes = 2u << 20;
+    f.wal_bytes = 8u << 20;
+    f.history = history;
+    peer.send(MessageType::kFacts, f);
+  }
+  void accept_session() {
+    const auto control = peer.expect(MessageType::kSessionControl);
+    REQUIRE(control.has_value());
+    peer.session = control->header.session;
+    peer.send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  }
+  void ack(uint64_t written, uint64_t durable, uint64_t stable = 0) {
+    peer.send(MessageType::kWalAck, WalAck{Lsn(written), Lsn(durable), Lsn(stable)});
+  }
+  Cluster c;
+  RawPeer peer;
+};
+
+}  // namespace
+
+TEST_CASE("sim_hostile: a replica takes exactly the next record of the history it was told",
+          "[sim][repl]") {
+  FakePrimary f(1);
+  f.session_with(3);
+  SECTION("the next one") {
+    f.peer.send_record(f.term, Lsn(4), Lba(9), 1, f.at(4));
+    CHECK(f.written(4));
+  }
+  SECTION("a gap") {
+    f.peer.send_record(f.term, Lsn(5), Lba(9), 1, f.at(5));
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("a record again") {
+    f.peer.send_record(f.term, Lsn(3), Lba(9), 1, f.at(3));
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("a record of a term that is not in the history") {
+    f.peer.send_record({Epoch(1), Incarnation(2)}, Lsn(4), Lba(9), 1, f.at(4));
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("a record with a damaged payload") {
+    f.peer.send_record(f.term, Lsn(4), Lba(9), 1, f.at(4), true);
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("a record beyond the volume's end") {
+    f.peer.send_record(f.term, Lsn(4), Lba(512), 1, f.at(4));
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("a record of another session") {
+    f.peer.session = SessionId(7);
+    f.peer.send_record(f.term, Lsn(4), Lba(9), 1, f.at(4));
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("positions of another session") {
+    f.peer.session = SessionId(7);
+    f.peer.send_positions(f.at(3, 3));
+    f.check_refused(Reason::kProtocolViolation, 3);
+  }
+  SECTION("a record of a stale epoch") {
+    f.peer.epoch = Epoch{};
+    f.peer.send_record(f.term, Lsn(4), Lba(9), 1, f.at(4));
+    f.check_refused(Reason::kEpochMismatch, 3);
+  }
+  SECTION("a record of another volume") {
+    f.peer.volume.bytes.fill(1);
+    f.peer.send_record(f.term, Lsn(4), Lba(9), 1, f.at(4));
+    f.check_refused(Reason::kWrongVolume, 3);
+  }
+  SECTION("a message again (sequence)") {
+    --f.peer.sequence;
+    f.peer.send_positions(f.at(3));
+    CHECK(f.peer.wait_ended());
+  }
+  SECTION("a message left out (sequence)") {
+    ++f.peer.sequence;
+    f.peer.send_positions(f.at(3));
+    CHECK(f.peer.wait_ended());
+  }
+  SECTION("garbage") {
+    f.peer.send_bytes(std::vector<std::byte>(1000, std::byte{0x5A}));
+    CHECK(f.peer.wait_ended());
+  }
+  // It still serves a proper primary.
+  if (!f.peer.ended()) f.peer.hang_up();
+  f.peer.volume = some_volume();
+  f.peer.epoch = Epoch(1);
+  f.hello();
+  CHECK(f.facts().position.value() >= 3);
+}
+
+TEST_CASE("sim_hostile: acknowledgements name only what is written and flushed", "[sim][repl]") {
+  FakePrimary f(2);
+  f.session_with(1);
+  const uint64_t writes = f.c.sim(1).disk().hold({.kind = io::SimOpKind::kWrite, .path = "/wal"});
+  f.peer.send_record(f.term, Lsn(2), Lba(2), 7, f.at(2));
+  f.peer.send_positions(f.at(2));
+  WalAck last;
+  const auto acks = [&](io::Nanos limit) {
+    while (const auto message = f.peer.expect(MessageType::kWalAck, limit)) {
+      last = decode_wal_ack(message->payload).value();
+    }
+  };
+  acks(100 * kMillisecond);
+  CHECK(last.written == Lsn(1));
+  f.c.sim(1).disk().release(writes);
+  const uint64_t flushes = f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/wal"});
+  WalDataFields flush = f.at(2);
+  flush.flush_to = Lsn(2);
+  f.peer.send_positions(flush);
+  acks(100 * kMillisecond);
+  CHECK(last.written == Lsn(2));
+  CHECK(last.durable < Lsn(2));
+  f.c.sim(1).disk().release(flushes);
+  acks(100 * kMillisecond);
+  CHECK(last.durable == Lsn(2));
+}
+
+TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its records belong",
+          "[sim][repl]") {
+  FakePrimary f(3);
+  f.session_with(5);
+  f.peer.hang_up();
+  f.hello();
+  CHECK(f.facts().position == Lsn(5));
+  const Term two{Epoch(1), Incarnation(2)};
+  SECTION("beyond the end") { f.start(Lsn(6), f.one); }
+  SECTION("before the end") { f.start(Lsn(4), f.one); }
+  SECTION("without a history") { f.start(Lsn(5), {}); }
+  SECTION("with a history that forked before") {
+    f.start(Lsn(5), history_of({{f.term, Lsn(1)}, {two, Lsn(4)}}));
+  }
+  SECTION("a cut beyond the end") {
+    f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(6), f.one});
+  }
+  SECTION("frames before a session") { f.peer.send_record(f.term, Lsn(6), Lba(1), 1, f.at(6)); }
+  f.check_refused(Reason::kProtocolViolation, 5);
+}
+
+TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the new term", "[sim][repl]") {
+  FakePrimary f(4);
+  f.session_with(5);
+  f.peer.hang_up();
+  f.hello();
+  CHECK(f.facts().position == Lsn(5));
+  const auto two = history_of({{f.term, Lsn(1)}, {{Epoch(1), Incarnation(2)}, Lsn(3)}});
+  f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(2), two});
+  CHECK(f.facts().position == Lsn(2));
+  f.start(Lsn(2), two);
+  REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
+  // The history was recorded before the session was accepted: a crash right now must know it.
+  CHECK(read_superblock(f.c.sim(1), Cluster::directory())->history == two);
+  f.peer.send_record({Epoch(1), Incarnation(2)}, Lsn(3), Lba(3), 9, f.at(3));
+  REQUIRE(f.written(3));
+  f.c.kill(1);
+  f.c.start(1);
+  CHECK(f.c.status(1).wal_head == 3);
+  CHECK(f.c.copy(1).records.back().term == Term{Epoch(1), Incarnation(2)});
+}
+
+TEST_CASE("sim_hostile: a session is accepted only when its history is durable", "[sim][repl]") {
+  FakePrimary f(5);
+  f.hello();
+  CHECK(f.facts().position == Lsn{});
+  const uint64_t hold = f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+  f.start(Lsn{}, f.one);
+  CHECK_FALSE(f.peer.expect(MessageType::kSessionAck, 500 * kMillisecond).has_value());
+  f.c.sim(1).disk().release(hold);
+  CHECK(f.peer.expect(MessageType::kSessionAck).has_value());
+}
+
+TEST_CASE("sim_hostile: a replica answers callers of a lower epoch with the current one", "[sim][repl]") {
+  FakePrimary f(6);
+  f.peer.epoch = Epoch(5);
+  f.hello();
+  static_cast<void>(f.facts());
+  f.peer.hang_up();
+  CHECK(f.c.status(1).epoch == 5);
+  f.peer.epoch = Epoch(4);
+  f.hello();
+  f.check_refused(Reason::kEpochMismatch, 0);
+  // It is recorded: a restart remembers.
+  f.c.power_loss(1, io::SimPowerLoss::kDropAll);
+  f.c.start(1);
+  f.hello();
+  f.check_refused(Reason::kEpochMismatch, 0);
+}
+
+TEST_CASE("sim_hostile: a second promise is durable before it is acted on, too", "[sim][repl]") {
+  FakePrimary f(7);
+  RawPeer other(f.c.world, f.c.world.add_node("n9"));
+  const uint64_t hold = f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+  f.peer.epoch = Epoch(2);
+  f.hello();
+  REQUIRE(f.c.run_until([&] { return f.c.sim(1).disk().held(hold) == 1; }, 5 * kSecond));
+  REQUIRE(other.call(f.c.address(1)));
+  other.volume = some_volume();
+  other.epoch = Epoch(3);
+  other.send(MessageType::kHello, Hello{"vol0", "n9", "n2", Incarnation(1), 2u << 20});
+  REQUIRE(f.c.run_until([&] { return f.c.status(1).epoch == 3; }, 5 * kSecond));
+  f.c.sim(1).disk().release(hold);
+  const auto facts = other.expect(MessageType::kFacts);
+  REQUIRE(facts.has_value());
+  CHECK(facts->header.epoch == Epoch(3));
+  f.c.power_loss(1, io::SimPowerLoss::kDropAll);
+  CHECK(read_superblock(f.c.sim(1), Cluster::directory())->epoch == Epoch(3));
+}
+
+TEST_CASE("sim_hostile: two nodes that claim one epoch do not both ship to a replica", "[sim][repl]") {
+  FakePrimary f(8);
+  RawPeer other(f.c.world, f.c.world.add_node("n9"));
+  f.session_with(1);
+  REQUIRE(other.call(f.c.address(1)));
+  other.volume = some_volume();
+  other.send(MessageType::kHello, Hello{"vol0", "n9", "n2", Incarnation(1), 2u << 20});
+  const auto reject = other.reject();
+  REQUIRE(reject.has_value());
+  CHECK(reject->reason == Reason::kEpochMismatch);
+  f.peer.send_record(f.term, Lsn(2), Lba(9), 1, f.at(2));
+  CHECK(f.written(2));
+}
+
+TEST_CASE("sim_hostile: a primary believes no impossible acknowledgement", "[sim][repl]") {
+  FakeReplica f(10);
+  f.facts();
+  f.accept_session();
+  REQUIRE(f.peer.expect(MessageType::kWalData).has_value());
+  CHECK_FALSE(f.c.status(0).role_applied);
+  SECTION("what was not sent") { f.ack(100, 0); }
+  SECTION("durable beyond written") { f.ack(0, 1); }
+  SECTION("a position that goes back") {
+    f.ack(1, 1);
+    REQUIRE(f.c.wait_serving(0));
+    f.ack(0, 0);
+  }
+  SECTION("wal_data from a replica") { f.peer.send_positions({}); }
+  SECTION("facts in the middle of a session") { f.facts(); }
+  SECTION("another session's acknowledgement") {
+    f.peer.session = SessionId(77);
+    f.ack(1, 1);
+  }
+  CHECK(f.peer.wait_ended(100 * kMillisecond));  // at once, not because nothing is acknowledged
+  f.answer();                                    // it tries again
+}
+
+TEST_CASE("sim_hostile: a primary counts nothing before the session is accepted", "[sim][repl]") {
+  FakeReplica f(11);
+  f.facts();
+  const auto control = f.peer.expect(MessageType::kSessionControl);
+  REQUIRE(control.has_value());
+  f.c.run_for(100 * kMillisecond);
+  CHECK_FALSE(f.c.status(0).role_applied);
+  f.peer.session = control->header.session;
+  f.peer.send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  f.c.run_for(100 * kMillisecond);
+  CHECK_FALSE(f.c.status(0).role_applied);
+  f.ack(1, 0);
+  CHECK(f.c.wait_serving(0));
+}
+
+TEST_CASE("sim_hostile: records of an older term are committed only through the new term's first one",
+          "[sim][repl]") {
+  FakeReplica f(17);
+  f.facts();
+  f.accept_session();
+  f.ack(1, 1);
+  REQUIRE(f.c.wait_serving(0));
+  CHECK_FALSE(f.c.request(0, RequestKind::kWrite, 0, 4096, 5, false, 50 * kMillisecond).has_value());
+  f.c.kill(0);
+  f.c.start(0);
+  f.answer();
+  // It has both records of the first term, and acknowledges nothing of the second.
+  f.facts(Lsn(2), history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}}));
+  f.accept_session();
+  f.c.run_for(200 * kMillisecond);
+  REQUIRE(f.c.session_kind(0, 1) != "");
+  CHECK_FALSE(f.c.status(0).role_applied);
+  CHECK_FALSE(f.c.status(0).committed_lsn.has_value());
+  CHECK_FALSE(f.c.request(0, RequestKind::kFlush, 0, 0, 0, false, 50 * kMillisecond).has_value());
+  f.ack(3, 3);
+  CHECK(f.c.wait_serving(0));
+  CHECK(f.c.read_cell(0, 0) == 5);
+}
+
+TEST_CASE("sim_hostile: a primary judges a replica by its facts alone", "[sim][repl]") {
+  SECTION("another node answers") {
+    FakeReplica f(12);
+    f.facts({}, {}, "n5");
+    CHECK(f.peer.wait_ended());
+  }
+  SECTION("unrelated history") {
+    FakeReplica f(13);
+    f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(9)}, Lsn(5)}}));
+    REQUIRE(f.c.run_until([&] { return f.c.session_kind(0, 1) == "rebuild"; }, 5 * kSecond));
+  }
+  SECTION("a tail of another term") {
+    FakeReplica f(14);
+    f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}}));
+    const auto control = f.peer.expect(MessageType::kSessionControl);
+    REQUIRE(control.has_value());
+    const auto decoded = decode_session_control(control->payload);
+    REQUIRE(decoded.has_value());
+    CHECK(decoded.value().kind == ControlKind::kCutTail);
+    CHECK(decoded.value().position == Lsn(1));
+  }
+  SECTION("silence after the cut is noticed") {
+    FakeReplica f(15);
+    f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}}));
+    REQUIRE(f.peer.expect(MessageType::kSessionControl).has_value());
+    CHECK(f.peer.wait_ended());
+  }
+}
+
+TEST_CASE("sim_hostile: a replica that knows a higher epoch ends the primary's role", "[sim][repl]") {
+  for (const bool by_reject : {true, false}) {
+    FakeReplica f(16);
+    f.facts();
+    f.accept_session();
+    f.ack(0, 0);
+    if (by_reject) {
+      f.peer.send(MessageType::kReject, Reject{Reason::kEpochMismatch, Epoch(9), "over"});
+    } else {
+      f.peer.epoch = Epoch(9);
+      f.ack(1, 1);
+    }
+    REQUIRE(f.c.run_until([&] { return f.c.status(0).role == "replica"; }, 5 * kSecond));
+    CHECK(f.c.status(0).epoch == 9);
+    CHECK(f.c.request(0, RequestKind::kWrite, 0, 4096, 1) == RequestError::kShutdown);
+    f.c.kill(0);
+    f.c.start(0);
+    CHECK(f.c.status(0).role == "replica");
+  }
+}
+
+TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, never the process",
+          "[sim][repl]") {
+  for_seeds(1, 40, [](uint64_t seed) {
+    io::SimRandom random(seed);
+    const auto mutate = [&random](std::vector<std::byte>& payload) {
+      for (uint64_t i = 1 + random.below(3); i > 0 && !payload.empty(); --i) {
+        payload[random.below(payload.size())] = static_cast<std::byte>(random.next());
+      }
+    };
+    if (seed % 2 == 0) {
+      FakePrimary f(seed);
+      f.session_with(2);
+      const auto type = static_cast<MessageType>(1 + random.below(7));
+      std::vector<std::byte> payload;
+      encode(SessionControl{ControlKind::kStart, Lsn(2), f.one}, payload);
+      if (type == MessageType::kWalData) payload.resize(WalDataFields::kBytes + random.below(9000));
+      mutate(payload);
+      if (random.chance(1, 2)) f.peer.send_payload(type, payload);
+      std::vector<std::byte> noise(random.below(4000));
+      for (std::byte& byte : noise) byte = static_cast<std::byte>(random.next());
+      f.peer.send_bytes(noise);
+      f.c.run_for(100 * kMillisecond);
+      if (!f.peer.ended()) f.peer.hang_up();
+      f.hello();
+      CHECK(f.facts().position >= Lsn(2));
+    } else {
+      FakeReplica f(seed);
+      f.facts();
+      f.accept_session();
+      std::vector<std::byte> payload;
+      encode(WalAck{Lsn(1), Lsn(1), Lsn{}}, payload);
+      mutate(payload);
+      f.peer.send_payload(static_cast<MessageType>(1 + random.below(7)), payload);
+      f.c.run_for(100 * kMillisecond);
+      CHECK(f.c.up(0));
+      if (!f.peer.ended()) f.peer.hang_up();
+      f.answer();
+    }
+  });
+}

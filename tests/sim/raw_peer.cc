@@ -1,0 +1,168 @@
+// Bodies of RawPeer.
+#include "raw_peer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "ringbolt/assert.h"
+#include "ringbolt/crc32c.h"
+
+namespace ringbolt::sim {
+
+RawPeer::RawPeer(io::SimWorld& world, io::SimNode& node) : world_(world), io_(node.create_io()) {}
+
+RawPeer::~RawPeer() = default;
+
+bool RawPeer::call(const std::string& address) {
+  connected_.reset();
+  io_->connect(address, connect_);
+  world_.run_until([&] { return connected_.has_value(); }, 10 * io::kSecond);
+  if (!connected_ || *connected_ < 0) return false;
+  adopt(io::Socket{*connected_});
+  return true;
+}
+
+bool RawPeer::answer(const std::string& address, io::Nanos limit) {
+  if (!listener_.is_open()) listener_ = io_->listen(address).value();
+  connected_.reset();
+  if (!connect_.pending()) io_->accept(listener_, connect_);
+  world_.run_until([&] { return connected_.has_value(); }, limit);
+  if (!connected_ || *connected_ < 0) return false;
+  adopt(io::Socket{*connected_});
+  return true;
+}
+
+void RawPeer::adopt(io::Socket socket) {
+  RINGBOLT_ASSERT(!socket_.is_open() || ended_);
+  if (socket_.is_open()) io_->close_socket(socket_);
+  socket_ = socket;
+  ended_ = false;
+  sequence = 0;
+  stream_.clear();
+  messages_.clear();
+  to_send_.clear();
+  receive_more();
+}
+
+void RawPeer::hang_up() {
+  io_->shutdown(socket_);
+  world_.run_until([&] { return ended_ && !send_.pending(); }, io::kSecond);
+}
+
+void RawPeer::on_connected(int32_t result) { connected_ = result; }
+
+void RawPeer::receive_more() {
+  io_->receive(socket_, received_.data(), static_cast<uint32_t>(received_.size()), false, receive_);
+}
+
+void RawPeer::on_received(int32_t result) {
+  if (result <= 0) {
+    ended_ = true;
+    return;
+  }
+  stream_.insert(stream_.end(), received_.begin(), received_.begin() + result);
+  while (stream_.size() >= repl::kHeaderBytes) {
+    const auto header = repl::decode_header(stream_);
+    RINGBOLT_ASSERT(header.has_value());
+    const size_t bytes = repl::kHeaderBytes + header.value().payload_bytes;
+    if (stream_.size() < bytes) break;
+    messages_.push_back({header.value(), {stream_.begin() + repl::kHeaderBytes,
+                                          stream_.begin() + static_cast<ptrdiff_t>(bytes)}});
+    stream_.erase(stream_.begin(), stream_.begin() + static_cast<ptrdiff_t>(bytes));
+  }
+  receive_more();
+}
+
+void RawPeer::send_payload(repl::MessageType type, const std::vector<std::byte>& payload) {
+  repl::MessageHeader header;
+  header.type = type;
+  header.volume = volume;
+  header.epoch = epoch;
+  header.session = session;
+  header.sequence = ++sequence;
+  header.payload_bytes = static_cast<uint32_t>(payload.size());
+  header.payload_crc = crc32c(payload.data(), payload.size());
+  if (type == repl::MessageType::kWalData && payload.size() >= repl::WalDataFields::kBytes) {
+    uint32_t frame_header = 0;  // may be mutated to anything
+    std::memcpy(&frame_header, payload.data() + 32, sizeof frame_header);
+    const size_t covered = std::min<size_t>(repl::WalDataFields::kBytes + size_t{frame_header}, payload.size());
+    header.payload_crc = crc32c(payload.data(), covered);
+  }
+  std::vector<std::byte> bytes(repl::kHeaderBytes);
+  repl::encode_header(header, bytes.data());
+  bytes.insert(bytes.end(), payload.begin(), payload.end());
+  send_bytes(bytes);
+}
+
+void RawPeer::send_record(Term term, Lsn lsn, Lba lba, int fill, const repl::WalDataFields& positions,
+                          bool damage_payload) {
+  std::vector<std::byte> frame(2 * kBlockBytes);
+  FrameHeader header(frame.data());
+  header.begin(volume, term, lsn);
+  std::memset(frame.data() + kBlockBytes, fill, kBlockBytes);
+  header.add_record(RecordKind::kWrite, lba, 1);
+  const uint32_t crc = crc32c(frame.data() + kBlockBytes, kBlockBytes);
+  header.place_block_crcs({&crc, 1});
+  header.seal(0, Lsn{});
+  if (damage_payload) frame.back() ^= std::byte{1};
+  repl::WalDataFields fields = positions;
+  fields.frame_header_bytes = header.used_bytes();
+  fields.data_bytes = kBlockBytes;
+  std::vector<std::byte> payload(repl::WalDataFields::kBytes);
+  repl::encode_fields(fields, payload.data());
+  payload.insert(payload.end(), frame.begin(), frame.begin() + header.used_bytes());
+  payload.insert(payload.end(), frame.begin() + kBlockBytes, frame.end());
+  send_payload(repl::MessageType::kWalData, payload);
+}
+
+void RawPeer::send_positions(const repl::WalDataFields& positions) {
+  std::vector<std::byte> payload(repl::WalDataFields::kBytes);
+  repl::encode_fields(positions, payload.data());
+  send_payload(repl::MessageType::kWalData, payload);
+}
+
+void RawPeer::send_bytes(const std::vector<std::byte>& bytes) {
+  to_send_.push_back(bytes);
+  if (!send_.pending()) send_next();
+}
+
+void RawPeer::send_next() {
+  if (to_send_.empty() || ended_) return;
+  iov_ = iovec{to_send_.front().data(), to_send_.front().size()};
+  io_->send(socket_, {&iov_, 1}, send_);
+}
+
+void RawPeer::on_sent(int32_t) {
+  to_send_.pop_front();
+  send_next();
+}
+
+std::optional<RawPeer::Message> RawPeer::expect(repl::MessageType type, io::Nanos limit) {
+  const auto there = [&] {
+    while (!messages_.empty() && messages_.front().header.type != type) {
+      // A reject is kept for reject().
+      if (messages_.front().header.type == repl::MessageType::kReject) return true;
+      messages_.pop_front();
+    }
+    return !messages_.empty() || ended_;
+  };
+  world_.run_until(there, limit);
+  if (messages_.empty() || messages_.front().header.type != type) return std::nullopt;
+  Message message = std::move(messages_.front());
+  messages_.pop_front();
+  return message;
+}
+
+bool RawPeer::wait_ended(io::Nanos limit) {
+  return world_.run_until([&] { return ended_; }, limit);
+}
+
+std::optional<repl::Reject> RawPeer::reject() {
+  const auto message = expect(repl::MessageType::kReject, 5 * io::kSecond);
+  if (!message) return std::nullopt;
+  const auto decoded = repl::decode_reject(message->payload);
+  if (!decoded.has_value()) return std::nullopt;
+  return decoded.value();
+}
+
+}  // namespace ringbolt::sim
