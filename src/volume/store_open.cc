@@ -25,7 +25,7 @@ constexpr uint64_t kZeroBlocksReserve = 65536;  // room in the index for zero an
 constexpr uint64_t kRecordBlocksMax = std::max(kZeroRecordBlocksMax, kFramePayloadBlocksMax);
 
 constexpr io::Nanos kBusyRetry = 20 * io::kMillisecond;
-constexpr io::Nanos kBusyTimeout = 60 * io::kSecond;
+constexpr io::Nanos kBusyTimeout = 20 * io::kSecond;
 
 }  // namespace
 
