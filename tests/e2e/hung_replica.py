@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# run-under: asan
 """A replica that hangs (SIGSTOP) holds writers up within bounds, is dropped from the in-sync set once,
 costs the primary no memory, and comes back by itself: by catch-up if the WAL still has what it missed."""
 import threading
