@@ -1,7 +1,7 @@
 // Fuzz target: the stream of a replication connection. The input is cut into messages (a type, a
 // length, bytes) whose headers and checksums are made right, so that the bytes reach what is behind
-// them; some inputs stay as they are. The receiving Link must not crash, must offer only whole frames,
-// must end once, and must give all its memory back.
+// them; some inputs stay as they are. The receiving Link must not crash, must offer only whole
+// frames, must end once, and must give all its memory back.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -28,7 +28,8 @@ struct Listener final : LinkListener {
   bool on_frame(const MessageHeader&, const WalDataFields& fields, io::Buffer& frame) override {
     RINGBOLT_ASSERT(frame.bytes >= kBlockBytes + fields.data_bytes);
     const FrameHeader header(frame.data);
-    if (header.check(Uuid{}, 1000) == nullptr && header.payload_blocks() * kBlockBytes <= fields.data_bytes) {
+    if (header.check(Uuid{}, 1000) == nullptr &&
+        header.payload_blocks() * kBlockBytes <= fields.data_bytes) {
       static_cast<void>(header.check_payload(frame.data + kBlockBytes));
     }
     pool.release(frame);
@@ -99,7 +100,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RINGBOLT_ASSERT(listener.has_value());
   io->accept(listener.value(), sender.accept);
   io->connect("n:1", sender.connect);
-  RINGBOLT_ASSERT(world.run_until([&] { return sender.fd >= 0 && sender.accepted >= 0; }, io::kSecond));
+  RINGBOLT_ASSERT(
+      world.run_until([&] { return sender.fd >= 0 && sender.accepted >= 0; }, io::kSecond));
   Listener heard(pool);
   auto link = std::make_unique<Link>(*io, pool, io::Socket{sender.accepted}, heard);
   link->start();

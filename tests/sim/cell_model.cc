@@ -76,9 +76,10 @@ void CellModel::recovered(uint64_t index, std::optional<uint64_t> value) {
   Cell& cell = cells_[index];
   for (const auto& [id, other] : cell.zones) {
     if (!guaranteed(other) || zone->acknowledged >= other.begun) continue;
-    violation(fmt::format("cell {} came back as value {} (acknowledged at {}), but value {} (written "
-                          "{}..{}) had been flushed",
-                          index, *value, zone->acknowledged, id, other.begun, other.acknowledged));
+    violation(
+        fmt::format("cell {} came back as value {} (acknowledged at {}), but value {} (written "
+                    "{}..{}) had been flushed",
+                    index, *value, zone->acknowledged, id, other.begun, other.acknowledged));
   }
   cell.zones.clear();
   const uint64_t now = tick();

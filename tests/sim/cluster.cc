@@ -17,7 +17,8 @@ using io::kSecond;
 /// One process: everything that dies with it.
 struct Cluster::Boot final : repl::CallRouter {
   Boot(io::SimNode& node, uint64_t pool_bytes)
-      : io(node.create_io()), pool(std::make_unique<io::BufferPool>(pool_bytes)),
+      : io(node.create_io()),
+        pool(std::make_unique<io::BufferPool>(pool_bytes)),
         memory(std::make_unique<CheckpointMemory>(*pool)) {
     io->attach_pool(pool.get());
   }
@@ -41,9 +42,12 @@ struct Cluster::Boot final : repl::CallRouter {
 };
 
 Cluster::Cluster(const ClusterOptions& options)
-    : world(io::SimOptions{.seed = options.seed}), model(options.volume_bytes / kCellBytes),
-      load(world, model, options.seed), options_(options) {
-  log::set_level(std::getenv("RINGBOLT_TEST_LOG") != nullptr ? log::Level::kInfo : log::Level::kError);
+    : world(io::SimOptions{.seed = options.seed}),
+      model(options.volume_bytes / kCellBytes),
+      load(world, model, options.seed),
+      options_(options) {
+  log::set_level(std::getenv("RINGBOLT_TEST_LOG") != nullptr ? log::Level::kInfo
+                                                             : log::Level::kError);
   for (size_t i = 0; i < options.nodes; ++i) {
     auto node = std::make_unique<Node>();
     node->id = "n" + std::to_string(i + 1);
@@ -191,7 +195,9 @@ void Cluster::run_for(io::Nanos duration) {
 
 bool Cluster::wait_serving(size_t node, io::Nanos limit) {
   return run_until(
-      [&] { return steps_ % 16 == 0 && status(node).role == "primary" && status(node).role_applied; },
+      [&] {
+        return steps_ % 16 == 0 && status(node).role == "primary" && status(node).role_applied;
+      },
       limit);
 }
 
@@ -225,7 +231,8 @@ void Cluster::check_invariants() {
       committed_seen_ = std::max(committed_seen_, Lsn(*s.committed_lsn));
     }
     if (s.role == "primary") {
-      if (*s.wal_head < boot.head || *s.written_lsn < boot.written || *s.durable_lsn < boot.durable) {
+      if (*s.wal_head < boot.head || *s.written_lsn < boot.written ||
+          *s.durable_lsn < boot.durable) {
         FAIL("a position went back");
       }
       for (const ReplicaStatus& r : s.replicas) {
@@ -275,8 +282,9 @@ void Cluster::read_recovered(size_t node) {
   load.start(*nodes_[node]->boot->volume, *nodes_[node]->boot->pool);
   load.pause();
   std::optional<bool> ok;
-  load.read_all([this](uint64_t cell, std::optional<uint64_t> value) { model.recovered(cell, value); },
-                [&ok](bool result) { ok = result; });
+  load.read_all(
+      [this](uint64_t cell, std::optional<uint64_t> value) { model.recovered(cell, value); },
+      [&ok](bool result) { ok = result; });
   REQUIRE(run_until([&] { return ok.has_value(); }, 60 * kSecond));
   REQUIRE(*ok);
   load.lost();
@@ -306,7 +314,9 @@ std::optional<RequestError> Cluster::request(size_t node, RequestKind kind, uint
   open.request.length = length;
   open.request.fua = fua;
   open.request.owner = &open;
-  open.request.done = [](Request& r, RequestError error) { static_cast<Open*>(r.owner)->answer = error; };
+  open.request.done = [](Request& r, RequestError error) {
+    static_cast<Open*>(r.owner)->answer = error;
+  };
   if (kind == RequestKind::kWrite) {
     open.bytes.resize(length);
     for (uint64_t at = 0; at + kCellBytes <= length; at += kCellBytes) {
@@ -406,7 +416,8 @@ void Cluster::check_images_equal(size_t a, size_t b) {
 
 void Cluster::check_base_committed(size_t node) {
   check_invariants();
-  const std::string found = find_uncommitted_in_base(*nodes_[node]->sim, directory(), committed_seen_);
+  const std::string found =
+      find_uncommitted_in_base(*nodes_[node]->sim, directory(), committed_seen_);
   INFO(found);
   REQUIRE(found.empty());
 }

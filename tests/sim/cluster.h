@@ -94,8 +94,8 @@ class Cluster {
   /// The model's verdict so far.
   void check_history();
   /// One request outside the load; runs until it is answered or `limit` passes.
-  std::optional<RequestError> request(size_t node, RequestKind kind, uint64_t offset, uint64_t length,
-                                      uint64_t value, bool fua = false,
+  std::optional<RequestError> request(size_t node, RequestKind kind, uint64_t offset,
+                                      uint64_t length, uint64_t value, bool fua = false,
                                       io::Nanos limit = 10 * io::kSecond);
   /// The cell's value as a read at `node` gives it.
   std::optional<uint64_t> read_cell(size_t node, uint64_t cell);
@@ -145,8 +145,8 @@ class Cluster {
   uint64_t steps_ = 0;
 };
 
-/// Runs `story` for seeds `first` .. `last`; a failing seed is named. RINGBOLT_SIM_SEEDS=n runs n of
-/// them instead, RINGBOLT_SIM_SEED=n just that one.
+/// Runs `story` for seeds `first` .. `last`; a failing seed is named. RINGBOLT_SIM_SEEDS=n runs n
+/// of them instead, RINGBOLT_SIM_SEED=n just that one.
 void for_seeds(uint64_t first, uint64_t last, const std::function<void(uint64_t seed)>& story);
 
 }  // namespace ringbolt::sim

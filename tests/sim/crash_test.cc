@@ -1,8 +1,7 @@
-// kill -9 and power loss of a pair at random moments: what was acknowledged (kill) or flushed (power
-// loss) is there, nothing that was read is taken back, one history remains.
-#include <catch2/catch.hpp>
-
+// kill -9 and power loss of a pair at random moments: what was acknowledged (kill) or flushed
+// (power loss) is there, nothing that was read is taken back, one history remains.
 #include <algorithm>
+#include <catch2/catch.hpp>
 
 #include "cluster.h"
 
@@ -20,7 +19,8 @@ void check_converged(Cluster& c) {
   REQUIRE(c.wait_in_sync(0, 1));
   c.read_back(0);
   const auto same_head = [&] {
-    return c.status(0).wal_head == c.status(1).written_lsn && c.status(0).written_lsn == c.status(0).wal_head;
+    return c.status(0).wal_head == c.status(1).written_lsn &&
+           c.status(0).written_lsn == c.status(0).wal_head;
   };
   REQUIRE(c.run_until(same_head, 10 * kSecond));
   c.check_logs();
@@ -72,10 +72,12 @@ void crash_rounds(Cluster& c, int rounds, Victim only, bool random_victim) {
 
 }  // namespace
 
-TEST_CASE("sim_crash: kill -9 of primary, replica or both loses nothing acknowledged", "[sim][repl]") {
+TEST_CASE("sim_crash: kill -9 of primary, replica or both loses nothing acknowledged",
+          "[sim][repl]") {
   for_seeds(1, 12, [](uint64_t seed) {
-    const Durability modes[] = {Durability::kSyncAll, Durability::kSyncQuorum, Durability::kBestEffort};
-    Cluster c({.seed = seed, .durability = modes[seed % 3], .wal_bytes = 16u << 20});
+    const Durability modes[] = {Durability::kSyncAll, Durability::kSyncQuorum,
+                                Durability::kBestEffort};
+    Cluster c({.seed = seed, .durability = modes[seed % 3], .wal_bytes = 32u << 20});
     c.load.options().cells_max = 24;  // nobody is away for longer than the WAL lasts
     c.configure_pair();
     c.start_all();
@@ -114,7 +116,8 @@ TEST_CASE("sim_crash: a primary that returns with a shorter WAL makes its replic
       c.read_back(0);
       REQUIRE(c.wait_in_sync(0, 1));
       // The same Lsn names one record on both.
-      REQUIRE(c.run_until([&] { return c.status(1).written_lsn == c.status(0).wal_head; }, 5 * kSecond));
+      REQUIRE(c.run_until([&] { return c.status(1).written_lsn == c.status(0).wal_head; },
+                          5 * kSecond));
       c.check_logs();
     }
     check_converged(c);
@@ -122,10 +125,13 @@ TEST_CASE("sim_crash: a primary that returns with a shorter WAL makes its replic
   CHECK(cuts > 4);
 }
 
-TEST_CASE("sim_crash: what a FLUSH or FUA reply covered survives power loss of both", "[sim][repl]") {
+TEST_CASE("sim_crash: what a FLUSH or FUA reply covered survives power loss of both",
+          "[sim][repl]") {
   for_seeds(1, 12, [](uint64_t seed) {
-    const Durability modes[] = {Durability::kSyncAll, Durability::kSyncQuorum, Durability::kBestEffort};
-    const SimPowerLoss losses[] = {SimPowerLoss::kDropAll, SimPowerLoss::kRandom, SimPowerLoss::kKeepAll};
+    const Durability modes[] = {Durability::kSyncAll, Durability::kSyncQuorum,
+                                Durability::kBestEffort};
+    const SimPowerLoss losses[] = {SimPowerLoss::kDropAll, SimPowerLoss::kRandom,
+                                   SimPowerLoss::kKeepAll};
     Cluster c({.seed = seed, .durability = modes[seed % 3]});
     c.load.options().cells_max = 24;
     c.load.options().flushes = 8;
@@ -171,9 +177,11 @@ TEST_CASE("sim_crash: power loss of the primary alone keeps what was flushed", "
   });
 }
 
-TEST_CASE("sim_crash: power loss of the replica alone takes nothing back from clients", "[sim][repl]") {
+TEST_CASE("sim_crash: power loss of the replica alone takes nothing back from clients",
+          "[sim][repl]") {
   for_seeds(1, 6, [](uint64_t seed) {
-    Cluster c({.seed = seed, .durability = seed % 2 == 0 ? Durability::kSyncAll : Durability::kSyncQuorum});
+    Cluster c({.seed = seed,
+               .durability = seed % 2 == 0 ? Durability::kSyncAll : Durability::kSyncQuorum});
     c.load.options().pause_max = kMillisecond;
     c.load.options().cells_max = 24;
     c.configure_pair();
@@ -193,7 +201,8 @@ TEST_CASE("sim_crash: power loss of the replica alone takes nothing back from cl
   });
 }
 
-TEST_CASE("sim_crash: a FUA or FLUSH reply waits for the device flush of both copies", "[sim][repl]") {
+TEST_CASE("sim_crash: a FUA or FLUSH reply waits for the device flush of both copies",
+          "[sim][repl]") {
   for (const size_t slow : {size_t{0}, size_t{1}}) {
     for (const bool fua : {true, false}) {
       Cluster c({.seed = 5});
@@ -201,12 +210,15 @@ TEST_CASE("sim_crash: a FUA or FLUSH reply waits for the device flush of both co
       c.start_all();
       REQUIRE(c.wait_serving(0));
       REQUIRE(c.wait_in_sync(0, 1));
-      const uint64_t hold = c.sim(slow).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/wal"});
+      const uint64_t hold =
+          c.sim(slow).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/wal"});
       if (fua) {
-        CHECK_FALSE(c.request(0, RequestKind::kWrite, 0, 4096, 5, true, 200 * kMillisecond).has_value());
+        CHECK_FALSE(
+            c.request(0, RequestKind::kWrite, 0, 4096, 5, true, 200 * kMillisecond).has_value());
       } else {
         CHECK(c.request(0, RequestKind::kWrite, 0, 4096, 5) == RequestError::kNone);
-        CHECK_FALSE(c.request(0, RequestKind::kFlush, 0, 0, 0, false, 200 * kMillisecond).has_value());
+        CHECK_FALSE(
+            c.request(0, RequestKind::kFlush, 0, 0, 0, false, 200 * kMillisecond).has_value());
       }
       // A plain write needs no flush.
       CHECK(c.request(0, RequestKind::kWrite, 8192, 4096, 6, false, 50 * kMillisecond) ==
@@ -231,7 +243,9 @@ TEST_CASE("sim_crash: a read waits until what it saw is committed", "[sim][repl]
   read.length = 4096;
   read.buffer = c.pool(0).allocate(4096);
   read.owner = &answer;
-  read.done = [](Request& r, RequestError e) { *static_cast<std::optional<RequestError>*>(r.owner) = e; };
+  read.done = [](Request& r, RequestError e) {
+    *static_cast<std::optional<RequestError>*>(r.owner) = e;
+  };
   c.volume(0).submit(read);
   c.run_for(50 * kMillisecond);
   CHECK_FALSE(answer.has_value());
@@ -260,7 +274,8 @@ TEST_CASE("sim_crash: no base image holds what is not flushed on both copies", "
       c.run_for(8 * kMillisecond);
       const Lsn stable(std::min(*c.status(0).durable_lsn, *c.status(1).durable_lsn));
       for (const size_t node : {size_t{0}, size_t{1}}) {
-        const std::string found = find_uncommitted_in_base(c.sim(node), Cluster::directory(), stable);
+        const std::string found =
+            find_uncommitted_in_base(c.sim(node), Cluster::directory(), stable);
         INFO(found);
         REQUIRE(found.empty());
         CHECK(Lsn(*c.status(node).checkpoint_lsn) <= stable);

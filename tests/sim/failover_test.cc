@@ -28,8 +28,9 @@ void run_some(Cluster& c) {
 
 }  // namespace
 
-TEST_CASE("sim_failover: a promoted replica has everything acknowledged, the killed primary follows it",
-          "[sim][repl]") {
+TEST_CASE(
+    "sim_failover: a promoted replica has everything acknowledged, the killed primary follows it",
+    "[sim][repl]") {
   for_seeds(1, 10, [](uint64_t seed) {
     Cluster c({.seed = seed});
     c.load.options().cells_max = 24;
@@ -104,7 +105,8 @@ TEST_CASE("sim_failover: a live old primary is fenced, acknowledges nothing more
     run_some(c);
     c.end_load();
     c.read_back(1);
-    REQUIRE(c.run_until([&] { return c.status(0).written_lsn == c.status(1).wal_head; }, 5 * kSecond));
+    REQUIRE(
+        c.run_until([&] { return c.status(0).written_lsn == c.status(1).wal_head; }, 5 * kSecond));
     c.check_logs();
     // Its configuration still says primary of epoch 1: it has promised to epoch 2.
     c.kill(0);
@@ -134,7 +136,8 @@ TEST_CASE("sim_failover: of two primaries that both reach clients one acknowledg
     c.end_load();
     c.read_back(0);
     const auto all_have_it = [&] {
-      return c.status(1).written_lsn == c.status(0).wal_head && c.status(2).written_lsn == c.status(0).wal_head;
+      return c.status(1).written_lsn == c.status(0).wal_head &&
+             c.status(2).written_lsn == c.status(0).wal_head;
     };
     REQUIRE(c.run_until(all_have_it, 5 * kSecond));
     c.kill(1);
@@ -156,15 +159,17 @@ TEST_CASE("sim_failover: of two primaries that both reach clients one acknowledg
     REQUIRE(c.wait_in_sync(1, 2));
     CHECK(c.read_cell(1, 0) == (1ull << 41));
     const auto same = [&] {
-      return c.status(0).written_lsn == c.status(1).wal_head && c.status(2).written_lsn == c.status(1).wal_head;
+      return c.status(0).written_lsn == c.status(1).wal_head &&
+             c.status(2).written_lsn == c.status(1).wal_head;
     };
     REQUIRE(c.run_until(same, 5 * kSecond));
     c.check_logs();
   });
 }
 
-TEST_CASE("sim_failover: best_effort, the returned primary never mixes what was given up into its image",
-          "[sim][repl]") {
+TEST_CASE(
+    "sim_failover: best_effort, the returned primary never mixes what was given up into its image",
+    "[sim][repl]") {
   int rewound = 0, rebuild = 0;
   for_seeds(1, 10, [&](uint64_t seed) {
     Cluster c({.seed = seed, .durability = Durability::kBestEffort});
@@ -191,11 +196,13 @@ TEST_CASE("sim_failover: best_effort, the returned primary never mixes what was 
     REQUIRE(c.wait_serving(1));
     c.model = CellModel(c.model.cells());  // best_effort: acknowledged data may be given up
     for (uint64_t cell = 0; cell < c.model.cells(); cell += 8 * 16) {
-      REQUIRE(c.request(1, RequestKind::kZero, cell * kCellBytes, 8 * 4096, 0) == RequestError::kNone);
+      REQUIRE(c.request(1, RequestKind::kZero, cell * kCellBytes, 8 * 4096, 0) ==
+              RequestError::kNone);
     }
     c.start(0);
     const auto decided = [&] {
-      return c.session_kind(1, 0) == "rebuild" || (c.session_kind(1, 0) == "keepup" && c.replica_status(1, 0).in_sync);
+      return c.session_kind(1, 0) == "rebuild" ||
+             (c.session_kind(1, 0) == "keepup" && c.replica_status(1, 0).in_sync);
     };
     REQUIRE(c.run_until(decided, 20 * kSecond));
     if (c.session_kind(1, 0) == "rebuild") {
@@ -212,7 +219,8 @@ TEST_CASE("sim_failover: best_effort, the returned primary never mixes what was 
   CHECK(rebuild > 0);
 }
 
-TEST_CASE("sim_failover: an epoch that was promised to one node is not taken by another", "[sim][repl]") {
+TEST_CASE("sim_failover: an epoch that was promised to one node is not taken by another",
+          "[sim][repl]") {
   Cluster c({.seed = 7});
   c.configure_pair();
   c.start_all();
@@ -241,8 +249,10 @@ TEST_CASE("sim_failover: an epoch that was promised to one node is not taken by 
   REQUIRE(c.wait_in_sync(0, 1));
 }
 
-TEST_CASE("sim_failover: a promise is recorded even if the promised primary never ships", "[sim][repl]") {
-  // Facts go out only when the epoch is durable: after a power loss right then the old epoch is over.
+TEST_CASE("sim_failover: a promise is recorded even if the promised primary never ships",
+          "[sim][repl]") {
+  // Facts go out only when the epoch is durable: after a power loss right then the old epoch is
+  // over.
   Cluster c({.seed = 8});
   c.configure_pair();
   c.start_all();
@@ -250,9 +260,11 @@ TEST_CASE("sim_failover: a promise is recorded even if the promised primary neve
   REQUIRE(c.wait_in_sync(0, 1));
   c.kill(1);
   swap_roles(c, 0, 1, Epoch(2));
-  const uint64_t hold = c.sim(0).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+  const uint64_t hold =
+      c.sim(0).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   c.start(1);
-  REQUIRE(c.run_until([&] { return c.sim(0).disk().held(hold) > 0 && is_replica(c, 0); }, 10 * kSecond));
+  REQUIRE(c.run_until([&] { return c.sim(0).disk().held(hold) > 0 && is_replica(c, 0); },
+                      10 * kSecond));
   c.run_for(300 * kMillisecond);
   CHECK(c.session_kind(1, 0).empty());
   c.sim(0).disk().release(hold);
@@ -326,6 +338,7 @@ TEST_CASE("sim_failover: a copy of another volume, size or node is refused", "[s
     c.run_for(3 * kSecond);
     REQUIRE(c.status(0).replicas.size() == 1);
     CHECK_FALSE(c.status(0).replicas[0].in_sync);
-    CHECK(c.status(0).replicas[0].session->reason.find("this node is n2, not n7") != std::string::npos);
+    CHECK(c.status(0).replicas[0].session->reason.find("this node is n2, not n7") !=
+          std::string::npos);
   }
 }

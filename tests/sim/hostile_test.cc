@@ -1,4 +1,5 @@
-// Peers that send what they must not: to a real replica as a primary, to a real primary as a replica.
+// Peers that send what they must not: to a real replica as a primary, to a real primary as a
+// replica.
 #include <catch2/catch.hpp>
 
 #include "cluster.h"
@@ -242,7 +243,8 @@ TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its
   f.check_refused(Reason::kProtocolViolation, 5);
 }
 
-TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the new term", "[sim][repl]") {
+TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the new term",
+          "[sim][repl]") {
   FakePrimary f(4);
   f.session_with(5);
   f.peer.hang_up();
@@ -267,14 +269,16 @@ TEST_CASE("sim_hostile: a session is accepted only when its history is durable",
   FakePrimary f(5);
   f.hello();
   CHECK(f.facts().position == Lsn{});
-  const uint64_t hold = f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+  const uint64_t hold =
+      f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   f.start(Lsn{}, f.one);
   CHECK_FALSE(f.peer.expect(MessageType::kSessionAck, 500 * kMillisecond).has_value());
   f.c.sim(1).disk().release(hold);
   CHECK(f.peer.expect(MessageType::kSessionAck).has_value());
 }
 
-TEST_CASE("sim_hostile: a replica answers callers of a lower epoch with the current one", "[sim][repl]") {
+TEST_CASE("sim_hostile: a replica answers callers of a lower epoch with the current one",
+          "[sim][repl]") {
   FakePrimary f(6);
   f.peer.epoch = Epoch(5);
   f.hello();
@@ -294,7 +298,8 @@ TEST_CASE("sim_hostile: a replica answers callers of a lower epoch with the curr
 TEST_CASE("sim_hostile: a second promise is durable before it is acted on, too", "[sim][repl]") {
   FakePrimary f(7);
   RawPeer other(f.c.world, f.c.world.add_node("n9"));
-  const uint64_t hold = f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+  const uint64_t hold =
+      f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   f.peer.epoch = Epoch(2);
   f.hello();
   REQUIRE(f.c.run_until([&] { return f.c.sim(1).disk().held(hold) == 1; }, 5 * kSecond));
@@ -311,7 +316,8 @@ TEST_CASE("sim_hostile: a second promise is durable before it is acted on, too",
   CHECK(read_superblock(f.c.sim(1), Cluster::directory())->epoch == Epoch(3));
 }
 
-TEST_CASE("sim_hostile: two nodes that claim one epoch do not both ship to a replica", "[sim][repl]") {
+TEST_CASE("sim_hostile: two nodes that claim one epoch do not both ship to a replica",
+          "[sim][repl]") {
   FakePrimary f(8);
   RawPeer other(f.c.world, f.c.world.add_node("n9"));
   f.session_with(1);
@@ -363,14 +369,16 @@ TEST_CASE("sim_hostile: a primary counts nothing before the session is accepted"
   CHECK(f.c.wait_serving(0));
 }
 
-TEST_CASE("sim_hostile: records of an older term are committed only through the new term's first one",
-          "[sim][repl]") {
+TEST_CASE(
+    "sim_hostile: records of an older term are committed only through the new term's first one",
+    "[sim][repl]") {
   FakeReplica f(17);
   f.facts();
   f.accept_session();
   f.ack(1, 1);
   REQUIRE(f.c.wait_serving(0));
-  CHECK_FALSE(f.c.request(0, RequestKind::kWrite, 0, 4096, 5, false, 50 * kMillisecond).has_value());
+  CHECK_FALSE(
+      f.c.request(0, RequestKind::kWrite, 0, 4096, 5, false, 50 * kMillisecond).has_value());
   f.c.kill(0);
   f.c.start(0);
   f.answer();
@@ -416,7 +424,8 @@ TEST_CASE("sim_hostile: a primary judges a replica by its facts alone", "[sim][r
   }
 }
 
-TEST_CASE("sim_hostile: a replica that knows a higher epoch ends the primary's role", "[sim][repl]") {
+TEST_CASE("sim_hostile: a replica that knows a higher epoch ends the primary's role",
+          "[sim][repl]") {
   for (const bool by_reject : {true, false}) {
     FakeReplica f(16);
     f.facts();

@@ -83,9 +83,10 @@ std::string compare_logs(const CopyOnDisk& a, const CopyOnDisk& b) {
     const LoggedRecord& left = a.records[lsn - a.records.front().lsn.value()];
     const LoggedRecord& right = b.records[lsn - b.records.front().lsn.value()];
     if (left == right) continue;
-    return fmt::format("record {} is ({}, {}) on {} and ({}, {}) on {}", lsn, left.term.epoch.value(),
-                       left.term.incarnation.value(), a.superblock.node_id, right.term.epoch.value(),
-                       right.term.incarnation.value(), b.superblock.node_id);
+    return fmt::format("record {} is ({}, {}) on {} and ({}, {}) on {}", lsn,
+                       left.term.epoch.value(), left.term.incarnation.value(), a.superblock.node_id,
+                       right.term.epoch.value(), right.term.incarnation.value(),
+                       b.superblock.node_id);
   }
   return {};
 }
@@ -94,7 +95,8 @@ std::string find_uncommitted_in_base(const io::SimNode& node, const std::string&
                                      Lsn committed) {
   const auto copy = read_copy(node, directory);
   if (!copy) return {};
-  // Zeroing a part of a block may leave it as it was: such a record cannot be told from the one before.
+  // Zeroing a part of a block may leave it as it was: such a record cannot be told from the one
+  // before.
   const std::vector<std::byte> zeros(kBlockBytes);
   const uint32_t zero_crc = crc32c(zeros.data(), zeros.size());
   std::set<std::pair<uint64_t, uint32_t>> known;

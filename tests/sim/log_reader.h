@@ -1,5 +1,5 @@
-// Reads a copy of a volume off a simulated disk, without the code under test's recovery: superblock,
-// the live records of the WAL, the base image. For comparing copies.
+// Reads a copy of a volume off a simulated disk, without the code under test's recovery:
+// superblock, the live records of the WAL, the base image. For comparing copies.
 #pragma once
 
 #include <optional>

@@ -1,8 +1,7 @@
-// The in-sync set: who counts when, in which order the set changes, replicas that hang, fall behind,
-// come back, or cannot.
-#include <catch2/catch.hpp>
-
+// The in-sync set: who counts when, in which order the set changes, replicas that hang, fall
+// behind, come back, or cannot.
 #include <algorithm>
+#include <catch2/catch.hpp>
 
 #include "cluster.h"
 
@@ -52,7 +51,8 @@ TEST_CASE("sim_members: a replica that was away is brought back from the WAL and
     c.run_for(20 * kMillisecond);
     c.end_load();
     c.read_back(0);
-    REQUIRE(c.run_until([&] { return c.status(1).written_lsn == c.status(0).wal_head; }, 5 * kSecond));
+    REQUIRE(
+        c.run_until([&] { return c.status(1).written_lsn == c.status(0).wal_head; }, 5 * kSecond));
     c.check_logs();
     c.stop(0);
     c.stop(1);
@@ -60,8 +60,9 @@ TEST_CASE("sim_members: a replica that was away is brought back from the WAL and
   });
 }
 
-TEST_CASE("sim_members: a replica away for longer than the WAL lasts needs a rebuild and never counts",
-          "[sim][repl]") {
+TEST_CASE(
+    "sim_members: a replica away for longer than the WAL lasts needs a rebuild and never counts",
+    "[sim][repl]") {
   for_seeds(1, 2, [](uint64_t seed) {
     Cluster c({.seed = seed});
     c.load.options().depth = 16;
@@ -101,7 +102,8 @@ TEST_CASE("sim_members: a replica away for longer than the WAL lasts needs a reb
   });
 }
 
-TEST_CASE("sim_members: a hung replica is back-pressure, then leaves once and durably", "[sim][repl]") {
+TEST_CASE("sim_members: a hung replica is back-pressure, then leaves once and durably",
+          "[sim][repl]") {
   for_seeds(1, 6, [](uint64_t seed) {
     Cluster c({.seed = seed, .wal_bytes = 32u << 20});
     c.load.options().reads = 0;
@@ -148,7 +150,8 @@ TEST_CASE("sim_members: a hung replica is back-pressure, then leaves once and du
   });
 }
 
-TEST_CASE("sim_members: a replica whose disk hangs while it answers leaves once, too", "[sim][repl]") {
+TEST_CASE("sim_members: a replica whose disk hangs while it answers leaves once, too",
+          "[sim][repl]") {
   for_seeds(1, 6, [](uint64_t seed) {
     Cluster c({.seed = seed, .wal_bytes = 32u << 20});
     c.load.options().cells_max = 16;
@@ -182,7 +185,8 @@ TEST_CASE("sim_members: a replica whose disk hangs while it answers leaves once,
   });
 }
 
-TEST_CASE("sim_members: best_effort and sync_quorum do not wait for a hung replica", "[sim][repl]") {
+TEST_CASE("sim_members: best_effort and sync_quorum do not wait for a hung replica",
+          "[sim][repl]") {
   for_seeds(1, 4, [](uint64_t seed) {
     const bool quorum = seed % 2 == 0;
     Cluster c({.seed = seed,
@@ -227,7 +231,8 @@ TEST_CASE("sim_members: three copies of sync_quorum go on with one dead and stop
     CHECK(c.load.writes_answered() > before);
     c.end_load();
     c.kill(2);
-    CHECK_FALSE(c.request(0, RequestKind::kWrite, 0, 4096, 1ull << 40, false, 3 * kSecond).has_value());
+    CHECK_FALSE(
+        c.request(0, RequestKind::kWrite, 0, 4096, 1ull << 40, false, 3 * kSecond).has_value());
     c.start(2);
     REQUIRE(c.wait_in_sync(0, 2));
     CHECK(c.request(0, RequestKind::kWrite, 8192, 4096, 1ull << 41) == RequestError::kNone);
@@ -243,7 +248,8 @@ TEST_CASE("sim_members: a member that is to be removed counts until the set with
   c.start_all();
   REQUIRE(c.wait_serving(0));
   REQUIRE(c.wait_in_sync(0, 1));
-  const uint64_t hold = c.sim(0).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+  const uint64_t hold =
+      c.sim(0).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   c.kill(1);
   CHECK_FALSE(c.request(0, RequestKind::kWrite, 0, 4096, 5, false, 5 * kSecond).has_value());
   CHECK(c.sim(0).disk().held(hold) > 0);
@@ -267,15 +273,18 @@ TEST_CASE("sim_members: a new member counts for commits before it is in the set"
   };
   REQUIRE(c.run_until(recording, 10 * kSecond));
   CHECK_FALSE(c.replica_status(0, 1).in_sync);
-  // The set with it is being recorded: a power loss may keep that write, so it has to count already.
+  // The set with it is being recorded: a power loss may keep that write, so it has to count
+  // already.
   const uint64_t writes = c.sim(1).disk().hold({.kind = io::SimOpKind::kWrite, .path = "/wal"});
-  CHECK_FALSE(c.request(0, RequestKind::kWrite, 4096, 4096, 6, false, 200 * kMillisecond).has_value());
+  CHECK_FALSE(
+      c.request(0, RequestKind::kWrite, 4096, 4096, 6, false, 200 * kMillisecond).has_value());
   c.sim(1).disk().release(writes);
   c.sim(0).disk().release(set);
   REQUIRE(c.wait_in_sync(0, 1));
 }
 
-TEST_CASE("sim_members: who has written everything but flushed nothing is not added", "[sim][repl]") {
+TEST_CASE("sim_members: who has written everything but flushed nothing is not added",
+          "[sim][repl]") {
   Cluster c({.seed = 5, .replica_timeout = 60 * kSecond});
   c.configure_pair();
   c.start_all();

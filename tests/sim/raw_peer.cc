@@ -66,8 +66,9 @@ void RawPeer::on_received(int32_t result) {
     RINGBOLT_ASSERT(header.has_value());
     const size_t bytes = repl::kHeaderBytes + header.value().payload_bytes;
     if (stream_.size() < bytes) break;
-    messages_.push_back({header.value(), {stream_.begin() + repl::kHeaderBytes,
-                                          stream_.begin() + static_cast<ptrdiff_t>(bytes)}});
+    messages_.push_back(
+        {header.value(),
+         {stream_.begin() + repl::kHeaderBytes, stream_.begin() + static_cast<ptrdiff_t>(bytes)}});
     stream_.erase(stream_.begin(), stream_.begin() + static_cast<ptrdiff_t>(bytes));
   }
   receive_more();
@@ -81,21 +82,21 @@ void RawPeer::send_payload(repl::MessageType type, const std::vector<std::byte>&
   header.session = session;
   header.sequence = ++sequence;
   header.payload_bytes = static_cast<uint32_t>(payload.size());
-  header.payload_crc = crc32c(payload.data(), payload.size());
-  if (type == repl::MessageType::kWalData && payload.size() >= repl::WalDataFields::kBytes) {
-    uint32_t frame_header = 0;  // may be mutated to anything
+  size_t covered = payload.size();
+  if (type == repl::MessageType::kWalData && covered >= repl::WalDataFields::kBytes) {
+    uint32_t frame_header = 0;
     std::memcpy(&frame_header, payload.data() + 32, sizeof frame_header);
-    const size_t covered = std::min<size_t>(repl::WalDataFields::kBytes + size_t{frame_header}, payload.size());
-    header.payload_crc = crc32c(payload.data(), covered);
+    covered = std::min<size_t>(covered, repl::WalDataFields::kBytes + size_t{frame_header});
   }
+  header.payload_crc = crc32c(payload.data(), covered);
   std::vector<std::byte> bytes(repl::kHeaderBytes);
   repl::encode_header(header, bytes.data());
   bytes.insert(bytes.end(), payload.begin(), payload.end());
   send_bytes(bytes);
 }
 
-void RawPeer::send_record(Term term, Lsn lsn, Lba lba, int fill, const repl::WalDataFields& positions,
-                          bool damage_payload) {
+void RawPeer::send_record(Term term, Lsn lsn, Lba lba, int fill,
+                          const repl::WalDataFields& positions, bool damage_payload) {
   std::vector<std::byte> frame(2 * kBlockBytes);
   FrameHeader header(frame.data());
   header.begin(volume, term, lsn);

@@ -39,7 +39,10 @@ struct Workload::Scan {
 };
 
 Workload::Workload(io::SimWorld& world, CellModel& model, uint64_t seed)
-    : world_(world), model_(model), random_(seed * 77 + 5), shared_(model.cells()),
+    : world_(world),
+      model_(model),
+      random_(seed * 77 + 5),
+      shared_(model.cells()),
       exclusive_(model.cells()) {}
 
 Workload::~Workload() = default;
@@ -148,8 +151,7 @@ bool Workload::prepare(Op& op) {
   Request& r = op.request;
   op.buffer = {};
   if (r.kind == RequestKind::kRead) {
-    const uint64_t blocks =
-        (r.offset + r.length - 1) / kBlockBytes - r.offset / kBlockBytes + 1;
+    const uint64_t blocks = (r.offset + r.length - 1) / kBlockBytes - r.offset / kBlockBytes + 1;
     op.buffer = pool_->allocate(static_cast<uint32_t>(blocks * kBlockBytes));
     if (!op.buffer) return false;
     r.buffer = op.buffer;
@@ -158,7 +160,8 @@ bool Workload::prepare(Op& op) {
   op.value = model_.new_value();
   if (r.kind != RequestKind::kWrite) return true;
   std::byte* data = nullptr;
-  if (random_.chance(1, 2)) op.buffer = pool_->allocate(static_cast<uint32_t>(kBlockBytes + r.length));
+  if (random_.chance(1, 2))
+    op.buffer = pool_->allocate(static_cast<uint32_t>(kBlockBytes + r.length));
   if (op.buffer) {
     r.buffer = op.buffer;
     data = op.buffer.data + kBlockBytes;
@@ -242,7 +245,8 @@ void Workload::read_all(std::function<void(uint64_t, std::optional<uint64_t>)> s
     Workload& self = *scan.owner;
     Request& r = scan.request;
     r.offset = scan.next_cell * kCellBytes;
-    r.length = std::min<uint64_t>(64 * kBlockBytes, (self.model_.cells() - scan.next_cell) * kCellBytes);
+    r.length =
+        std::min<uint64_t>(64 * kBlockBytes, (self.model_.cells() - scan.next_cell) * kCellBytes);
     r.buffer = scan.buffer;
     scan.begun = self.model_.tick();
     self.service_->submit(r);
@@ -260,23 +264,23 @@ void Workload::read_all(std::function<void(uint64_t, std::optional<uint64_t>)> s
     }
     scan.next_cell += request.length / kCellBytes;
     const bool over = error != RequestError::kNone || scan.next_cell == self.model_.cells();
-    self.world_.after(0, [&self, over, ok = error == RequestError::kNone,
-                          generation = self.generation_] {
-      if (generation != self.generation_ || self.scan_ == nullptr) return;
-      Scan& next = *self.scan_;
-      if (!over) {
-        Request& r = next.request;
-        r.offset = next.next_cell * kCellBytes;
-        r.length = std::min<uint64_t>(64 * kBlockBytes,
-                                      (self.model_.cells() - next.next_cell) * kCellBytes);
-        next.begun = self.model_.tick();
-        return self.service_->submit(r);
-      }
-      self.pool_->release(next.buffer);
-      const auto done_now = std::move(next.done);
-      self.scan_.reset();
-      done_now(ok);
-    });
+    self.world_.after(
+        0, [&self, over, ok = error == RequestError::kNone, generation = self.generation_] {
+          if (generation != self.generation_ || self.scan_ == nullptr) return;
+          Scan& next = *self.scan_;
+          if (!over) {
+            Request& r = next.request;
+            r.offset = next.next_cell * kCellBytes;
+            r.length = std::min<uint64_t>(64 * kBlockBytes,
+                                          (self.model_.cells() - next.next_cell) * kCellBytes);
+            next.begun = self.model_.tick();
+            return self.service_->submit(r);
+          }
+          self.pool_->release(next.buffer);
+          const auto done_now = std::move(next.done);
+          self.scan_.reset();
+          done_now(ok);
+        });
   };
   go_on(*scan_);
 }

@@ -1,5 +1,5 @@
-// Clients of a simulated volume: keeps a number of random requests open, gives every write values of
-// its own, and enters what was asked and answered into the model.
+// Clients of a simulated volume: keeps a number of random requests open, gives every write values
+// of its own, and enters what was asked and answered into the model.
 #pragma once
 
 #include <functional>
@@ -14,9 +14,9 @@ namespace ringbolt::sim {
 
 struct LoadOptions {
   uint32_t depth = 8;
-  uint64_t first_cell = 0;      ///< only cells from here on
-  uint64_t cells = 0;           ///< and this many; 0: all
-  uint32_t cells_max = 64;      ///< per request
+  uint64_t first_cell = 0;  ///< only cells from here on
+  uint64_t cells = 0;       ///< and this many; 0: all
+  uint32_t cells_max = 64;  ///< per request
   uint32_t aligned_percent = 50;
   uint32_t reads = 30, writes = 60, zeros = 3, trims = 3, flushes = 4;  ///< weights
   uint32_t fua_percent = 5;

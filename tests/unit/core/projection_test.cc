@@ -1,9 +1,8 @@
 // What a volume's state is called.
-#include <catch2/catch.hpp>
-
-#include <vector>
-
 #include "core/projection.h"
+
+#include <catch2/catch.hpp>
+#include <vector>
 
 using namespace ringbolt;
 using namespace ringbolt::core;
@@ -11,7 +10,12 @@ using namespace ringbolt::core;
 namespace {
 
 ReplicaView replica(const std::string& id) {
-  return {.id = id, .connected = true, .in_session = true, .in_sync = true, .needs_rebuild = false, .reason = ""};
+  return {.id = id,
+          .connected = true,
+          .in_session = true,
+          .in_sync = true,
+          .needs_rebuild = false,
+          .reason = ""};
 }
 
 VolumeView primary(const std::vector<ReplicaView>& replicas) {
@@ -22,7 +26,8 @@ VolumeView primary(const std::vector<ReplicaView>& replicas) {
   return view;
 }
 
-void check(const VolumeView& view, const std::string& mode, const std::string& reason, bool healthy) {
+void check(const VolumeView& view, const std::string& mode, const std::string& reason,
+           bool healthy) {
   const Projection projection = project(view);
   CHECK(projection.mode == mode);
   CHECK(projection.reason == reason);
@@ -31,7 +36,8 @@ void check(const VolumeView& view, const std::string& mode, const std::string& r
 
 }  // namespace
 
-TEST_CASE("core: the mode of a volume without a role, failed, or with an unusable base image", "[core]") {
+TEST_CASE("core: the mode of a volume without a role, failed, or with an unusable base image",
+          "[core]") {
   check({}, "allocated_only", "awaiting_role_apply", false);
   VolumeView failed = primary({});
   failed.failed = true;
@@ -68,11 +74,13 @@ TEST_CASE("core: the mode of a primary names the first obstacle", "[core]") {
   check(starting, "bootstrap_pending", "awaiting_shipper_connected: replica n3", false);
   // One that does not count is not what a starting primary waits for.
   replicas[1].in_sync = false;
-  check([&] {
-    VolumeView view = primary(replicas);
-    view.serving = false;
-    return view;
-  }(), "bootstrap_pending", "awaiting_barrier_durability", false);
+  check(
+      [&] {
+        VolumeView view = primary(replicas);
+        view.serving = false;
+        return view;
+      }(),
+      "bootstrap_pending", "awaiting_barrier_durability", false);
 
   replicas[1] = replica("n3");
   replicas[1].in_session = false;

@@ -1,8 +1,7 @@
-// The core decides without I/O, clock, randomness and threads. What its library takes from outside is
-// listed here, whole: a new name in this list must be one of a pure function.
-#include <catch2/catch.hpp>
-
+// The core decides without I/O, clock, randomness and threads. What its library takes from outside
+// is listed here, whole: a new name in this list must be one of a pure function.
 #include <array>
+#include <catch2/catch.hpp>
 #include <cstdio>
 #include <set>
 #include <string>
@@ -46,15 +45,17 @@ bool is_allowed(const std::string& name) {
       // memory and bytes
       "memcpy", "memmove", "memset", "memcmp", "strlen", "_Znwm", "_ZdlPv", "_ZdlPvm",
       // failing assertions, exceptions of std::string, their unwinding
-      "_ZN8ringbolt16assertion_failedEPKcS1_i", "_Unwind_Resume", "__gxx_personality_v0", "__stack_chk_fail", "abort",
-      "__cxa_begin_catch", "__cxa_end_catch", "__cxa_rethrow", "__cxa_throw_bad_array_new_length", "_ZSt9terminatev",
-      "_ZSt28__throw_bad_array_new_lengthv",
+      "_ZN8ringbolt16assertion_failedEPKcS1_i", "_Unwind_Resume", "__gxx_personality_v0",
+      "__stack_chk_fail", "abort", "__cxa_begin_catch", "__cxa_end_catch", "__cxa_rethrow",
+      "__cxa_throw_bad_array_new_length", "_ZSt9terminatev", "_ZSt28__throw_bad_array_new_lengthv",
       "_GLOBAL_OFFSET_TABLE_", "DW.ref.__gxx_personality_v0"};
   if (kAllowed.count(name) > 0) return true;
   // std::string, the exceptions it throws, and what sanitizers and coverage add to every object.
-  for (const char* prefix : {"_ZNSt7__cxx1112basic_string", "_ZNKSt7__cxx1112basic_string", "_ZNSaIcE", "_ZSt17__throw_bad_alloc",
-                             "_ZSt19__throw_logic_error", "_ZSt20__throw_length_error", "_ZSt24__throw_out_of_range_fmt",
-                             "_ZStplIcSt11char_traits", "__asan_", "__ubsan_", "__tsan_", "__sanitizer_", "__gcov_", "__llvm_"}) {
+  for (const char* prefix :
+       {"_ZNSt7__cxx1112basic_string", "_ZNKSt7__cxx1112basic_string", "_ZNSaIcE",
+        "_ZSt17__throw_bad_alloc", "_ZSt19__throw_logic_error", "_ZSt20__throw_length_error",
+        "_ZSt24__throw_out_of_range_fmt", "_ZStplIcSt11char_traits", "__asan_", "__ubsan_",
+        "__tsan_", "__sanitizer_", "__gcov_", "__llvm_"}) {
     if (name.rfind(prefix, 0) == 0) return true;
   }
   return false;
@@ -73,9 +74,12 @@ TEST_CASE("core: its library takes nothing from outside that is not pure", "[cor
   }
 }
 
-TEST_CASE("core: the list of pure names has no room for I/O, clocks, randomness and threads", "[core]") {
-  for (const char* name : {"read", "open", "printf", "clock_gettime", "time", "getrandom", "rand", "pthread_create", "syscall", "getenv",
-                           "_ZNSt6chrono3_V212steady_clock3nowEv", "_ZNSt13random_device7_M_initERKNSt7__cxx1112basic_stringE"}) {
+TEST_CASE("core: the list of pure names has no room for I/O, clocks, randomness and threads",
+          "[core]") {
+  for (const char* name :
+       {"read", "open", "printf", "clock_gettime", "time", "getrandom", "rand", "pthread_create",
+        "syscall", "getenv", "_ZNSt6chrono3_V212steady_clock3nowEv",
+        "_ZNSt13random_device7_M_initERKNSt7__cxx1112basic_stringE"}) {
     INFO(name);
     CHECK_FALSE(is_allowed(name));
   }

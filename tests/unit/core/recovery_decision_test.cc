@@ -1,17 +1,18 @@
-// The one decision of how a replica is brought into step: a table with each boundary exactly met and
-// missed by one.
-#include <catch2/catch.hpp>
-
-#include <vector>
-
+// The one decision of how a replica is brought into step: a table with each boundary exactly met
+// and missed by one.
 #include "core/recovery_decision.h"
+
+#include <catch2/catch.hpp>
+#include <vector>
 
 using namespace ringbolt;
 using namespace ringbolt::core;
 
 namespace {
 
-TermStart start(uint64_t epoch, uint64_t first) { return {{Epoch(epoch), Incarnation(1)}, Lsn(first)}; }
+TermStart start(uint64_t epoch, uint64_t first) {
+  return {{Epoch(epoch), Incarnation(1)}, Lsn(first)};
+}
 
 TermHistory history(const std::vector<TermStart>& entries) {
   TermHistory result;
@@ -38,45 +39,109 @@ TEST_CASE("core: how a replica is brought into step, case by case", "[core]") {
   const std::vector<TermStart> ours = {start(1, 1), start(2, 50)};
   const std::vector<TermStart> older = {start(1, 1)};
   const std::vector<Case> cases = {
-      {.what = "at the head", .position = 100, .replica_terms = ours, .kind = RecoveryKind::kKeepup, .result = 100},
-      {.what = "one behind the head", .position = 99, .replica_terms = ours, .kind = RecoveryKind::kCatchup, .result = 99},
-      {.what = "misses exactly what is retained", .position = 39, .replica_terms = older, .kind = RecoveryKind::kCatchup, .result = 39},
-      {.what = "misses one record more than that", .position = 38, .replica_terms = older, .kind = RecoveryKind::kRebuild},
-      {.what = "blank, and the first records are gone", .position = 0, .replica_terms = {}, .kind = RecoveryKind::kRebuild},
-      {.what = "one beyond the head in our newest term", .position = 101, .replica_terms = ours, .kind = RecoveryKind::kCutTail, .result = 100},
-      {.what = "a tail of an older term", .position = 60, .replica_terms = older, .kind = RecoveryKind::kCutTail, .result = 49},
-      {.what = "ends exactly at the fork", .position = 49, .replica_terms = older, .kind = RecoveryKind::kCatchup, .result = 49},
-      {.what = "a tail of a term that we never saw", .position = 70, .replica_terms = {start(1, 1), start(2, 50), start(3, 65)},
-       .kind = RecoveryKind::kCutTail, .result = 64},
-      {.what = "a tail, as long as our log", .position = 100, .replica_terms = {start(1, 1), start(3, 50)}, .kind = RecoveryKind::kCutTail,
+      {.what = "at the head",
+       .position = 100,
+       .replica_terms = ours,
+       .kind = RecoveryKind::kKeepup,
+       .result = 100},
+      {.what = "one behind the head",
+       .position = 99,
+       .replica_terms = ours,
+       .kind = RecoveryKind::kCatchup,
+       .result = 99},
+      {.what = "misses exactly what is retained",
+       .position = 39,
+       .replica_terms = older,
+       .kind = RecoveryKind::kCatchup,
+       .result = 39},
+      {.what = "misses one record more than that",
+       .position = 38,
+       .replica_terms = older,
+       .kind = RecoveryKind::kRebuild},
+      {.what = "blank, and the first records are gone",
+       .position = 0,
+       .replica_terms = {},
+       .kind = RecoveryKind::kRebuild},
+      {.what = "one beyond the head in our newest term",
+       .position = 101,
+       .replica_terms = ours,
+       .kind = RecoveryKind::kCutTail,
+       .result = 100},
+      {.what = "a tail of an older term",
+       .position = 60,
+       .replica_terms = older,
+       .kind = RecoveryKind::kCutTail,
        .result = 49},
-      {.what = "a tail, and the fork is where its base image ends", .position = 60, .checkpoint = 49, .replica_terms = older,
-       .kind = RecoveryKind::kCutTail, .result = 49},
-      {.what = "a tail that is in its base image", .position = 60, .checkpoint = 50, .replica_terms = older, .kind = RecoveryKind::kRebuild},
-      {.what = "a base image marked unusable, at the head", .base_usable = false, .position = 100, .replica_terms = ours,
+      {.what = "ends exactly at the fork",
+       .position = 49,
+       .replica_terms = older,
+       .kind = RecoveryKind::kCatchup,
+       .result = 49},
+      {.what = "a tail of a term that we never saw",
+       .position = 70,
+       .replica_terms = {start(1, 1), start(2, 50), start(3, 65)},
+       .kind = RecoveryKind::kCutTail,
+       .result = 64},
+      {.what = "a tail, as long as our log",
+       .position = 100,
+       .replica_terms = {start(1, 1), start(3, 50)},
+       .kind = RecoveryKind::kCutTail,
+       .result = 49},
+      {.what = "a tail, and the fork is where its base image ends",
+       .position = 60,
+       .checkpoint = 49,
+       .replica_terms = older,
+       .kind = RecoveryKind::kCutTail,
+       .result = 49},
+      {.what = "a tail that is in its base image",
+       .position = 60,
+       .checkpoint = 50,
+       .replica_terms = older,
        .kind = RecoveryKind::kRebuild},
-      {.what = "a base image marked unusable, with a tail", .base_usable = false, .position = 60, .replica_terms = older,
+      {.what = "a base image marked unusable, at the head",
+       .base_usable = false,
+       .position = 100,
+       .replica_terms = ours,
        .kind = RecoveryKind::kRebuild},
-      {.what = "histories that do not meet", .position = 60, .replica_terms = {start(7, 55)}, .kind = RecoveryKind::kRebuild},
-      {.what = "a seeded volume, a copy with records", .position = 99, .replica_terms = ours, .seeded = true, .kind = RecoveryKind::kCatchup,
+      {.what = "a base image marked unusable, with a tail",
+       .base_usable = false,
+       .position = 60,
+       .replica_terms = older,
+       .kind = RecoveryKind::kRebuild},
+      {.what = "histories that do not meet",
+       .position = 60,
+       .replica_terms = {start(7, 55)},
+       .kind = RecoveryKind::kRebuild},
+      {.what = "a seeded volume, a copy with records",
+       .position = 99,
+       .replica_terms = ours,
+       .seeded = true,
+       .kind = RecoveryKind::kCatchup,
        .result = 99},
   };
   for (const Case& c : cases) {
     INFO(c.what);
-    const ReplicaFacts replica{c.base_usable, Lsn(c.position), Lsn(c.checkpoint), history(c.replica_terms)};
-    const RecoveryDecision decision = decide_recovery(
-        replica, {.wal_tail = Lsn(40), .wal_head = Lsn(100), .base_seeded = c.seeded, .history = primary_history});
+    const ReplicaFacts replica{c.base_usable, Lsn(c.position), Lsn(c.checkpoint),
+                               history(c.replica_terms)};
+    const RecoveryDecision decision = decide_recovery(replica, {.wal_tail = Lsn(40),
+                                                                .wal_head = Lsn(100),
+                                                                .base_seeded = c.seeded,
+                                                                .history = primary_history});
     CHECK(decision.kind == c.kind);
     if (c.kind != RecoveryKind::kRebuild) CHECK(decision.position == Lsn(c.result));
     CHECK(std::string(decision.reason).size() > 5);
   }
 }
 
-TEST_CASE("core: a blank replica catches up from the first record, unless the base was seeded", "[core]") {
+TEST_CASE("core: a blank replica catches up from the first record, unless the base was seeded",
+          "[core]") {
   const TermHistory primary_history = history({start(1, 1)});
   const ReplicaFacts blank{true, Lsn{}, Lsn{}, {}};
   const auto decide = [&](uint64_t tail, uint64_t head, bool seeded) {
-    return decide_recovery(blank, {.wal_tail = Lsn(tail), .wal_head = Lsn(head), .base_seeded = seeded, .history = primary_history});
+    return decide_recovery(blank, {.wal_tail = Lsn(tail),
+                                   .wal_head = Lsn(head),
+                                   .base_seeded = seeded,
+                                   .history = primary_history});
   };
   CHECK(decide(1, 10, false).kind == RecoveryKind::kCatchup);
   CHECK(decide(1, 10, false).position == Lsn{});

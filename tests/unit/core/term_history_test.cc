@@ -1,19 +1,20 @@
 // Term histories: their limits, and where two copies' logs fork, by tables and against a model that
 // keeps a term per record.
-#include <catch2/catch.hpp>
+#include "core/term_history.h"
 
+#include <catch2/catch.hpp>
 #include <initializer_list>
 #include <random>
 #include <vector>
-
-#include "core/term_history.h"
 
 using namespace ringbolt;
 using namespace ringbolt::core;
 
 namespace {
 
-Term term(uint64_t epoch, uint64_t incarnation = 1) { return {Epoch(epoch), Incarnation(incarnation)}; }
+Term term(uint64_t epoch, uint64_t incarnation = 1) {
+  return {Epoch(epoch), Incarnation(incarnation)};
+}
 TermStart start(uint64_t epoch, uint64_t first) { return {term(epoch), Lsn(first)}; }
 
 TermHistory history(std::initializer_list<TermStart> entries) {
@@ -32,7 +33,8 @@ struct ModelLog {
 /// Records are equal if the same term wrote the same Lsn.
 Lsn model_fork(const ModelLog& a, const ModelLog& b) {
   size_t same = 0;
-  while (same < a.records.size() && same < b.records.size() && a.records[same] == b.records[same]) ++same;
+  while (same < a.records.size() && same < b.records.size() && a.records[same] == b.records[same])
+    ++same;
   return Lsn(same);
 }
 
@@ -79,7 +81,8 @@ TEST_CASE("core: entries from outside are refused unless they ascend and fit", "
   CHECK_FALSE(full.append_checked(start(100, 100)));
 }
 
-TEST_CASE("core: the term of an Lsn is that of the last entry that starts at or before it", "[core]") {
+TEST_CASE("core: the term of an Lsn is that of the last entry that starts at or before it",
+          "[core]") {
   const TermHistory h = history({start(3, 5), start(4, 6), start(9, 20)});
   CHECK_FALSE(h.term_at(Lsn(4)).has_value());
   CHECK_FALSE(h.term_at(Lsn{}).has_value());
@@ -106,16 +109,21 @@ TEST_CASE("core: the fork of two logs, case by case", "[core]") {
       {"one empty", history({start(1, 1)}), 7, {}, 0, 0},
       {"the same", history({start(1, 1)}), 7, history({start(1, 1)}), 7, 7},
       {"one shorter", history({start(1, 1)}), 7, history({start(1, 1)}), 4, 4},
-      {"the shorter one went on in a new term", history({start(1, 1)}), 7, history({start(1, 1), start(2, 5)}), 9, 4},
-      {"a term recorded, nothing of it written", history({start(1, 1), start(2, 8)}), 7, history({start(1, 1), start(2, 8)}), 12, 7},
+      {"the shorter one went on in a new term", history({start(1, 1)}), 7,
+       history({start(1, 1), start(2, 5)}), 9, 4},
+      {"a term recorded, nothing of it written", history({start(1, 1), start(2, 8)}), 7,
+       history({start(1, 1), start(2, 8)}), 12, 7},
       {"it meets in a term in the middle", history({start(1, 1), start(2, 5), start(3, 9)}), 12,
        history({start(1, 1), start(2, 5), start(4, 11)}), 15, 8},
       {"different terms from the start", history({start(1, 1)}), 7, history({start(2, 1)}), 7, 0},
-      {"the same term from different starts is not the same term", history({start(1, 1), start(3, 5)}), 9,
-       history({start(1, 1), start(3, 6)}), 9, 4},
-      {"the last common term has just begun in one", history({start(1, 1), start(2, 5)}), 5, history({start(1, 1), start(2, 5)}), 40, 5},
-      {"too far apart to tell", history({start(5, 100)}), 120, history({start(9, 300)}), 320, std::nullopt},
-      {"one knows its beginning, the other not", history({start(1, 1)}), 120, history({start(9, 300)}), 320, std::nullopt},
+      {"the same term from different starts is not the same term",
+       history({start(1, 1), start(3, 5)}), 9, history({start(1, 1), start(3, 6)}), 9, 4},
+      {"the last common term has just begun in one", history({start(1, 1), start(2, 5)}), 5,
+       history({start(1, 1), start(2, 5)}), 40, 5},
+      {"too far apart to tell", history({start(5, 100)}), 120, history({start(9, 300)}), 320,
+       std::nullopt},
+      {"one knows its beginning, the other not", history({start(1, 1)}), 120,
+       history({start(9, 300)}), 320, std::nullopt},
       {"an empty log meets one that forgot its beginning", {}, 0, history({start(9, 300)}), 320, 0},
   };
   for (const Case& c : cases) {
@@ -129,8 +137,9 @@ TEST_CASE("core: the fork of two logs, case by case", "[core]") {
 }
 
 TEST_CASE("core: the fork of random logs is where their records begin to differ", "[core]") {
-  // Copies of one volume: one is primary at a time, writes in a term of its own, ships a part of what
-  // it has to some others after cutting them at the fork, crashes and loses its newest records.
+  // Copies of one volume: one is primary at a time, writes in a term of its own, ships a part of
+  // what it has to some others after cutting them at the fork, crashes and loses its newest
+  // records.
   std::mt19937_64 random(7);
   const auto below = [&](uint64_t bound) { return random() % bound; };
   uint64_t known = 0, unknown = 0;
@@ -150,10 +159,13 @@ TEST_CASE("core: the fork of random logs is where their records begin to differ"
         if (one_left_out && &replica == &copies[2] && step > 6) continue;
         const Lsn fork = model_fork(primary, replica);
         const uint64_t shipped = below(primary.head().minus(fork) + 1);
-        replica.records.assign(primary.records.begin(), primary.records.begin() + static_cast<ptrdiff_t>(fork.value() + shipped));
+        replica.records.assign(
+            primary.records.begin(),
+            primary.records.begin() + static_cast<ptrdiff_t>(fork.value() + shipped));
         replica.history = primary.history;
       }
-      if (below(3) == 0) primary.records.resize(primary.records.size() - std::min<uint64_t>(below(3), written));
+      if (below(3) == 0)
+        primary.records.resize(primary.records.size() - std::min<uint64_t>(below(3), written));
     }
     for (const ModelLog& a : copies) {
       for (const ModelLog& b : copies) {

@@ -1,5 +1,5 @@
-// One replication connection: the stream cut at every place, sequence, frames of all sizes, pausing,
-// a full pool, and ends in every state.
+// One replication connection: the stream cut at every place, sequence, frames of all sizes,
+// pausing, a full pool, and ends in every state.
 #include "repl/link.h"
 
 #include <catch2/catch.hpp>
@@ -21,7 +21,9 @@ namespace {
 struct OwnFrame {
   std::vector<std::byte> bytes;  // header block, payload
   uint32_t header_bytes = 0;
-  [[nodiscard]] uint32_t data_bytes() const { return static_cast<uint32_t>(bytes.size() - kBlockBytes); }
+  [[nodiscard]] uint32_t data_bytes() const {
+    return static_cast<uint32_t>(bytes.size() - kBlockBytes);
+  }
 };
 
 OwnFrame make_frame(Lsn first, uint32_t blocks) {
@@ -36,7 +38,8 @@ OwnFrame make_frame(Lsn first, uint32_t blocks) {
   for (uint32_t i = 0; i < blocks; ++i) {
     crcs.push_back(crc32c(frame.bytes.data() + (1 + i) * size_t{kBlockBytes}, kBlockBytes));
   }
-  header.add_record(blocks == 0 ? RecordKind::kTrim : RecordKind::kWrite, Lba(0), std::max(blocks, 1u));
+  header.add_record(blocks == 0 ? RecordKind::kTrim : RecordKind::kWrite, Lba(0),
+                    std::max(blocks, 1u));
   header.place_block_crcs(crcs);
   header.seal(0, Lsn{});
   frame.header_bytes = header.used_bytes();
@@ -70,7 +73,8 @@ struct End final : LinkListener {
     if (paused) return false;
     REQUIRE(fields.data_bytes + kBlockBytes <= frame.bytes);
     const FrameHeader header(frame.data);
-    frames_ok = frames_ok && header.check(Uuid{}, 1000) == nullptr && !header.check_payload(frame.data + kBlockBytes);
+    frames_ok = frames_ok && header.check(Uuid{}, 1000) == nullptr &&
+                !header.check_payload(frame.data + kBlockBytes);
     firsts.push_back(header.first_lsn());
     taken.push_back(frame);
     frame = {};
@@ -117,8 +121,11 @@ struct End final : LinkListener {
 /// Two ends on two nodes.
 struct Pair {
   explicit Pair(uint64_t seed, uint64_t pool_bytes = 8u << 20)
-      : world({.seed = seed}), node_a(world.add_node("a")), node_b(world.add_node("b")),
-        a(std::make_unique<End>(world, node_a, pool_bytes)), b(std::make_unique<End>(world, node_b, pool_bytes)) {
+      : world({.seed = seed}),
+        node_a(world.add_node("a")),
+        node_b(world.add_node("b")),
+        a(std::make_unique<End>(world, node_a, pool_bytes)),
+        b(std::make_unique<End>(world, node_b, pool_bytes)) {
     const io::Socket listener = b->io->listen("b:1").value();
     b->io->accept(listener, accept);
     a->io->connect("b:1", connect);
@@ -164,7 +171,8 @@ struct RawSender {
 std::vector<std::byte> sample_stream() {
   std::vector<std::byte> stream;
   uint64_t sequence = 0;
-  const auto message = [&](MessageType type, const std::vector<std::byte>& payload, size_t covered) {
+  const auto message = [&](MessageType type, const std::vector<std::byte>& payload,
+                           size_t covered) {
     MessageHeader header;
     header.type = type;
     header.sequence = ++sequence;
@@ -293,7 +301,8 @@ TEST_CASE("link: a repeated, skipped or oversized message ends the connection", 
   CHECK(p.b->messages.size() <= 1);
 }
 
-TEST_CASE("link: a listener that pauses gets the same frame again and nothing overtakes it", "[repl]") {
+TEST_CASE("link: a listener that pauses gets the same frame again and nothing overtakes it",
+          "[repl]") {
   Pair p(6);
   p.open();
   p.b->paused = true;
@@ -352,9 +361,15 @@ TEST_CASE("link: closing at any moment ends both ends once and leaks nothing", "
     for (int i = 0; i < 5; ++i) p.b->link->send(MessageType::kWalAck, WalAck{});
     p.world.run_for(static_cast<io::Nanos>(p.world.random().below(4 * kMillisecond)));
     switch (seed % 4) {
-      case 0: p.a->link->close("a ends"); break;
-      case 1: p.b->link->close("b ends"); break;
-      case 2: p.world.net().cut("b:1", p.world.random().below(200000)); break;
+      case 0:
+        p.a->link->close("a ends");
+        break;
+      case 1:
+        p.b->link->close("b ends");
+        break;
+      case 2:
+        p.world.net().cut("b:1", p.world.random().below(200000));
+        break;
       case 3:
         p.a->link->send(MessageType::kReject, Reject{Reason::kCancelled, Epoch(1), "bye"});
         p.a->link->close_after_sending("a ends");
@@ -381,7 +396,8 @@ TEST_CASE("link: a peer that takes no control messages is given up", "[repl]") {
   }
   p.world.run_for(kSecond);
   CHECK(p.a->link->closing());
-  CHECK(p.a->close_reason == (p.a->closed == 1 ? "the peer does not take its control messages" : ""));
+  CHECK(p.a->close_reason ==
+        (p.a->closed == 1 ? "the peer does not take its control messages" : ""));
   p.world.net().heal_all();
   REQUIRE(p.run([&] { return p.a->closed == 1 && p.b->closed == 1; }));
 }

@@ -59,9 +59,19 @@ struct Caller {
 
 struct Fixture {
   explicit Fixture(uint64_t seed)
-      : world({.seed = seed}), server(world.add_node("s")), client(world.add_node("c")), server_io(server.create_io()),
-        client_io(client.create_io()), router(*server_io), acceptor(std::make_unique<PeerAcceptor>(*server_io, router)) {
+      : world({.seed = seed}),
+        server(world.add_node("s")),
+        client(world.add_node("c")),
+        server_io(server.create_io()),
+        client_io(client.create_io()),
+        router(*server_io),
+        acceptor(std::make_unique<PeerAcceptor>(*server_io, router)) {
     REQUIRE(acceptor->listen("s:7").has_value());
+  }
+  ~Fixture() {
+    // Callers may still wait for an answer.
+    client.crash();
+    server.crash();
   }
   Caller& call() {
     callers.push_back(std::make_unique<Caller>(*client_io));
@@ -103,7 +113,8 @@ std::vector<std::byte> hello_bytes(MessageType type = MessageType::kHello, uint6
 
 }  // namespace
 
-TEST_CASE("peer_acceptor: a hello in any pieces is routed, what follows stays in the socket", "[repl]") {
+TEST_CASE("peer_acceptor: a hello in any pieces is routed, what follows stays in the socket",
+          "[repl]") {
   const std::vector<std::byte> hello = hello_bytes();
   for (size_t cut = 1; cut < hello.size(); cut += 7) {
     Fixture f(cut);
@@ -165,7 +176,8 @@ TEST_CASE("peer_acceptor: what is not a hello ends the connection", "[repl]") {
   refused(bytes);
 }
 
-TEST_CASE("peer_acceptor: silence, before or in the middle of a hello, ends at the deadline", "[repl]") {
+TEST_CASE("peer_acceptor: silence, before or in the middle of a hello, ends at the deadline",
+          "[repl]") {
   const std::vector<std::byte> hello = hello_bytes();
   for (const size_t length : {size_t{0}, size_t{30}, kHeaderBytes, hello.size() - 1}) {
     Fixture f(4);

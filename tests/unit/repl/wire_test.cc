@@ -86,11 +86,13 @@ TEST_CASE("wire: every damaged bit of a header is noticed, and every short one",
     CHECK_FALSE(decode_header(damaged).has_value());
   }
   for (size_t length = 0; length < kHeaderBytes; ++length) {
-    CHECK_FALSE(decode_header(Bytes(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length))).has_value());
+    CHECK_FALSE(decode_header(Bytes(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length)))
+                    .has_value());
   }
 }
 
-TEST_CASE("wire: headers with impossible fields are refused though their checksum is right", "[repl]") {
+TEST_CASE("wire: headers with impossible fields are refused though their checksum is right",
+          "[repl]") {
   MessageHeader header = some_header();
   Bytes bytes(kHeaderBytes);
   const auto decodes = [&] {
@@ -207,7 +209,9 @@ TEST_CASE("wire: each message survives the round trip and no truncation", "[repl
     CHECK(d.value().frame_header_bytes == 200);
     CHECK(d.value().data_bytes == 8192);
     for (size_t length = 0; length < bytes.size(); ++length) {
-      CHECK_FALSE(decode_fields(Bytes(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length))).has_value());
+      CHECK_FALSE(
+          decode_fields(Bytes(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length)))
+              .has_value());
     }
   }
 }
@@ -215,12 +219,19 @@ TEST_CASE("wire: each message survives the round trip and no truncation", "[repl
 TEST_CASE("wire: messages that contradict themselves are refused", "[repl]") {
   CHECK_FALSE(decode_wal_ack(encoded(WalAck{Lsn(4), Lsn(5), Lsn(0)})).has_value());
   CHECK_FALSE(decode_facts(encoded(Facts{"n", true, Lsn(4), Lsn(5), 1, 1, {}})).has_value());
-  CHECK_FALSE(decode_facts(encoded(Facts{"n", true, Lsn(UINT64_MAX), Lsn(5), 1, 1, {}})).has_value());
-  CHECK_FALSE(decode_session_control(encoded(SessionControl{static_cast<ControlKind>(3), Lsn(1), {}})).has_value());
-  CHECK_FALSE(decode_session_ack(encoded(SessionAck{static_cast<SessionPhase>(0), Reason::kNone})).has_value());
-  CHECK_FALSE(decode_session_ack(encoded(SessionAck{SessionPhase::kFailed, static_cast<Reason>(14)})).has_value());
+  CHECK_FALSE(
+      decode_facts(encoded(Facts{"n", true, Lsn(UINT64_MAX), Lsn(5), 1, 1, {}})).has_value());
+  CHECK_FALSE(
+      decode_session_control(encoded(SessionControl{static_cast<ControlKind>(3), Lsn(1), {}}))
+          .has_value());
+  CHECK_FALSE(decode_session_ack(encoded(SessionAck{static_cast<SessionPhase>(0), Reason::kNone}))
+                  .has_value());
+  CHECK_FALSE(
+      decode_session_ack(encoded(SessionAck{SessionPhase::kFailed, static_cast<Reason>(14)}))
+          .has_value());
   CHECK_FALSE(decode_reject(encoded(Reject{static_cast<Reason>(14), Epoch(1), ""})).has_value());
-  const auto fields = [](uint64_t stable, uint64_t committed, uint64_t head, uint32_t header, uint32_t data) {
+  const auto fields = [](uint64_t stable, uint64_t committed, uint64_t head, uint32_t header,
+                         uint32_t data) {
     WalDataFields f;
     f.stable = Lsn(stable);
     f.committed = Lsn(committed);

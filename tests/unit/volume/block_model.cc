@@ -15,7 +15,8 @@ constexpr uint64_t kStep = 0x9e3779b97f4a7c15;
 
 void fill_block(std::byte* block, uint64_t stamp) {
   uint64_t word = stamp * kStep;
-  for (size_t i = 0; i < kWords; ++i, word += stamp) std::memcpy(block + i * sizeof word, &word, sizeof word);
+  for (size_t i = 0; i < kWords; ++i, word += stamp)
+    std::memcpy(block + i * sizeof word, &word, sizeof word);
 }
 
 bool block_is(const std::byte* block, uint64_t stamp) {

@@ -1,6 +1,6 @@
-// What a volume must contain: the list of its records, and the blocks that follow from any prefix of
-// it. Every version of every block has a stamp of its own, so that an old, lost or foreign version
-// is told from the right one.
+// What a volume must contain: the list of its records, and the blocks that follow from any prefix
+// of it. Every version of every block has a stamp of its own, so that an old, lost or foreign
+// version is told from the right one.
 #pragma once
 
 #include <cstddef>

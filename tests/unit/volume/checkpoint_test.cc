@@ -1,6 +1,5 @@
 // Checkpoints: what they copy and when, what waits for what, and what a crash in the middle leaves.
 #include <catch2/catch.hpp>
-
 #include <cerrno>
 #include <string>
 #include <vector>
@@ -15,7 +14,13 @@ namespace {
 io::SimOpMatch on(io::SimOpKind kind, const char* file) { return {.kind = kind, .path = file}; }
 
 bool base_block_is(StoreBed& bed, uint64_t lba, uint64_t stamp) {
-  return block_is(bed.node.read_file(bed.path("base"), lba * kBlockBytes, kBlockBytes).data(), stamp);
+  return block_is(bed.node.read_file(bed.path("base"), lba * kBlockBytes, kBlockBytes).data(),
+                  stamp);
+}
+
+/// Writes, each flushed, until the WAL takes no more.
+void fill_wal(StoreBed& bed, uint64_t lba) {
+  for (; bed.try_append(RecordKind::kWrite, lba, 63); lba += 63) bed.flush();
 }
 
 }  // namespace
@@ -39,9 +44,10 @@ TEST_CASE("checkpoint: it never passes what is stable", "[volume][checkpoint]") 
   CHECK(bed.base_difference(bed.model.head()) == "");
 }
 
-TEST_CASE("checkpoint: a stable version is copied although a newer one exists that is not stable", "[volume][checkpoint]") {
-  // The newer one may be lost with a torn tail, or be cut. Then the stable one must be somewhere, and
-  // recovery reads nothing at or before the checkpoint.
+TEST_CASE("checkpoint: a stable version is copied although a newer one exists that is not stable",
+          "[volume][checkpoint]") {
+  // The newer one may be lost with a torn tail, or be cut. Then the stable one must be somewhere,
+  // and recovery reads nothing at or before the checkpoint.
   const bool cached = GENERATE(true, false);
   const bool cut = GENERATE(true, false);
   StoreBed bed;
@@ -56,7 +62,8 @@ TEST_CASE("checkpoint: a stable version is copied although a newer one exists th
   if (cut) bed.flush();
   bed.settle_written();
   if (!cached) bed.drop_cache();
-  const uint64_t hold = bed.node.disk().hold(on(io::SimOpKind::kFlush, "wal"));  // the newer ones stay unflushed
+  const uint64_t hold =
+      bed.node.disk().hold(on(io::SimOpKind::kFlush, "wal"));  // the newer ones stay unflushed
   bed.store->set_stable(stable);
   REQUIRE(bed.run([&] { return bed.store->checkpoint() == stable; }));
   CHECK(bed.base_difference(stable) == "");
@@ -70,7 +77,8 @@ TEST_CASE("checkpoint: a stable version is copied although a newer one exists th
   CHECK(bed.difference() == "");
 }
 
-TEST_CASE("checkpoint: it waits for a read of the base image of the same block", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: it waits for a read of the base image of the same block",
+          "[volume][checkpoint]") {
   // Else the device might return a mixture of the old block and the new one.
   StoreBed bed;
   bed.serve();
@@ -93,7 +101,8 @@ TEST_CASE("checkpoint: it waits for a read of the base image of the same block",
   CHECK(base_block_is(bed, 5, bed.model.stamp(5)));
 }
 
-TEST_CASE("checkpoint: a block written again while it is copied stays in the index", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: a block written again while it is copied stays in the index",
+          "[volume][checkpoint]") {
   StoreBed bed;
   bed.serve();
   bed.write(5);
@@ -113,33 +122,33 @@ TEST_CASE("checkpoint: a block written again while it is copied stays in the ind
   CHECK(bed.base_difference(bed.model.head()) == "");
 }
 
-TEST_CASE("checkpoint: WAL space is not used again before the superblock says so", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: WAL space is not used again before the superblock says so",
+          "[volume][checkpoint]") {
   StoreBed bed({.volume_blocks = 4096});
   bed.serve();
+  bed.stable_follows = false;
+  fill_wal(bed, 0);
+  // The base image is written and flushed, but the superblock that says so is not durable.
+  const uint64_t base = bed.node.disk().hold(on(io::SimOpKind::kFlush, "base"));
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(base) == 1; }));
   const uint64_t hold = bed.node.disk().hold(on(io::SimOpKind::kFlush, "superblock"));
-  // Until nothing more is taken: the WAL is full, for good as long as the superblock cannot be written.
-  uint64_t lba = 0;
-  const auto fill = [&] {
-    while (bed.try_append(RecordKind::kWrite, lba % 4000, 63)) {
-      lba += 63;
-      bed.flush();
-    }
-  };
-  fill();
+  bed.node.disk().release(base);
+  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) == 1; }));
   bed.world.run_for(60 * io::kSecond);
-  fill();
   CHECK(bed.store->wal().tail() == Lsn(1));
-  CHECK(bed.store->checkpoint() < bed.model.head());
-  const uint64_t frames = bed.model.head().value();
+  CHECK(bed.store->checkpoint() == Lsn{});
+  fill_wal(bed, 2000);
   bed.power_loss(io::SimPowerLoss::kDropAll);
   bed.node.disk().release(hold);
   // Even so nothing is lost: the old tail is still all there.
   REQUIRE(bed.open().has_value());
-  CHECK(bed.store->wal().head() == Lsn(frames));
+  CHECK(bed.store->wal().head() == bed.model.head());
   CHECK(bed.difference() == "");
 }
 
-TEST_CASE("checkpoint: the superblock follows the base image's flush, not the other way round", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: the superblock follows the base image's flush, not the other way round",
+          "[volume][checkpoint]") {
   StoreBed bed;
   bed.serve();
   bed.write(5, 8);
@@ -155,41 +164,44 @@ TEST_CASE("checkpoint: the superblock follows the base image's flush, not the ot
   CHECK(bed.difference() == "");
 }
 
-TEST_CASE("checkpoint: a read from the WAL keeps its place from being written again", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: a read from the WAL keeps its place from being written again",
+          "[volume][checkpoint]") {
+  // It begins while its block is being copied, so the block is still found in the WAL; then the
+  // copy ends, is recorded, and the place could be given up.
   StoreBed bed({.volume_blocks = 4096});
   bed.serve();
-  const Lsn lsn = bed.write(9, 2);
   bed.stable_follows = false;
+  const Lsn lsn = bed.write(4090, 2);
+  bed.store->seal();
+  fill_wal(bed, 0);
   bed.drop_cache();
   const uint64_t offset = bed.frame_offset(lsn);
-  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kRead, .path = "wal", .from = offset, .to = offset + 3 * kBlockBytes});
-  StoreBed::Read& read = bed.begin_read(9, 2);
-  CHECK(bed.node.disk().held(hold) == 1);
-  bed.stable_follows = true;
-  bed.write(9, 2);  // the version being read is not the newest any more, so no checkpoint reads it
-  uint64_t lba = 100;
-  const auto write_on = [&] {
-    if (bed.try_append(RecordKind::kWrite, lba % 4000 + 20, 63)) {
-      lba += 63;
-      bed.flush();
-      return true;
-    }
-    return false;
-  };
-  while (write_on()) continue;
+  const uint64_t copying = bed.node.disk().hold(on(io::SimOpKind::kWrite, "base"));
+  bed.store->set_stable(lsn);  // just one batch, so that no further one waits for the read
+  REQUIRE(bed.run([&] { return bed.node.disk().held(copying) > 0; }));
+  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kRead,
+                                              .path = "wal",
+                                              .from = offset,
+                                              .to = offset + 3 * kBlockBytes});
+  StoreBed::Read& read = bed.begin_read(4090, 2);
+  REQUIRE(bed.node.disk().held(hold) == 1);
+  bed.node.disk().release(copying);
+  REQUIRE(bed.run([&] { return bed.store->checkpoint() == lsn; }));
   bed.world.run_for(60 * io::kSecond);
-  while (write_on()) continue;
-  // It is in the base image and recorded, but its space is still its own.
   CHECK(bed.store->wal().tail() <= lsn);
   CHECK_FALSE(read.done);
   bed.node.disk().release(hold);
   CHECK(bed.read_is_right(read));
   REQUIRE(bed.run([&] { return bed.store->wal().tail() > lsn; }));
-  CHECK(write_on());
+  bed.write(5);
+  bed.flush();
+  CHECK(bed.difference() == "");
 }
 
-TEST_CASE("checkpoint: damage in the WAL stops the store, it is not copied", "[volume][checkpoint]") {
-  // In a payload block, in a header, and as another frame that is whole but not the one written there.
+TEST_CASE("checkpoint: damage in the WAL stops the store, it is not copied",
+          "[volume][checkpoint]") {
+  // In a payload block, in a header, and as another frame that is whole but not the one written
+  // there.
   const int damage = GENERATE(0, 1, 2);
   StoreBed bed;
   bed.serve();
@@ -209,7 +221,8 @@ TEST_CASE("checkpoint: damage in the WAL stops the store, it is not copied", "[v
     header.seal(0, Lsn{});
     bed.node.write_file(bed.path("wal"), offset, block);
   } else {
-    bed.node.disk().flip_bit(bed.path("wal"), offset + (damage == 0 ? 2 * kBlockBytes + 100 : 50), 4);
+    bed.node.disk().flip_bit(bed.path("wal"), offset + (damage == 0 ? 2 * kBlockBytes + 100 : 50),
+                             4);
   }
   bed.store->set_stable(bed.store->wal().durable());
   REQUIRE(bed.run([&] { return bed.store->failed(); }));
@@ -220,7 +233,8 @@ TEST_CASE("checkpoint: damage in the WAL stops the store, it is not copied", "[v
   CHECK_FALSE(bed.close().has_value());
 }
 
-TEST_CASE("checkpoint: a full device loses nothing, and work goes on when it has space again", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: a full device loses nothing, and work goes on when it has space again",
+          "[volume][checkpoint]") {
   StoreBed bed;
   bed.serve();
   bed.node.disk().set_capacity(bed.node.disk().used_bytes() + 16 * kBlockBytes);
@@ -258,13 +272,19 @@ TEST_CASE("checkpoint: a full device loses nothing, and work goes on when it has
   }
 }
 
-TEST_CASE("checkpoint: a device error is final also when another write found the device full", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: a device error is final also when another write found the device full",
+          "[volume][checkpoint]") {
   StoreBed bed;
   bed.serve();
   // Two runs that are copied at the same time: one finds the device full, the other one an error.
-  bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kWrite, .path = "base", .from = 0, .to = 100 * kBlockBytes}, .error = ENOSPC});
-  bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kWrite, .path = "base", .from = 200 * kBlockBytes}, .error = EIO});
-  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "base", .from = 200 * kBlockBytes});
+  bed.node.disk().add_fault(
+      {.match = {.kind = io::SimOpKind::kWrite, .path = "base", .from = 0, .to = 100 * kBlockBytes},
+       .error = ENOSPC});
+  bed.node.disk().add_fault(
+      {.match = {.kind = io::SimOpKind::kWrite, .path = "base", .from = 200 * kBlockBytes},
+       .error = EIO});
+  const uint64_t hold = bed.node.disk().hold(
+      {.kind = io::SimOpKind::kWrite, .path = "base", .from = 200 * kBlockBytes});
   bed.write(5);
   bed.write(300);
   bed.flush();
@@ -275,7 +295,9 @@ TEST_CASE("checkpoint: a device error is final also when another write found the
   CHECK(bed.store->failed());
 }
 
-TEST_CASE("checkpoint: it reads frames around the end of the WAL area where no pad frame lies between", "[volume][checkpoint]") {
+TEST_CASE(
+    "checkpoint: it reads frames around the end of the WAL area where no pad frame lies between",
+    "[volume][checkpoint]") {
   // Frames of 16 blocks end exactly with the area. A span of them read back must not go past it.
   StoreBed bed({.volume_blocks = 4096});
   bed.serve();
@@ -300,12 +322,14 @@ TEST_CASE("checkpoint: it reads frames around the end of the WAL area where no p
   REQUIRE(bed.store->wal().used_blocks() > 1024);
   bed.drop_cache();
   bed.store->set_stable(bed.store->wal().durable());
-  REQUIRE(bed.run([&] { return bed.store->failed() || bed.store->checkpoint() == bed.model.head(); }));
+  REQUIRE(
+      bed.run([&] { return bed.store->failed() || bed.store->checkpoint() == bed.model.head(); }));
   CHECK_FALSE(bed.store->failed());
   CHECK(bed.base_difference(bed.model.head()) == "");
 }
 
-TEST_CASE("checkpoint: the index keeps room for what a recovery would enter again", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: the index keeps room for what a recovery would enter again",
+          "[volume][checkpoint]") {
   // A round takes entries out of the index long before it is recorded. A crash then brings them all
   // back, together with whatever was let in meanwhile.
   StoreBed bed({.volume_blocks = 1u << 17});
@@ -341,7 +365,8 @@ TEST_CASE("checkpoint: the index keeps room for what a recovery would enter agai
   }
 }
 
-TEST_CASE("checkpoint: the superblock says how far the base image may reach before it does", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: the superblock says how far the base image may reach before it does",
+          "[volume][checkpoint]") {
   StoreBed bed;
   bed.serve();
   bed.write(5);
@@ -370,7 +395,8 @@ TEST_CASE("checkpoint: the superblock says how far the base image may reach befo
   CHECK(bed.base_difference(bed.model.head()) == "");
 }
 
-TEST_CASE("checkpoint: volumes that share memory for checkpoints take turns", "[volume][checkpoint]") {
+TEST_CASE("checkpoint: volumes that share memory for checkpoints take turns",
+          "[volume][checkpoint]") {
   StoreBed bed;
   bed.serve();
   std::vector<CheckpointSet*> taken;
@@ -380,7 +406,9 @@ TEST_CASE("checkpoint: volumes that share memory for checkpoints take turns", "[
   std::vector<std::unique_ptr<Taker>> takers;
   while (takers.empty() || takers.back()->set != nullptr) {
     takers.push_back(std::make_unique<Taker>());
-    takers.back()->granted = [](CheckpointMemory::Waiter& waiter, CheckpointSet* set) { static_cast<Taker&>(waiter).set = set; };
+    takers.back()->granted = [](CheckpointMemory::Waiter& waiter, CheckpointSet* set) {
+      static_cast<Taker&>(waiter).set = set;
+    };
     bed.memory->acquire(*takers.back());
   }
   bed.memory->cancel(*takers.back());

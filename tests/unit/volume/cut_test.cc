@@ -1,7 +1,6 @@
 // Cutting the log at a fork: the older versions come back, it survives crashes, and what follows is
 // another history.
 #include <catch2/catch.hpp>
-
 #include <string>
 #include <vector>
 
@@ -12,23 +11,23 @@ using namespace ringbolt::test;
 
 namespace {
 
-/// Records 1 (the term) .. 10, checkpoint at 3; blocks 20 .. 23 written thrice, in frames of several
-/// records. Everything is flushed.
+/// Records 1 (the term) .. 10, checkpoint at 3; blocks 20 .. 23 written thrice, in frames of
+/// several records. Everything is flushed.
 void fill(StoreBed& bed) {
   bed.serve();
   bed.stable_follows = false;
   bed.write(20, 4);
   bed.write(30);
   bed.checkpoint_all();
-  bed.write(20, 4);                            // 4
-  bed.append(RecordKind::kZero, 30, 2);        // 5
+  bed.write(20, 4);                      // 4
+  bed.append(RecordKind::kZero, 30, 2);  // 5
   bed.store->seal();
-  bed.write(21, 2);                            // 6
-  bed.append(RecordKind::kTrim, 22, 2);        // 7
-  bed.write(40);                               // 8
+  bed.write(21, 2);                      // 6
+  bed.append(RecordKind::kTrim, 22, 2);  // 7
+  bed.write(40);                         // 8
   bed.store->seal();
-  bed.write(20);                               // 9
-  bed.write(41);                               // 10
+  bed.write(20);  // 9
+  bed.write(41);  // 10
   bed.flush();
   REQUIRE(bed.model.head() == Lsn(10));
   REQUIRE(bed.store->checkpoint() == Lsn(3));
@@ -65,7 +64,8 @@ TEST_CASE("cut: each block gets back its version at the fork, whatever the fork"
   }
 }
 
-TEST_CASE("cut: a crash at each step leaves the whole log or the cut one, never a mixture", "[volume][cut]") {
+TEST_CASE("cut: a crash at each step leaves the whole log or the cut one, never a mixture",
+          "[volume][cut]") {
   constexpr Lsn kFork(6);
   uint64_t whole = 0, cut = 0;
   for (uint64_t at = 0;; ++at) {
@@ -168,8 +168,9 @@ TEST_CASE("cut: a device that fails meanwhile ends it with an error, once", "[vo
     io::SimOpKind kind;
     const char* file;
   };
-  for (const Case& c : {Case{io::SimOpKind::kRead, "wal"}, Case{io::SimOpKind::kFlush, "wal"}, Case{io::SimOpKind::kWrite, "superblock"},
-                        Case{io::SimOpKind::kFlush, "superblock"}}) {
+  for (const Case& c :
+       {Case{io::SimOpKind::kRead, "wal"}, Case{io::SimOpKind::kFlush, "wal"},
+        Case{io::SimOpKind::kWrite, "superblock"}, Case{io::SimOpKind::kFlush, "superblock"}}) {
     INFO(c.file << " " << static_cast<int>(c.kind));
     StoreBed bed;
     fill(bed);
@@ -186,7 +187,8 @@ TEST_CASE("cut: a device that fails meanwhile ends it with an error, once", "[vo
   }
 }
 
-TEST_CASE("cut: a superblock that fails while the log is read again ends it with an error, once", "[volume][cut]") {
+TEST_CASE("cut: a superblock that fails while the log is read again ends it with an error, once",
+          "[volume][cut]") {
   StoreBed bed;
   fill(bed);
   const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kRead, .path = "wal"});

@@ -1,11 +1,10 @@
 // The dirty index against std::map.
-#include <catch2/catch.hpp>
+#include "volume/dirty_index.h"
 
+#include <catch2/catch.hpp>
 #include <map>
 #include <random>
 #include <vector>
-
-#include "volume/dirty_index.h"
 
 using namespace ringbolt;
 
@@ -21,7 +20,8 @@ void check_same(const DirtyIndex& index, const Reference& reference) {
   for (const auto& [lba, version] : reference) {
     const DirtyIndex::Entry* entry = index.find(Lba(lba));
     REQUIRE(entry != nullptr);
-    if (entry->lba != lba || entry->lsn != version.lsn || entry->wal_block != version.wal_block || entry->crc != version.crc) {
+    if (entry->lba != lba || entry->lsn != version.lsn || entry->wal_block != version.wal_block ||
+        entry->crc != version.crc) {
       FAIL("block " << lba << " has another version");
     }
   }
@@ -29,7 +29,8 @@ void check_same(const DirtyIndex& index, const Reference& reference) {
 
 }  // namespace
 
-TEST_CASE("dirty_index: random operations have the effect that they have on a map", "[volume][dirty_index]") {
+TEST_CASE("dirty_index: random operations have the effect that they have on a map",
+          "[volume][dirty_index]") {
   std::mt19937_64 random(21);
   for (int round = 0; round < 60; ++round) {
     const uint32_t capacity = 1 + static_cast<uint32_t>(random() % 100);
@@ -45,7 +46,8 @@ TEST_CASE("dirty_index: random operations have the effect that they have on a ma
       if (choice < 50) {
         REQUIRE(index.has_room(1) == (reference.size() < capacity));
         if (at == reference.end() && !index.has_room(1)) continue;
-        const Version version{static_cast<uint32_t>(step), static_cast<uint32_t>(random()), static_cast<uint32_t>(random())};
+        const Version version{static_cast<uint32_t>(step), static_cast<uint32_t>(random()),
+                              static_cast<uint32_t>(random())};
         index.put(Lba(lba), Lsn(step), version.wal_block, version.crc);
         reference[lba] = version;
       } else if (choice < 75) {
@@ -64,7 +66,8 @@ TEST_CASE("dirty_index: random operations have the effect that they have on a ma
   }
 }
 
-TEST_CASE("dirty_index: an entry is removed only if it is still the version that was copied", "[volume][dirty_index]") {
+TEST_CASE("dirty_index: an entry is removed only if it is still the version that was copied",
+          "[volume][dirty_index]") {
   DirtyIndex index(8);
   index.put(Lba(5), Lsn(10), 100, 1);
   const uint32_t copied = index.find(Lba(5))->lsn;
@@ -79,7 +82,8 @@ TEST_CASE("dirty_index: an entry is removed only if it is still the version that
   CHECK_FALSE(index.remove_if(Lba(5), 11));
 }
 
-TEST_CASE("dirty_index: versions are told apart where the low bits of the Lsn wrap", "[volume][dirty_index]") {
+TEST_CASE("dirty_index: versions are told apart where the low bits of the Lsn wrap",
+          "[volume][dirty_index]") {
   DirtyIndex index(8);
   const Lsn before(0xffffffff), after(0x100000000);
   index.put(Lba(1), before, 1, 1);
@@ -114,7 +118,9 @@ TEST_CASE("dirty_index: a million entries come and go", "[volume][dirty_index]")
   CHECK(index.size() == kEntries / 2);
   for (uint32_t i = 0; i < kEntries; ++i) {
     const DirtyIndex::Entry* entry = index.find(lba_of(i));
-    const bool right = i % 2 == 1 ? entry == nullptr : entry != nullptr && entry->lsn == i + 1 && entry->wal_block == i && entry->crc == ~i;
+    const bool right = i % 2 == 1 ? entry == nullptr
+                                  : entry != nullptr && entry->lsn == i + 1 &&
+                                        entry->wal_block == i && entry->crc == ~i;
     if (!right) FAIL("entry " << i << " is wrong");
   }
   index.clear();

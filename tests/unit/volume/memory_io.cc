@@ -58,12 +58,14 @@ void MemoryIo::queue(io::Completion& done, int32_t result) {
   last_ = &done;
 }
 
-void MemoryIo::read(io::File file, void* data, uint32_t length, uint64_t offset, io::Completion& done) {
+void MemoryIo::read(io::File file, void* data, uint32_t length, uint64_t offset,
+                    io::Completion& done) {
   std::memcpy(data, at(file, offset, length), length);
   queue(done, static_cast<int32_t>(length));
 }
 
-void MemoryIo::write(io::File file, const void* data, uint32_t length, uint64_t offset, io::Completion& done) {
+void MemoryIo::write(io::File file, const void* data, uint32_t length, uint64_t offset,
+                     io::Completion& done) {
   std::memcpy(at(file, offset, length), data, length);
   queue(done, static_cast<int32_t>(length));
 }
@@ -75,11 +77,15 @@ void MemoryIo::zero(io::File file, uint64_t offset, uint64_t bytes, io::Completi
   queue(done, 0);
 }
 
-Result<io::Socket> MemoryIo::listen(const std::string&) { return make_error(Errc::kUnsupported, "no sockets"); }
+Result<io::Socket> MemoryIo::listen(const std::string&) {
+  return make_error(Errc::kUnsupported, "no sockets");
+}
 std::string MemoryIo::local_address(io::Socket) { return {}; }
 void MemoryIo::accept(io::Socket, io::Completion&) { RINGBOLT_ASSERT(false); }
 void MemoryIo::connect(const std::string&, io::Completion&) { RINGBOLT_ASSERT(false); }
-void MemoryIo::receive(io::Socket, void*, uint32_t, bool, io::Completion&) { RINGBOLT_ASSERT(false); }
+void MemoryIo::receive(io::Socket, void*, uint32_t, bool, io::Completion&) {
+  RINGBOLT_ASSERT(false);
+}
 void MemoryIo::send(io::Socket, std::span<iovec>, io::Completion&) { RINGBOLT_ASSERT(false); }
 void MemoryIo::shutdown(io::Socket) { RINGBOLT_ASSERT(false); }
 void MemoryIo::close_socket(io::Socket) { RINGBOLT_ASSERT(false); }

@@ -1,6 +1,6 @@
-// An Io whose files lie in memory, which itself allocates nothing after its files are made: for tests
-// that count what the code above it allocates. Operations take effect when they are submitted and
-// complete in the next turn, in order.
+// An Io whose files lie in memory, which itself allocates nothing after its files are made: for
+// tests that count what the code above it allocates. Operations take effect when they are submitted
+// and complete in the next turn, in order.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +33,10 @@ class MemoryIo final : public io::Io {
   Result<io::FileInfo> open_file(const std::string& path, const io::OpenOptions& options) override;
   Status make_directory(const std::string&) override { return boost::outcome_v2::success(); }
   void close_file(io::File) override {}
-  void read(io::File file, void* data, uint32_t length, uint64_t offset, io::Completion& done) override;
-  void write(io::File file, const void* data, uint32_t length, uint64_t offset, io::Completion& done) override;
+  void read(io::File file, void* data, uint32_t length, uint64_t offset,
+            io::Completion& done) override;
+  void write(io::File file, const void* data, uint32_t length, uint64_t offset,
+             io::Completion& done) override;
   void flush(io::File file, io::Completion& done) override;
   void zero(io::File file, uint64_t offset, uint64_t bytes, io::Completion& done) override;
 

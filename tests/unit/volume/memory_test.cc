@@ -1,7 +1,6 @@
 // Memory: bounded by the pool, and none allocated per request in the steady state. Counted by the
 // allocator itself, so that no way to get memory is overlooked.
 #include <catch2/catch.hpp>
-
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -20,9 +19,10 @@ using namespace ringbolt::test;
 // One of the two is there: jemalloc's control function in ordinary builds, the hooks of the
 // sanitizers' allocators in theirs.
 extern "C" {
-__attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_length, void* new_value, size_t new_length);
-__attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
-                                                                    void (*on_free)(const volatile void*));
+__attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_length,
+                                  void* new_value, size_t new_length);
+__attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(
+    void (*on_malloc)(const volatile void*, size_t), void (*on_free)(const volatile void*));
 }
 
 namespace {
@@ -38,7 +38,8 @@ std::optional<uint64_t> allocated_bytes() {
   }
   if (__sanitizer_install_malloc_and_free_hooks != nullptr) {
     static const int installed = __sanitizer_install_malloc_and_free_hooks(
-        [](const volatile void*, size_t bytes) { g_hooked_bytes += bytes; }, [](const volatile void*) {});
+        [](const volatile void*, size_t bytes) { g_hooked_bytes += bytes; },
+        [](const volatile void*) {});
     if (installed > 0) return g_hooked_bytes;
   }
   return std::nullopt;
@@ -50,7 +51,8 @@ constexpr uint32_t kRequestBytes = 8 * kBlockBytes;
 /// A volume with a primary and no replicas, and clients that always have `depth` requests open.
 class ServedVolume : public StoreListener, public repl::PrimaryListener {
  public:
-  ServedVolume(uint64_t pool_bytes, size_t depth) : io_(kVolumeBytes), pool_(pool_bytes), payload_(kFramePayloadBytesMax), open_(depth) {
+  ServedVolume(uint64_t pool_bytes, size_t depth)
+      : io_(kVolumeBytes), pool_(pool_bytes), payload_(kFramePayloadBytesMax), open_(depth) {
     log::set_level(log::Level::kWarn);
     memory_ = std::make_unique<CheckpointMemory>(pool_);
     StoreConfig config;
@@ -67,7 +69,8 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
     REQUIRE(opened);
     store_->adopt_volume(Uuid{{1}});
     repl::PrimaryListener& primary_listener = *this;
-    primary_ = std::make_unique<repl::Primary>(io_, pool_, *store_, repl::PrimaryConfig{}, primary_listener);
+    primary_ = std::make_unique<repl::Primary>(io_, pool_, *store_, repl::PrimaryConfig{},
+                                               primary_listener);
     primary_->start();
     run([&] { return primary_->serving(); });
     REQUIRE(primary_->serving());
@@ -117,7 +120,8 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
       one.request = {};
       one.request.kind = RequestKind::kWrite;
       one.request.length = kFramePayloadBytesMax;
-      one.request.offset = random_() % ((kVolumeBytes - kFramePayloadBytesMax) / kBlockBytes) * kBlockBytes;
+      one.request.offset =
+          random_() % ((kVolumeBytes - kFramePayloadBytesMax) / kBlockBytes) * kBlockBytes;
       one.request.payload = payload_.data();
       start(one);
     }
@@ -129,10 +133,18 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
   [[nodiscard]] const io::BufferPool& pool() const { return pool_; }
   [[nodiscard]] const Store& store() const { return *store_; }
 
-  void on_store_sealed() override { if (primary_) primary_->on_sealed(); }
-  void on_store_written() override { if (primary_) primary_->on_positions(); }
-  void on_store_durable() override { if (primary_) primary_->on_positions(); }
-  void on_store_space() override { if (primary_) primary_->on_space(); }
+  void on_store_sealed() override {
+    if (primary_) primary_->on_sealed();
+  }
+  void on_store_written() override {
+    if (primary_) primary_->on_positions();
+  }
+  void on_store_durable() override {
+    if (primary_) primary_->on_positions();
+  }
+  void on_store_space() override {
+    if (primary_) primary_->on_space();
+  }
   void on_store_failed(const std::string& reason) override { FAIL(reason); }
   void on_primary_fenced(Epoch, const std::string&) override { FAIL("fenced"); }
 
@@ -160,7 +172,8 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
       ++self.volume->served_;
       if (error != RequestError::kNone) ++self.volume->failed_;
       // What the volume did not keep is still the connection's.
-      if (request.kind == RequestKind::kWrite && request.buffer) self.volume->pool_.release(request.buffer);
+      if (request.kind == RequestKind::kWrite && request.buffer)
+        self.volume->pool_.release(request.buffer);
     };
     primary_->submit(one.request);
   }
@@ -221,7 +234,8 @@ TEST_CASE("memory: allocations are counted, of whatever kind", "[volume][memory]
   delete[] by_new;
 }
 
-TEST_CASE("memory: no allocation in the steady state of reads, writes, zeros, trims and flushes", "[volume][memory]") {
+TEST_CASE("memory: no allocation in the steady state of reads, writes, zeros, trims and flushes",
+          "[volume][memory]") {
   ServedVolume volume(32u << 20, 64);
   // Until every pool and table has its full size: laps of the WAL, checkpoints, all depths.
   for (const uint64_t kind : {0u, 50u, 62u, 92u, 95u, 99u}) volume.serve(2'000, kind);
@@ -237,7 +251,8 @@ TEST_CASE("memory: no allocation in the steady state of reads, writes, zeros, tr
   volume.settle();
 }
 
-TEST_CASE("memory: a small pool is back-pressure, not an error, and is never exceeded", "[volume][memory]") {
+TEST_CASE("memory: a small pool is back-pressure, not an error, and is never exceeded",
+          "[volume][memory]") {
   // 64 requests of half a MiB each want several times what there is.
   ServedVolume volume(8u << 20, 64);
   for (int round = 0; round < 4; ++round) CHECK(volume.write_large_on_all());

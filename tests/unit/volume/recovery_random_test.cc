@@ -1,9 +1,8 @@
-// Crashes and power losses at any moment of random workloads, through laps of a small WAL. After each
-// one the log is a prefix of what was appended, contains all that was durable (after a mere crash: all
-// that was written), and the blocks are exactly what that prefix says: nothing older, nothing lost in
-// the middle, nothing that was cut off, nothing never written.
+// Crashes and power losses at any moment of random workloads, through laps of a small WAL. After
+// each one the log is a prefix of what was appended, contains all that was durable (after a mere
+// crash: all that was written), and the blocks are exactly what that prefix says: nothing older,
+// nothing lost in the middle, nothing that was cut off, nothing never written.
 #include <catch2/catch.hpp>
-
 #include <string>
 #include <vector>
 
@@ -24,16 +23,19 @@ class Workload {
     io::SimRandom& random = bed_.world.random();
     const uint64_t choice = random.below(100);
     if (choice < 45) {
-      static_cast<void>(append(RecordKind::kWrite, random.chance(1, 6) ? 127 : 8, random.chance(1, 3)));
+      static_cast<void>(
+          append(RecordKind::kWrite, random.chance(1, 6) ? 127 : 8, random.chance(1, 3)));
     } else if (choice < 55) {
-      static_cast<void>(append(random.chance(1, 2) ? RecordKind::kZero : RecordKind::kTrim, 100, false));
+      static_cast<void>(
+          append(random.chance(1, 2) ? RecordKind::kZero : RecordKind::kTrim, 100, false));
     } else if (choice < 75) {
       bed_.store->seal();
     } else if (choice < 82) {
       bed_.store->request_flush(bed_.store->wal().head());
     } else if (reads_.size() < 8) {
       const uint64_t lba = random.below(bed_.model.volume_blocks());
-      const uint64_t blocks = 1 + random.below(std::min<uint64_t>(16, bed_.model.volume_blocks() - lba));
+      const uint64_t blocks =
+          1 + random.below(std::min<uint64_t>(16, bed_.model.volume_blocks() - lba));
       reads_.push_back(&bed_.begin_read(lba, static_cast<uint32_t>(blocks)));
     }
     check_reads();
@@ -43,7 +45,8 @@ class Workload {
   bool append(RecordKind kind, uint64_t blocks_max, bool own_frame) {
     io::SimRandom& random = bed_.world.random();
     const uint64_t lba = random.below(bed_.model.volume_blocks());
-    const uint64_t blocks = 1 + random.below(std::min(blocks_max, bed_.model.volume_blocks() - lba));
+    const uint64_t blocks =
+        1 + random.below(std::min(blocks_max, bed_.model.volume_blocks() - lba));
     return bed_.try_append(kind, lba, static_cast<uint32_t>(blocks), own_frame).has_value();
   }
   void check_reads() {
@@ -89,7 +92,8 @@ void end_process(StoreBed& bed, uint64_t how) {
 
 }  // namespace
 
-TEST_CASE("recovery: crashes and power losses at random moments, through laps of the WAL", "[volume][recovery]") {
+TEST_CASE("recovery: crashes and power losses at random moments, through laps of the WAL",
+          "[volume][recovery]") {
   uint64_t laps = 0, lost = 0, checkpoints = 0;
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     StoreBed bed({.seed = seed});
@@ -104,15 +108,16 @@ TEST_CASE("recovery: crashes and power losses at random moments, through laps of
         for (uint64_t steps = random.below(5); steps > 0; --steps) bed.world.step();
       }
       if (bed.store->checkpoint() > checkpoint_before) ++checkpoints;
-      laps = std::max(laps, bed.store->wal().append_position() / bed.store->wal().capacity_blocks());
+      laps =
+          std::max(laps, bed.store->wal().append_position() / bed.store->wal().capacity_blocks());
       const Promise promise = promise_of(bed);
       const uint64_t how = random.below(4);
       const Lsn appended = bed.model.head();
       end_process(bed, how);
       recover_and_check(bed, how == 0 ? promise.written : promise.durable);
       if (bed.model.head() < appended) ++lost;
-      // A second end right after the recovery, perhaps in the middle of it, changes nothing any more:
-      // what it found, it has flushed.
+      // A second end right after the recovery, perhaps in the middle of it, changes nothing any
+      // more: what it found, it has flushed.
       const Lsn head = bed.model.head();
       end_process(bed, random.below(4));
       if (random.chance(1, 2)) {
@@ -132,7 +137,8 @@ TEST_CASE("recovery: crashes and power losses at random moments, through laps of
   CHECK(checkpoints > 20);
 }
 
-TEST_CASE("recovery: an end of power at each moment of a run with a checkpoint in it", "[volume][recovery]") {
+TEST_CASE("recovery: an end of power at each moment of a run with a checkpoint in it",
+          "[volume][recovery]") {
   // The same run again and again, each time with the end a little later.
   const auto run = [](StoreBed& bed, uint64_t events_max) {
     bed.serve();
@@ -144,7 +150,8 @@ TEST_CASE("recovery: an end of power at each moment of a run with a checkpoint i
     }
     // Idle time, in which the rest is flushed and checkpointed.
     bed.store->seal();
-    while (bed.world.events_run() < end && bed.store->checkpoint() < bed.store->wal().head()) bed.world.step();
+    while (bed.world.events_run() < end && bed.store->checkpoint() < bed.store->wal().head())
+      bed.world.step();
     return bed.world.events_run() < end;
   };
   StoreBed whole({.seed = 77, .volume_blocks = 256});
@@ -164,7 +171,9 @@ TEST_CASE("recovery: an end of power at each moment of a run with a checkpoint i
   CHECK(ends > 100);
 }
 
-TEST_CASE("recovery: an end at each moment of making a store leads to making it again, or to a good one", "[volume][recovery]") {
+TEST_CASE(
+    "recovery: an end at each moment of making a store leads to making it again, or to a good one",
+    "[volume][recovery]") {
   uint64_t made_again = 0, was_made = 0;
   for (uint64_t at = 0;; at += 2) {
     StoreBed bed({.seed = 5 + at % 7});

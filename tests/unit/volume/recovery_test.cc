@@ -1,6 +1,5 @@
 // What recovery takes for a torn tail, what for damage, and what it refuses to guess.
 #include <catch2/catch.hpp>
-
 #include <cstring>
 #include <string>
 #include <vector>
@@ -12,7 +11,9 @@ using namespace ringbolt::test;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// A store with records 1 (the term) to 9: 1 .. 5 flushed and checkpoint at 3, 6 .. 9 written only,
 /// each write a frame of its own.
@@ -37,8 +38,10 @@ void fill(StoreBed& bed) {
 
 }  // namespace
 
-TEST_CASE("recovery: a damaged frame that was not flushed ends the log there", "[volume][recovery]") {
-  for (const uint64_t damage : {uint64_t{40}, uint64_t{kBlockBytes + 5}}) {  // in the header, in the payload
+TEST_CASE("recovery: a damaged frame that was not flushed ends the log there",
+          "[volume][recovery]") {
+  for (const uint64_t damage :
+       {uint64_t{40}, uint64_t{kBlockBytes + 5}}) {  // in the header, in the payload
     StoreBed bed;
     fill(bed);
     const uint64_t offset = bed.frame_offset(Lsn(7));
@@ -63,7 +66,8 @@ TEST_CASE("recovery: a damaged frame that was not flushed ends the log there", "
   }
 }
 
-TEST_CASE("recovery: a damaged frame before the known durable Lsn is damage, with the place named", "[volume][recovery]") {
+TEST_CASE("recovery: a damaged frame before the known durable Lsn is damage, with the place named",
+          "[volume][recovery]") {
   for (const uint64_t damage : {uint64_t{40}, uint64_t{kBlockBytes + 5}}) {
     StoreBed bed;
     fill(bed);
@@ -88,7 +92,8 @@ TEST_CASE("recovery: a damaged frame before the known durable Lsn is damage, wit
   }
 }
 
-TEST_CASE("recovery: a damaged frame before one that proves it was flushed is damage", "[volume][recovery]") {
+TEST_CASE("recovery: a damaged frame before one that proves it was flushed is damage",
+          "[volume][recovery]") {
   // The superblock still says that 3 was the last durable record; a frame sealed after the flush of
   // 5 says 5. One sealed before it proves nothing.
   StoreBed bed;
@@ -109,12 +114,14 @@ TEST_CASE("recovery: a damaged frame before one that proves it was flushed is da
   CHECK(bed.store->wal().head() == Lsn(9));
 }
 
-TEST_CASE("recovery: a block that cannot be read is an error, not the end of the log", "[volume][recovery]") {
+TEST_CASE("recovery: a block that cannot be read is an error, not the end of the log",
+          "[volume][recovery]") {
   StoreBed bed;
   fill(bed);
   const uint64_t offset = bed.frame_offset(Lsn(8));
   bed.kill();
-  bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kRead, .path = "wal", .from = offset, .to = offset + 1}});
+  bed.node.disk().add_fault(
+      {.match = {.kind = io::SimOpKind::kRead, .path = "wal", .from = offset, .to = offset + 1}});
   const Status opened = bed.open();
   REQUIRE_FALSE(opened.has_value());
   CHECK(opened.error().code == Errc::kIo);
@@ -148,9 +155,10 @@ TEST_CASE("recovery: what was found is flushed before it is reported", "[volume]
   CHECK(opened.error().code == Errc::kIo);
 }
 
-TEST_CASE("recovery: records of a term that is not in the history are not replayed", "[volume][recovery]") {
-  // A superblock whose history says that a new term begins at 7: what the WAL holds from there on is
-  // of the old term, whole and chained, and no part of history.
+TEST_CASE("recovery: records of a term that is not in the history are not replayed",
+          "[volume][recovery]") {
+  // A superblock whose history says that a new term begins at 7: what the WAL holds from there on
+  // is of the old term, whole and chained, and no part of history.
   StoreBed bed;
   fill(bed);
   bed.flush();
@@ -175,7 +183,8 @@ TEST_CASE("recovery: records of a term that is not in the history are not replay
   CHECK(bed.difference() == "");
 }
 
-TEST_CASE("recovery: a WAL without its superblock is damage, not a new volume", "[volume][recovery]") {
+TEST_CASE("recovery: a WAL without its superblock is damage, not a new volume",
+          "[volume][recovery]") {
   StoreBed bed;
   fill(bed);
   bed.flush();
@@ -187,7 +196,8 @@ TEST_CASE("recovery: a WAL without its superblock is damage, not a new volume", 
     bed.node.disk().remove_file(bed.path("superblock"));
   } else {
     bed.node.write_file(bed.path("superblock"), 0, std::vector<std::byte>(512, std::byte{1}));
-    bed.node.write_file(bed.path("superblock"), Superblock::kSlotOffset[1] + 64, std::vector<std::byte>(512, std::byte{1}));
+    bed.node.write_file(bed.path("superblock"), Superblock::kSlotOffset[1] + 64,
+                        std::vector<std::byte>(512, std::byte{1}));
   }
   const auto wal = bed.node.read_file(bed.path("wal"), 0, kWalBytesMin);
   const Status opened = bed.open();
@@ -201,7 +211,9 @@ TEST_CASE("recovery: a WAL without its superblock is damage, not a new volume", 
   CHECK(bed.difference() == "");
 }
 
-TEST_CASE("recovery: a WAL on a block device without its superblock is damage if anything was logged", "[volume][recovery]") {
+TEST_CASE(
+    "recovery: a WAL on a block device without its superblock is damage if anything was logged",
+    "[volume][recovery]") {
   // As with a data directory that is not mounted: the device is always "there".
   StoreBed bed;
   bed.config.wal_path = "/dev/wal";
@@ -219,11 +231,13 @@ TEST_CASE("recovery: a WAL on a block device without its superblock is damage if
   CHECK(contains(opened.error().message, "/dev/wal"));
 }
 
-TEST_CASE("recovery: a store of other sizes, names or an unknown format is refused", "[volume][recovery]") {
+TEST_CASE("recovery: a store of other sizes, names or an unknown format is refused",
+          "[volume][recovery]") {
   StoreBed bed;
   bed.serve();
   bed.kill();
-  const auto refused = [&](const std::function<void(StoreConfig&)>& change, const std::string& what) {
+  const auto refused = [&](const std::function<void(StoreConfig&)>& change,
+                           const std::string& what) {
     const StoreConfig good = bed.config;
     change(bed.config);
     const Status opened = bed.open();
@@ -241,7 +255,8 @@ TEST_CASE("recovery: a store of other sizes, names or an unknown format is refus
   REQUIRE(bed.open().has_value());
 }
 
-TEST_CASE("recovery: what a base image held before the first record is taken over or distrusted", "[volume][recovery]") {
+TEST_CASE("recovery: what a base image held before the first record is taken over or distrusted",
+          "[volume][recovery]") {
   const bool adopt = GENERATE(true, false);
   StoreBed bed;
   bed.config.adopt_base = adopt;
@@ -260,7 +275,8 @@ TEST_CASE("recovery: what a base image held before the first record is taken ove
   }
 }
 
-TEST_CASE("recovery: a start waits for the late writes of a killed predecessor", "[volume][recovery]") {
+TEST_CASE("recovery: a start waits for the late writes of a killed predecessor",
+          "[volume][recovery]") {
   // kill -9 while writes are in flight: they land whenever they like. The next process must not
   // append before they have, or they would land on top of what it wrote.
   uint64_t waited = 0;

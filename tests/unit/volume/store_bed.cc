@@ -10,7 +10,10 @@
 namespace ringbolt::test {
 
 StoreBed::StoreBed(const BedOptions& options)
-    : world({.seed = options.seed}), node(world.add_node("n1")), model(options.volume_blocks), pool_bytes_(options.pool_bytes) {
+    : world({.seed = options.seed}),
+      node(world.add_node("n1")),
+      model(options.volume_blocks),
+      pool_bytes_(options.pool_bytes) {
   config.name = "vol0";
   config.node_id = "n1";
   config.directory = "/data/vol0";
@@ -27,7 +30,8 @@ StoreBed::~StoreBed() {
   if (had_info_) log::set_level(log::Level::kInfo);
 }
 
-// --- life of the process -----------------------------------------------------------------------------
+// --- life of the process
+// -----------------------------------------------------------------------------
 
 void StoreBed::begin_open() {
   REQUIRE(store == nullptr);
@@ -49,7 +53,9 @@ Status StoreBed::open() {
 
 void StoreBed::begin_term() {
   struct Recorded : SuperblockWaiter {
-    Recorded() : SuperblockWaiter([](SuperblockWaiter& self) { static_cast<Recorded&>(self).done = true; }) {}
+    Recorded()
+        : SuperblockWaiter(
+              [](SuperblockWaiter& self) { static_cast<Recorded&>(self).done = true; }) {}
     bool done = false;
   } recorded;
   if (store->facts().volume.is_nil()) store->adopt_volume(Uuid{{1, 2, 3}});
@@ -101,19 +107,22 @@ Status StoreBed::close() {
   return *closed;
 }
 
-// --- writing -------------------------------------------------------------------------------------------
+// --- writing
+// -------------------------------------------------------------------------------------------
 
 std::optional<Lsn> StoreBed::append_own(uint64_t lba, uint32_t blocks) {
   const io::Buffer buffer = pool->allocate((1 + blocks) * kBlockBytes);
   if (!buffer) return std::nullopt;
-  for (uint32_t i = 0; i < blocks; ++i) fill_block(buffer.data + size_t{1 + i} * kBlockBytes, model.next_stamp() + i);
+  for (uint32_t i = 0; i < blocks; ++i)
+    fill_block(buffer.data + size_t{1 + i} * kBlockBytes, model.next_stamp() + i);
   Lsn lsn;
   if (store->append_buffer(buffer, Lba(lba), blocks, &lsn) == Wal::Admission::kOk) return lsn;
   pool->release(buffer);
   return std::nullopt;
 }
 
-std::optional<Lsn> StoreBed::try_append(RecordKind kind, uint64_t lba, uint32_t blocks, bool own_frame) {
+std::optional<Lsn> StoreBed::try_append(RecordKind kind, uint64_t lba, uint32_t blocks,
+                                        bool own_frame) {
   std::optional<Lsn> lsn;
   if (own_frame && has_payload(kind)) {
     lsn = append_own(lba, blocks);
@@ -176,7 +185,8 @@ void StoreBed::on_store_durable() {
   if (stable_follows) store->set_stable(store->wal().durable());
 }
 
-// --- reading -------------------------------------------------------------------------------------------
+// --- reading
+// -------------------------------------------------------------------------------------------
 
 StoreBed::Read& StoreBed::begin_read(uint64_t lba, uint32_t blocks) {
   reads_.push_back(std::make_unique<Read>());
@@ -219,7 +229,8 @@ std::string StoreBed::difference() {
   constexpr uint64_t kStep = 64;
   for (uint64_t lba = 0; lba < model.volume_blocks(); lba += kStep) {
     const auto blocks = static_cast<uint32_t>(std::min(kStep, model.volume_blocks() - lba));
-    if (!read_is_right(begin_read(lba, blocks))) return "blocks from " + std::to_string(lba) + " on differ";
+    if (!read_is_right(begin_read(lba, blocks)))
+      return "blocks from " + std::to_string(lba) + " on differ";
   }
   return {};
 }
@@ -228,7 +239,8 @@ std::string StoreBed::base_difference(Lsn lsn) {
   const std::vector<uint64_t> stamps = model.stamps_at(lsn);
   const std::vector<std::byte> bytes = node.read_file(path("base"), 0, stamps.size() * kBlockBytes);
   for (size_t i = 0; i < stamps.size(); ++i) {
-    if (!block_is(bytes.data() + i * kBlockBytes, stamps[i])) return "block " + std::to_string(i) + " differs";
+    if (!block_is(bytes.data() + i * kBlockBytes, stamps[i]))
+      return "block " + std::to_string(i) + " differs";
   }
   return {};
 }

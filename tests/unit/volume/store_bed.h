@@ -41,9 +41,11 @@ class StoreBed : public StoreListener {
   /// Closes the store; the process exits.
   Status close();
 
-  // --- writing -------------------------------------------------------------------------------------
+  // --- writing
+  // -------------------------------------------------------------------------------------
   /// Appends to the open frame, or as a frame of its own; empty if the store has no room.
-  std::optional<Lsn> try_append(RecordKind kind, uint64_t lba, uint32_t blocks, bool own_frame = false);
+  std::optional<Lsn> try_append(RecordKind kind, uint64_t lba, uint32_t blocks,
+                                bool own_frame = false);
   /// The same; there must be room.
   Lsn append(RecordKind kind, uint64_t lba, uint32_t blocks);
   Lsn write(uint64_t lba, uint32_t blocks = 1) { return append(RecordKind::kWrite, lba, blocks); }
@@ -56,7 +58,8 @@ class StoreBed : public StoreListener {
   /// Discards the records after `fork`, in the store and in the model.
   Status cut(Lsn fork);
 
-  // --- reading -------------------------------------------------------------------------------------
+  // --- reading
+  // -------------------------------------------------------------------------------------
   struct Read {
     ReadJob job;
     io::Buffer buffer;

@@ -1,6 +1,5 @@
 // The store: what a read returns, what a full or failing device does, and closing.
 #include <catch2/catch.hpp>
-
 #include <cerrno>
 #include <string>
 #include <vector>
@@ -16,7 +15,8 @@ io::SimOpMatch on(io::SimOpKind kind, const char* file) { return {.kind = kind, 
 
 /// Reads must not touch the base image or the WAL's device.
 void expect_error_from_disk(StoreBed& bed, uint64_t lba, const char* file) {
-  const uint64_t fault = bed.node.disk().add_fault({.match = on(io::SimOpKind::kRead, file), .forever = true});
+  const uint64_t fault =
+      bed.node.disk().add_fault({.match = on(io::SimOpKind::kRead, file), .forever = true});
   CHECK(bed.read_error(lba) == EIO);
   bed.node.disk().remove_fault(fault);
   CHECK(bed.read_error(lba) == 0);
@@ -30,19 +30,20 @@ TEST_CASE("store: a read returns the newest of memory, WAL and base image", "[vo
   bed.stable_follows = false;
   bed.write(10, 4);
   bed.write(30);
-  bed.checkpoint_all();      // 10 .. 13 and 30 in the base image
-  bed.write(11);             // newer in the WAL's device
+  bed.checkpoint_all();  // 10 .. 13 and 30 in the base image
+  bed.write(11);         // newer in the WAL's device
   bed.append(RecordKind::kZero, 12, 1);
   bed.drop_cache();
-  bed.write(13);             // newer in memory
+  bed.write(13);  // newer in memory
   bed.store->seal();
-  bed.write(14);             // in the open frame
+  bed.write(14);  // in the open frame
   CHECK(bed.read_is_right(bed.begin_read(8, 10)));
   CHECK(bed.difference() == "");
   // And they came from where they lie.
   expect_error_from_disk(bed, 10, "base");
   expect_error_from_disk(bed, 11, "wal");
-  const uint64_t no_reads = bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kRead, .path = ""}, .forever = true});
+  const uint64_t no_reads = bed.node.disk().add_fault(
+      {.match = {.kind = io::SimOpKind::kRead, .path = ""}, .forever = true});
   for (const uint64_t lba : {12, 13, 14}) CHECK(bed.read_error(lba) == 0);
   bed.node.disk().remove_fault(no_reads);
   bed.settle_written();
@@ -71,7 +72,8 @@ TEST_CASE("store: a read says how new what it saw is", "[volume][store]") {
   bed.settle_written();
 }
 
-TEST_CASE("store: a damaged block in the WAL is an error for its reader, not data", "[volume][store]") {
+TEST_CASE("store: a damaged block in the WAL is an error for its reader, not data",
+          "[volume][store]") {
   StoreBed bed;
   bed.serve();
   bed.stable_follows = false;
@@ -99,7 +101,8 @@ TEST_CASE("store: many reads at once all end, also those that wait for others", 
   for (StoreBed::Read* read : reads) CHECK(bed.read_is_right(*read));
 }
 
-TEST_CASE("store: a read that waits for a free slot is served before reads that come later", "[volume][store]") {
+TEST_CASE("store: a read that waits for a free slot is served before reads that come later",
+          "[volume][store]") {
   StoreBed bed({.volume_blocks = 256});
   bed.serve();
   for (uint64_t lba = 0; lba < 256; lba += 2) bed.write(lba);
@@ -107,7 +110,8 @@ TEST_CASE("store: a read that waits for a free slot is served before reads that 
   bed.stable_follows = false;
   for (uint64_t lba = 1; lba < 256; lba += 2) bed.write(lba);
   bed.drop_cache();
-  // Readers that each begin the next read as soon as one ends, as busy clients do.
+  // As many readers of one block each as there are slots, and each begins its next read as soon as
+  // one ends, as busy clients do: every slot that comes free could be taken at once.
   struct Busy {
     StoreBed* bed;
     ReadJob job;
@@ -115,14 +119,15 @@ TEST_CASE("store: a read that waits for a free slot is served before reads that 
     bool go_on = true;
     void begin() { bed->store->read(job); }
   };
-  std::vector<Busy> busy(4);
-  std::vector<io::Buffer> buffers;
-  for (Busy& one : busy) {
-    buffers.push_back(bed.pool->allocate(64 * kBlockBytes));
+  std::vector<Busy> busy(128);
+  const io::Buffer buffer = bed.pool->allocate(128 * kBlockBytes);
+  REQUIRE(buffer);
+  for (size_t i = 0; i < busy.size(); ++i) {
+    Busy& one = busy[i];
     one.bed = &bed;
-    one.job.first = Lba(0);
-    one.job.blocks = 64;
-    one.job.data = buffers.back().data;
+    one.job.first = Lba(2 * i);
+    one.job.blocks = 1;
+    one.job.data = buffer.data + i * kBlockBytes;
     one.job.owner = &one;
     one.job.done = [](ReadJob& job, int) {
       auto& self = *static_cast<Busy*>(job.owner);
@@ -137,10 +142,11 @@ TEST_CASE("store: a read that waits for a free slot is served before reads that 
   for (Busy& one : busy) one.go_on = false;
   CHECK(bed.read_is_right(patient));
   bed.world.run_for(io::kSecond);
-  for (const io::Buffer& buffer : buffers) bed.pool->release(buffer);
+  bed.pool->release(buffer);
 }
 
-TEST_CASE("store: a failed WAL write or flush fails the store, once and for all", "[volume][store]") {
+TEST_CASE("store: a failed WAL write or flush fails the store, once and for all",
+          "[volume][store]") {
   for (const io::SimOpKind kind : {io::SimOpKind::kWrite, io::SimOpKind::kFlush}) {
     StoreBed bed;
     bed.serve();
@@ -177,13 +183,16 @@ TEST_CASE("store: a failed WAL write or flush fails the store, once and for all"
   }
 }
 
-TEST_CASE("store: a failed base image or superblock fails the store, and nothing is acknowledged after", "[volume][store]") {
+TEST_CASE(
+    "store: a failed base image or superblock fails the store, and nothing is acknowledged after",
+    "[volume][store]") {
   struct Case {
     io::SimOpKind kind;
     const char* file;
   };
-  for (const Case& c : {Case{io::SimOpKind::kWrite, "base"}, Case{io::SimOpKind::kFlush, "base"},
-                        Case{io::SimOpKind::kWrite, "superblock"}, Case{io::SimOpKind::kFlush, "superblock"}}) {
+  for (const Case& c :
+       {Case{io::SimOpKind::kWrite, "base"}, Case{io::SimOpKind::kFlush, "base"},
+        Case{io::SimOpKind::kWrite, "superblock"}, Case{io::SimOpKind::kFlush, "superblock"}}) {
     INFO(c.file << " " << static_cast<int>(c.kind));
     StoreBed bed;
     bed.serve();
@@ -237,7 +246,8 @@ TEST_CASE("store: a failed store closes although more fails meanwhile", "[volume
   }
 }
 
-TEST_CASE("store: a failed superblock write while a failed store closes does not keep it open", "[volume][store]") {
+TEST_CASE("store: a failed superblock write while a failed store closes does not keep it open",
+          "[volume][store]") {
   StoreBed bed;
   bed.serve();
   bed.node.disk().add_fault({.match = on(io::SimOpKind::kWrite, "wal")});
@@ -248,7 +258,8 @@ TEST_CASE("store: a failed superblock write while a failed store closes does not
   CHECK_FALSE(bed.close().has_value());
 }
 
-TEST_CASE("store: a clean close leaves everything in the base image and says so", "[volume][store]") {
+TEST_CASE("store: a clean close leaves everything in the base image and says so",
+          "[volume][store]") {
   StoreBed bed({.volume_blocks = 2048});
   bed.serve();
   io::SimRandom& random = bed.world.random();
@@ -266,7 +277,8 @@ TEST_CASE("store: a clean close leaves everything in the base image and says so"
   CHECK(bed.base_difference(bed.model.head()) == "");
   Superblock newest;
   for (const uint64_t offset : Superblock::kSlotOffset) {
-    const auto slot = Superblock::decode(bed.node.read_file(bed.path("superblock"), offset, Superblock::kSlotBytes).data());
+    const auto slot = Superblock::decode(
+        bed.node.read_file(bed.path("superblock"), offset, Superblock::kSlotBytes).data());
     if (slot.has_value() && slot.value().generation > newest.generation) newest = slot.value();
   }
   CHECK(newest.clean_shutdown);
@@ -337,7 +349,8 @@ TEST_CASE("store: writing goes on for many laps, the WAL never fills for good", 
   CHECK(bed.base_difference(bed.model.head()) == "");
 }
 
-TEST_CASE("store: frames of many overlapping trims are taken by a copy of any size", "[volume][store]") {
+TEST_CASE("store: frames of many overlapping trims are taken by a copy of any size",
+          "[volume][store]") {
   // What one copy builds, another one with a small index must be able to append.
   StoreBed primary({.volume_blocks = 1u << 17}), replica({.volume_blocks = 1u << 17});
   primary.serve();
@@ -353,8 +366,9 @@ TEST_CASE("store: frames of many overlapping trims are taken by a copy of any si
     const io::Buffer buffer = replica.pool->allocate(bytes);
     std::memcpy(buffer.data, frame.buffer.data, bytes);
     Wal::Admission admission{};
-    REQUIRE(replica.world.run_until([&] { return (admission = replica.store->append_frame(buffer)) == Wal::Admission::kOk; },
-                                    100 * io::kSecond));
+    REQUIRE(replica.world.run_until(
+        [&] { return (admission = replica.store->append_frame(buffer)) == Wal::Admission::kOk; },
+        100 * io::kSecond));
     replica.store->request_flush(replica.store->wal().head());
   }
   CHECK(replica.store->wal().head() == primary.store->wal().head());

@@ -1,6 +1,7 @@
 // The superblock: its two slots, what is refused, and its one writer.
-#include <catch2/catch.hpp>
+#include "volume/superblock.h"
 
+#include <catch2/catch.hpp>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -10,7 +11,6 @@
 #include "io/sim_io.h"
 #include "ringbolt/crc32c.h"
 #include "store_bed.h"
-#include "volume/superblock.h"
 
 using namespace ringbolt;
 using namespace ringbolt::test;
@@ -96,7 +96,8 @@ TEST_CASE("superblock: it is read back as it was written", "[volume][superblock]
   full.node_id = std::string(Superblock::kNodeIdBytesMax, 'x');
   full.name = std::string(Superblock::kNameBytesMax, 'y');
   full.history = {};
-  for (uint64_t i = 1; i <= core::TermHistory::kTermsMax; ++i) full.history.open({Epoch(i), Incarnation(i)}, Lsn(i * 3));
+  for (uint64_t i = 1; i <= core::TermHistory::kTermsMax; ++i)
+    full.history.open({Epoch(i), Incarnation(i)}, Lsn(i * 3));
   full.in_sync.assign(kReplicasMax, std::string(Superblock::kNodeIdBytesMax, 'z'));
   full.clean_shutdown = full.rebuild_mark = full.base_seeded = false;
   full.being_made = true;
@@ -118,7 +119,8 @@ TEST_CASE("superblock: each changed byte is noticed", "[volume][superblock]") {
   }
 }
 
-TEST_CASE("superblock: unknown versions and features are refused, not guessed at", "[volume][superblock]") {
+TEST_CASE("superblock: unknown versions and features are refused, not guessed at",
+          "[volume][superblock]") {
   const Slot slot = encode(sample());
   CHECK(error_of(slot, 8, {2}) == Errc::kUnsupported);
   CHECK(error_of(slot, 32, {1}) == Errc::kUnsupported);  // read-only compatible
@@ -133,7 +135,8 @@ TEST_CASE("superblock: unknown versions and features are refused, not guessed at
   CHECK(Superblock::decode(compatible.data()).has_value());
 }
 
-TEST_CASE("superblock: impossible values are refused although the checksum is right", "[volume][superblock]") {
+TEST_CASE("superblock: impossible values are refused although the checksum is right",
+          "[volume][superblock]") {
   const Slot slot = encode(sample());
   const std::vector<uint8_t> full64(64, 'a'), full256(256, 'a');
   CHECK(error_of(slot, 64, full64) == Errc::kCorrupt);    // no end of the node id
@@ -148,7 +151,7 @@ TEST_CASE("superblock: impossible values are refused although the checksum is ri
   CHECK(error_of(slot, 440, {0, 0, 0, 9}) == Errc::kCorrupt);  // tail beyond the WAL
   CHECK(error_of(slot, 452, {65}) == Errc::kCorrupt);
   CHECK(error_of(slot, 464, {9}) == Errc::kCorrupt);
-  CHECK(error_of(slot, 512, {100}) == Errc::kCorrupt);  // terms that do not ascend
+  CHECK(error_of(slot, 512, {100}) == Errc::kCorrupt);    // terms that do not ascend
   CHECK(error_of(slot, 2048, {0, 0}) == Errc::kCorrupt);  // a member without a name
 }
 
@@ -158,7 +161,8 @@ TEST_CASE("superblock: no bytes crash the decoder", "[volume][superblock]") {
   uint64_t accepted = 0;
   for (int round = 0; round < 5000; ++round) {
     Slot slot = good;
-    for (uint64_t i = random() % 6; i > 0; --i) slot[16 + random() % (round % 2 == 0 ? 4080 : 500)] = static_cast<std::byte>(random());
+    for (uint64_t i = random() % 6; i > 0; --i)
+      slot[16 + random() % (round % 2 == 0 ? 4080 : 500)] = static_cast<std::byte>(random());
     std::memset(slot.data() + 12, 0, 4);
     const uint32_t crc = crc32c(slot.data(), slot.size());
     std::memcpy(slot.data() + 12, &crc, 4);
@@ -171,25 +175,33 @@ TEST_CASE("superblock: no bytes crash the decoder", "[volume][superblock]") {
   CHECK(accepted > 100);
 }
 
-// --- the writer ----------------------------------------------------------------------------------------
+// --- the writer
+// ----------------------------------------------------------------------------------------
 
 namespace {
 
 struct Waiter : SuperblockWaiter {
-  Waiter() : SuperblockWaiter([](SuperblockWaiter& self) { static_cast<Waiter&>(self).done = true; }) {}
+  Waiter()
+      : SuperblockWaiter([](SuperblockWaiter& self) { static_cast<Waiter&>(self).done = true; }) {}
   bool done = false;
 };
 
 struct WriterBed {
-  explicit WriterBed(uint64_t seed = 1) : world({.seed = seed}), node(world.add_node("n1")) { boot(); }
-  ~WriterBed() { kill([this] { node.crash(); }); }
+  explicit WriterBed(uint64_t seed = 1) : world({.seed = seed}), node(world.add_node("n1")) {
+    boot();
+  }
+  ~WriterBed() {
+    kill([this] { node.crash(); });
+  }
   void boot() {
     io = node.create_io();
     REQUIRE(io->make_directory("/d").has_value());
-    const auto opened = io->open_file(kPath, {.create = true, .resize_bytes = Superblock::kFileBytes});
+    const auto opened =
+        io->open_file(kPath, {.create = true, .resize_bytes = Superblock::kFileBytes});
     REQUIRE(opened.has_value());
     file = opened.value().file;
-    writer = std::make_unique<SuperblockWriter>(*io, [](void* self, int code) { static_cast<WriterBed*>(self)->error = code; }, this);
+    writer = std::make_unique<SuperblockWriter>(
+        *io, [](void* self, int code) { static_cast<WriterBed*>(self)->error = code; }, this);
   }
   void kill(const std::function<void()>& end) {
     end();
@@ -199,7 +211,8 @@ struct WriterBed {
   std::vector<Superblock> valid_slots() {
     std::vector<Superblock> found;
     for (const uint64_t offset : Superblock::kSlotOffset) {
-      const auto decoded = Superblock::decode(node.read_file(kPath, offset, Superblock::kSlotBytes).data());
+      const auto decoded =
+          Superblock::decode(node.read_file(kPath, offset, Superblock::kSlotBytes).data());
       if (decoded.has_value()) found.push_back(decoded.value());
     }
     return found;
@@ -217,7 +230,9 @@ struct WriterBed {
 
 }  // namespace
 
-TEST_CASE("superblock: changes become durable in order, several with one write, in alternating slots", "[volume][superblock]") {
+TEST_CASE(
+    "superblock: changes become durable in order, several with one write, in alternating slots",
+    "[volume][superblock]") {
   WriterBed bed;
   bed.writer->open(bed.file, sample());
   Waiter first, second;
@@ -239,7 +254,8 @@ TEST_CASE("superblock: changes become durable in order, several with one write, 
   CHECK(slots[0].epoch != slots[1].epoch);
 }
 
-TEST_CASE("superblock: a change during a write is not called durable by that write", "[volume][superblock]") {
+TEST_CASE("superblock: a change during a write is not called durable by that write",
+          "[volume][superblock]") {
   WriterBed bed;
   bed.writer->open(bed.file, sample());
   const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
@@ -249,7 +265,8 @@ TEST_CASE("superblock: a change during a write is not called durable by that wri
   REQUIRE(bed.run([&] { return bed.node.disk().held(hold) == 1; }));
   bed.writer->change().epoch = Epoch(11);
   bed.writer->wait(second);
-  const uint64_t writes = bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "superblock"});
+  const uint64_t writes =
+      bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "superblock"});
   bed.node.disk().release(hold);
   REQUIRE(bed.run([&] { return first.done && bed.node.disk().held(writes) == 1; }));
   CHECK_FALSE(second.done);
@@ -267,7 +284,8 @@ TEST_CASE("superblock: a wait with nothing to write is still answered", "[volume
   REQUIRE(bed.run([&] { return waiter.done; }));
 }
 
-TEST_CASE("superblock: after a failed write or flush nothing is durable any more", "[volume][superblock]") {
+TEST_CASE("superblock: after a failed write or flush nothing is durable any more",
+          "[volume][superblock]") {
   for (const io::SimOpKind kind : {io::SimOpKind::kWrite, io::SimOpKind::kFlush}) {
     WriterBed bed;
     bed.writer->open(bed.file, sample());
@@ -289,7 +307,8 @@ TEST_CASE("superblock: after a failed write or flush nothing is durable any more
   }
 }
 
-TEST_CASE("superblock: a power loss at any moment leaves the last durable one or a newer one", "[volume][superblock]") {
+TEST_CASE("superblock: a power loss at any moment leaves the last durable one or a newer one",
+          "[volume][superblock]") {
   uint64_t torn = 0;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     WriterBed bed(seed);
@@ -328,9 +347,12 @@ TEST_CASE("superblock: a power loss at any moment leaves the last durable one or
   CHECK(torn > 0);
 }
 
-// --- through the store ---------------------------------------------------------------------------------
+// --- through the store
+// ---------------------------------------------------------------------------------
 
-TEST_CASE("superblock: the store opens with the newer slot, and with the older one if the newer is torn", "[volume][superblock]") {
+TEST_CASE(
+    "superblock: the store opens with the newer slot, and with the older one if the newer is torn",
+    "[volume][superblock]") {
   StoreBed bed;
   bed.serve();
   bed.write(3);
@@ -348,8 +370,31 @@ TEST_CASE("superblock: the store opens with the newer slot, and with the older o
   const uint64_t generation = bed.store->facts().generation;
   bed.kill();
   // The first half of a slot write that did not end.
-  bed.node.write_file(bed.path("superblock"), torn_offset, std::vector<std::byte>(512, std::byte{0x77}));
+  bed.node.write_file(bed.path("superblock"), torn_offset,
+                      std::vector<std::byte>(512, std::byte{0x77}));
   REQUIRE(bed.open().has_value());
   CHECK(bed.store->facts().generation >= generation);
   CHECK(bed.difference() == "");
+}
+
+// Known and not solved yet, hence the tag: a slot that decayed after it was durable looks like one
+// whose write was torn, and the older slot may lack what others rely on (a term, a promise, the
+// rebuild mark).
+TEST_CASE("superblock: a newest slot that decays is noticed, or nothing in it is lost",
+          "[volume][superblock][!shouldfail]") {
+  StoreBed bed;
+  bed.stable_follows = false;  // no checkpoint, which would bring the new term into both slots
+  bed.serve();
+  bed.write(3);
+  bed.flush();
+  bed.kill();
+  REQUIRE(bed.open().has_value());
+  bed.begin_term();
+  bed.write(4);
+  bed.flush();
+  const uint64_t newest = Superblock::kSlotOffset[bed.store->facts().generation % 2];
+  bed.kill();
+  bed.node.disk().flip_bit(bed.path("superblock"), newest + 520, 0);
+  const Status opened = bed.open();
+  CHECK((!opened.has_value() || bed.store->wal().head() == bed.model.head()));
 }

@@ -1,8 +1,9 @@
 // The WAL frame on disk: what is written is read back, what is damaged is noticed, and no bytes
 // whatever crash the decoder.
-#include <catch2/catch.hpp>
+#include "volume/wal_format.h"
 
 #include <array>
+#include <catch2/catch.hpp>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -12,7 +13,6 @@
 
 #include "block_model.h"
 #include "ringbolt/crc32c.h"
-#include "volume/wal_format.h"
 
 using namespace ringbolt;
 using namespace ringbolt::test;
@@ -55,7 +55,8 @@ FrameBytes sample() {
   return frame;
 }
 
-/// Puts the right checksum on a header whose fields were changed: what only a wrong writer would do.
+/// Puts the right checksum on a header whose fields were changed: what only a wrong writer would
+/// do.
 const char* check_resealed(FrameBytes frame, const std::function<void(FrameFields&)>& change) {
   FrameFields fields = frame.header().fields();
   change(fields);
@@ -84,7 +85,8 @@ TEST_CASE("wal_format: a frame is read back as it was written", "[volume][wal_fo
   CHECK(header.record(3).kind == RecordKind::kWrite);
   CHECK(header.record(3).lba == kVolumeBlocks - 3);
   CHECK(header.record(3).blocks == 3);
-  for (uint32_t i = 0; i < 5; ++i) CHECK(header.block_crc(i) == crc32c(frame.payload() + size_t{i} * kBlockBytes, kBlockBytes));
+  for (uint32_t i = 0; i < 5; ++i)
+    CHECK(header.block_crc(i) == crc32c(frame.payload() + size_t{i} * kBlockBytes, kBlockBytes));
 }
 
 TEST_CASE("wal_format: each changed byte of the used header is noticed", "[volume][wal_format]") {
@@ -110,11 +112,13 @@ TEST_CASE("wal_format: a changed payload block is named", "[volume][wal_format]"
   }
 }
 
-TEST_CASE("wal_format: frames of another volume, version or impossible contents are refused", "[volume][wal_format]") {
+TEST_CASE("wal_format: frames of another volume, version or impossible contents are refused",
+          "[volume][wal_format]") {
   const FrameBytes frame = sample();
   FrameBytes copy = frame;
   CHECK(std::string(copy.header().check(Uuid{{8}}, kVolumeBlocks)) == "frame of another volume");
-  CHECK(std::string(copy.header().check(kVolume, kVolumeBlocks - 1)) == "write record beyond the end of the volume");
+  CHECK(std::string(copy.header().check(kVolume, kVolumeBlocks - 1)) ==
+        "write record beyond the end of the volume");
   CHECK(check_resealed(frame, [](FrameFields&) {}) == nullptr);
   CHECK(check_resealed(frame, [](FrameFields& f) { f.magic ^= 1; }) != nullptr);
   CHECK(check_resealed(frame, [](FrameFields& f) { f.version = 2; }) != nullptr);
@@ -161,17 +165,20 @@ TEST_CASE("wal_format: impossible records are refused", "[volume][wal_format]") 
   CHECK_FALSE(check(static_cast<RecordKind>(5), 0, 1));
 }
 
-TEST_CASE("wal_format: a frame covers no more blocks than any copy's empty index takes", "[volume][wal_format]") {
+TEST_CASE("wal_format: a frame covers no more blocks than any copy's empty index takes",
+          "[volume][wal_format]") {
   for (const uint32_t records : {4u, 5u}) {
     FrameBytes frame(0);
     frame.header().begin(kVolume, kTerm, Lsn(1));
-    for (uint32_t i = 0; i < records; ++i) frame.header().add_record(RecordKind::kTrim, Lba(8), 4096);
+    for (uint32_t i = 0; i < records; ++i)
+      frame.header().add_record(RecordKind::kTrim, Lba(8), 4096);
     frame.finish(0, Lsn{});
     CHECK((frame.header().check(kVolume, kVolumeBlocks) == nullptr) == (records == 4));
   }
 }
 
-TEST_CASE("wal_format: a header has room for as many records and blocks as are allowed, together", "[volume][wal_format]") {
+TEST_CASE("wal_format: a header has room for as many records and blocks as are allowed, together",
+          "[volume][wal_format]") {
   FrameBytes frame(127);
   FrameHeader header = frame.header();
   header.begin(kVolume, kTerm, Lsn(1));
@@ -188,7 +195,9 @@ TEST_CASE("wal_format: a header has room for as many records and blocks as are a
   CHECK_FALSE(header.check_payload(frame.payload()).has_value());
 }
 
-TEST_CASE("wal_format: a slice is a frame of just those records, with their blocks and the same chain", "[volume][wal_format]") {
+TEST_CASE(
+    "wal_format: a slice is a frame of just those records, with their blocks and the same chain",
+    "[volume][wal_format]") {
   FrameBytes frame = sample();
   for (uint64_t from = 1000; from <= 1004; ++from) {
     for (uint64_t to = from; to <= 1004; ++to) {
@@ -204,7 +213,8 @@ TEST_CASE("wal_format: a slice is a frame of just those records, with their bloc
       CHECK(header.fields().previous_checksum == 0xabcdef01);
       CHECK(header.fields().durable_lsn == 990);
       CHECK(slice.blocks == header.payload_blocks());
-      CHECK_FALSE(header.check_payload(frame.payload() + size_t{slice.first_block} * kBlockBytes).has_value());
+      CHECK_FALSE(header.check_payload(frame.payload() + size_t{slice.first_block} * kBlockBytes)
+                      .has_value());
       for (uint64_t lsn = from; lsn <= to; ++lsn) {
         const WalRecord a = header.record(static_cast<uint32_t>(lsn - from));
         const WalRecord b = frame.header().record(static_cast<uint32_t>(lsn - 1000));
@@ -232,8 +242,8 @@ TEST_CASE("wal_format: a pad frame skips blocks and holds no record", "[volume][
 }
 
 TEST_CASE("wal_format: no bytes crash the decoder", "[volume][wal_format]") {
-  // Random bytes, and good headers with random damage whose checksum is right again: the second kind
-  // gets past the checksum to all the other checks.
+  // Random bytes, and good headers with random damage whose checksum is right again: the second
+  // kind gets past the checksum to all the other checks.
   std::mt19937_64 random(5);
   const FrameBytes good = sample();
   uint64_t accepted = 0;
@@ -248,10 +258,12 @@ TEST_CASE("wal_format: no bytes crash the decoder", "[volume][wal_format]") {
       std::memcpy(block.get(), good.bytes.data(), random() % 64);
     } else {
       std::memcpy(block.get(), good.bytes.data(), kBlockBytes);
-      for (uint64_t i = random() % 4; i > 0; --i) block[8 + random() % 260] = static_cast<std::byte>(random());
+      for (uint64_t i = random() % 4; i > 0; --i)
+        block[8 + random() % 260] = static_cast<std::byte>(random());
       FrameHeader damaged(block.get());
       const FrameFields fields = damaged.fields();
-      if (fields.record_count <= kFrameRecordsMax && fields.payload_blocks <= kFramePayloadBlocksMax) {
+      if (fields.record_count <= kFrameRecordsMax &&
+          fields.payload_blocks <= kFramePayloadBlocksMax) {
         damaged.seal(fields.previous_checksum, Lsn(fields.durable_lsn));
       }
     }

@@ -1,7 +1,8 @@
 // The WAL itself: what is written, what is durable, where frames lie, when it is full. Without a
 // store around it: a file on the simulated disk.
-#include <catch2/catch.hpp>
+#include "volume/wal.h"
 
+#include <catch2/catch.hpp>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -10,7 +11,6 @@
 
 #include "block_model.h"
 #include "io/sim_io.h"
-#include "volume/wal.h"
 #include "volume/wal_recovery.h"
 
 using namespace ringbolt;
@@ -38,12 +38,14 @@ class WalBed : public WalListener, public WalRecovery::Listener {
     REQUIRE(io->make_directory("/d").has_value());
     std::optional<io::File> file;
     REQUIRE(run([&] {
-      const auto opened = io->open_file(kPath, {.create = true, .resize_bytes = capacity * kBlockBytes});
+      const auto opened =
+          io->open_file(kPath, {.create = true, .resize_bytes = capacity * kBlockBytes});
       if (opened.has_value()) file = opened.value().file;
       return opened.has_value();
     }));
     WalListener& listener = *this;
-    wal = std::make_unique<Wal>(*io, *pool, Wal::Geometry{*file, capacity, kVolumeBlocks, kVolume}, listener);
+    wal = std::make_unique<Wal>(*io, *pool, Wal::Geometry{*file, capacity, kVolumeBlocks, kVolume},
+                                listener);
     wal->set_term(kTerm);
   }
   void crash() {
@@ -54,7 +56,8 @@ class WalBed : public WalListener, public WalRecovery::Listener {
     io.reset();
   }
   /// A fresh start: what the area holds, from `tail` on. Returns the error, if any.
-  std::string recover(Lsn durable, Lsn tail_first = Lsn(1), uint64_t tail_block = 0, uint32_t previous = 0) {
+  std::string recover(Lsn durable, Lsn tail_first = Lsn(1), uint64_t tail_block = 0,
+                      uint32_t previous = 0) {
     WalRecovery::Start start;
     start.tail_first = tail_first;
     start.tail_block = tail_block;
@@ -74,7 +77,8 @@ class WalBed : public WalListener, public WalRecovery::Listener {
   Wal::Admission try_append(RecordKind kind, uint64_t lba, uint32_t blocks) {
     const Wal::Admission admission = wal->prepare(kind, blocks);
     if (admission != Wal::Admission::kOk) return admission;
-    for (uint32_t i = 0; has_payload(kind) && i < blocks; ++i) fill_block(wal->payload_space() + size_t{i} * kBlockBytes, lba + i);
+    for (uint32_t i = 0; has_payload(kind) && i < blocks; ++i)
+      fill_block(wal->payload_space() + size_t{i} * kBlockBytes, lba + i);
     last = wal->append(kind, Lba(lba), blocks);
     return admission;
   }
@@ -93,7 +97,9 @@ class WalBed : public WalListener, public WalRecovery::Listener {
     REQUIRE(run([&] { return wal->written() == wal->head(); }));
   }
   bool run(const std::function<bool()>& done) { return world.run_until(done, 100 * io::kSecond); }
-  uint64_t offset(Lsn lsn) const { return wal->device_block(wal->find_place(lsn)->position) * kBlockBytes; }
+  uint64_t offset(Lsn lsn) const {
+    return wal->device_block(wal->find_place(lsn)->position) * kBlockBytes;
+  }
   io::SimOpMatch frame_write(uint64_t at) const {
     return {.kind = io::SimOpKind::kWrite, .path = kPath, .from = at, .to = at + 1};
   }
@@ -103,7 +109,9 @@ class WalBed : public WalListener, public WalRecovery::Listener {
     if (on_written) on_written();
   }
   void on_wal_durable() override { ++durable_calls; }
-  void on_wal_failed(int error, const char* operation) override { failures.push_back(std::string(operation) + std::to_string(error)); }
+  void on_wal_failed(int error, const char* operation) override {
+    failures.push_back(std::string(operation) + std::to_string(error));
+  }
   void on_wal_quieter() override { ++quieter_calls; }
   bool on_record(Lsn, const WalRecord& record, uint32_t, const FrameHeader&, uint32_t) override {
     recovered_lbas.push_back(record.lba);
@@ -130,7 +138,8 @@ class WalBed : public WalListener, public WalRecovery::Listener {
 
 }  // namespace
 
-TEST_CASE("wal: records share a frame until it is sealed, and get dense Lsns and places", "[volume][wal]") {
+TEST_CASE("wal: records share a frame until it is sealed, and get dense Lsns and places",
+          "[volume][wal]") {
   WalBed bed;
   CHECK(bed.wal->head() == Lsn{});
   CHECK(bed.wal->tail() == Lsn(1));
@@ -174,7 +183,8 @@ TEST_CASE("wal: a frame that was prepared and not used leaves no trace", "[volum
   CHECK(bed.pool->used_bytes() <= 4 * kBlockBytes);
 }
 
-TEST_CASE("wal: the written prefix advances only without gaps, in whatever order writes complete", "[volume][wal]") {
+TEST_CASE("wal: the written prefix advances only without gaps, in whatever order writes complete",
+          "[volume][wal]") {
   WalBed bed;
   const Lsn first = bed.append(1, 1);
   const uint64_t hold = bed.node.disk().hold(bed.frame_write(0));
@@ -192,7 +202,8 @@ TEST_CASE("wal: the written prefix advances only without gaps, in whatever order
   CHECK(first == Lsn(1));
 }
 
-TEST_CASE("wal: random completion orders never report a record written that is not", "[volume][wal]") {
+TEST_CASE("wal: random completion orders never report a record written that is not",
+          "[volume][wal]") {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     WalBed bed(2048, seed);
     for (uint64_t i = 1; i <= 120; ++i) {
@@ -203,10 +214,12 @@ TEST_CASE("wal: random completion orders never report a record written that is n
       for (uint64_t steps = bed.world.random().below(6); steps > 0; --steps) bed.world.step();
       REQUIRE(bed.wal->written() >= before);
       REQUIRE(bed.wal->durable() <= bed.wal->written());
-      // What is called written is on the device: the frame of the newest such record is there whole.
+      // What is called written is on the device: the frame of the newest such record is there
+      // whole.
       if (bed.wal->written() == Lsn{}) continue;
       const auto place = *bed.wal->find_place(bed.wal->written());
-      const auto bytes = bed.node.read_file(WalBed::kPath, bed.offset(place.first), place.blocks * kBlockBytes);
+      const auto bytes =
+          bed.node.read_file(WalBed::kPath, bed.offset(place.first), place.blocks * kBlockBytes);
       const FrameHeader header(const_cast<std::byte*>(bytes.data()));
       REQUIRE(header.check(kVolume, kVolumeBlocks) == nullptr);
       REQUIRE_FALSE(header.check_payload(bytes.data() + kBlockBytes).has_value());
@@ -262,11 +275,13 @@ TEST_CASE("wal: flushes do not starve under constant writing", "[volume][wal]") 
   CHECK(reached >= 5);
 }
 
-TEST_CASE("wal: a goal asked for during a flush is reached without further calls", "[volume][wal]") {
+TEST_CASE("wal: a goal asked for during a flush is reached without further calls",
+          "[volume][wal]") {
   WalBed bed;
   bed.frame(1, 1);
   bed.wal->request_flush(Lsn(1));
-  REQUIRE(bed.run([&] { return bed.io->pending_operations() == 1 && bed.wal->written() == Lsn(1); }));
+  REQUIRE(
+      bed.run([&] { return bed.io->pending_operations() == 1 && bed.wal->written() == Lsn(1); }));
   bed.frame(2, 1);
   bed.frame(3, 1);
   bed.wal->request_flush(Lsn(2));
@@ -275,18 +290,21 @@ TEST_CASE("wal: a goal asked for during a flush is reached without further calls
   REQUIRE(bed.run([&] { return bed.wal->durable() == Lsn(3); }));
 }
 
-TEST_CASE("wal: after a failed write or flush nothing is written or durable any more", "[volume][wal]") {
+TEST_CASE("wal: after a failed write or flush nothing is written or durable any more",
+          "[volume][wal]") {
   for (const bool flush : {false, true}) {
     WalBed bed;
     bed.frame(1, 1);
     bed.wal->request_flush(Lsn(1));
     REQUIRE(bed.run([&] { return bed.wal->durable() == Lsn(1); }));
-    bed.node.disk().add_fault({.match = {.kind = flush ? io::SimOpKind::kFlush : io::SimOpKind::kWrite, .path = "wal"}});
+    bed.node.disk().add_fault(
+        {.match = {.kind = flush ? io::SimOpKind::kFlush : io::SimOpKind::kWrite, .path = "wal"}});
     bed.frame(2, 1);
     bed.frame(3, 1);
     bed.wal->request_flush(Lsn(3));
     REQUIRE(bed.run([&] { return !bed.failures.empty(); }));
-    CHECK(bed.failures == std::vector<std::string>{(flush ? "flush" : "write") + std::to_string(EIO)});
+    CHECK(bed.failures ==
+          std::vector<std::string>{(flush ? "flush" : "write") + std::to_string(EIO)});
     const Lsn written = bed.wal->written();
     CHECK(bed.wal->failed());
     CHECK(bed.wal->prepare(RecordKind::kWrite, 1) == Wal::Admission::kNoSpace);
@@ -334,9 +352,11 @@ TEST_CASE("wal: a full WAL still takes term records", "[volume][wal]") {
   CHECK(bed.wal->used_blocks() == 2048);
 }
 
-TEST_CASE("wal: frames go around the end, with a pad frame where one does not fit", "[volume][wal]") {
-  // 2048 = 127 frames of 16 blocks and 16 more: with 16 the last one ends exactly at the end; with 15
-  // (15 * 136 = 2040) the next one must be padded away from it; with 89 (23 * 89 = 2047) by one block.
+TEST_CASE("wal: frames go around the end, with a pad frame where one does not fit",
+          "[volume][wal]") {
+  // 2048 = 127 frames of 16 blocks and 16 more: with 16 the last one ends exactly at the end; with
+  // 15 (15 * 136 = 2040) the next one must be padded away from it; with 89 (23 * 89 = 2047) by one
+  // block.
   for (const uint32_t total : {16u, 15u, 89u}) {
     INFO(total);
     WalBed bed;
@@ -348,11 +368,13 @@ TEST_CASE("wal: frames go around the end, with a pad frame where one does not fi
       lbas.push_back(i);
       const auto place = *bed.wal->find_place(Lsn(i));
       REQUIRE(bed.wal->device_block(place.position) + place.blocks <= 2048);
-      if (i > 1) padded = padded || place.position != bed.wal->find_place(Lsn(i - 1))->position + total;
+      if (i > 1)
+        padded = padded || place.position != bed.wal->find_place(Lsn(i - 1))->position + total;
       bed.settle();
       bed.wal->request_flush(Lsn(i));
       // Half of the area is kept.
-      if (bed.wal->used_blocks() > 1024) bed.wal->advance_tail(bed.wal->tail_candidate(bed.wal->append_position() - 1024, Lsn(i)));
+      if (bed.wal->used_blocks() > 1024)
+        bed.wal->advance_tail(bed.wal->tail_candidate(bed.wal->append_position() - 1024, Lsn(i)));
       previous_lap_last = Lsn(i);
     }
     CHECK(padded == (total != 16));
@@ -365,7 +387,9 @@ TEST_CASE("wal: frames go around the end, with a pad frame where one does not fi
     bed.boot();
     REQUIRE(bed.recover(head, tail.first, tail_block, tail.previous_checksum) == "");
     CHECK(bed.wal->head() == head);
-    CHECK(bed.recovered_lbas == std::vector<uint64_t>(lbas.begin() + static_cast<ptrdiff_t>(tail.first.value() - 1), lbas.end()));
+    CHECK(bed.recovered_lbas ==
+          std::vector<uint64_t>(lbas.begin() + static_cast<ptrdiff_t>(tail.first.value() - 1),
+                                lbas.end()));
     // And the log goes on from there.
     bed.frame(5, total - 1);
     bed.settle();
@@ -398,7 +422,8 @@ TEST_CASE("wal: a received frame is taken as it is, but for its chain", "[volume
   CHECK(replica.recovered_lbas == std::vector<uint64_t>{5, 9, 70});
 }
 
-TEST_CASE("wal: records lie in several frames when they cover more than a frame may", "[volume][wal]") {
+TEST_CASE("wal: records lie in several frames when they cover more than a frame may",
+          "[volume][wal]") {
   WalBed bed;
   for (uint64_t i = 0; i < 9; ++i) bed.append(100, 4096, RecordKind::kTrim);
   bed.settle();
@@ -409,7 +434,9 @@ TEST_CASE("wal: records lie in several frames when they cover more than a frame 
   }
 }
 
-TEST_CASE("wal: memory of written frames goes when others need it, never of pinned or unwritten ones", "[volume][wal]") {
+TEST_CASE(
+    "wal: memory of written frames goes when others need it, never of pinned or unwritten ones",
+    "[volume][wal]") {
   WalBed bed;
   const uint64_t hold = bed.node.disk().hold(bed.frame_write(8 * 4 * kBlockBytes));
   for (uint64_t i = 1; i <= 12; ++i) bed.frame(i, 3);
@@ -451,9 +478,11 @@ TEST_CASE("wal: without memory for a frame an append waits, and nothing is lost"
   CHECK(bed.wal->head() == Lsn(2));
 }
 
-// --- the chain -----------------------------------------------------------------------------------------
+// --- the chain
+// -----------------------------------------------------------------------------------------
 
-TEST_CASE("wal: a frame behind a lost one is not replayed once another takes the lost one's place", "[volume][wal]") {
+TEST_CASE("wal: a frame behind a lost one is not replayed once another takes the lost one's place",
+          "[volume][wal]") {
   // Frame 2 is lost in a crash, frame 3 behind it is kept. Another frame 2 of the same length and
   // Lsn is written then: 3 is whole and has the next Lsn, but it does not continue this log.
   for (const bool same_content : {false, true}) {
