@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -113,8 +114,12 @@ void PeerAcceptor::on_accepted(int32_t result) {
     return io_.arm(pause_, kAcceptPause);
   }
   if (callers_.size() >= kCallersMax) {
-    RINGBOLT_LOG_LIMITED(kWarn, "replication: {} callers have not said hello; the newest is dropped", callers_.size());
-    io_.close_socket(io::Socket{result});
+    // The oldest: the newest is the likeliest to be a primary, which silent ones must not keep out.
+    const auto oldest = std::find_if(callers_.begin(), callers_.end(), [](const auto& caller) { return !caller->gone; });
+    if (oldest != callers_.end()) (*oldest)->end("too many callers have not said hello");
+  }
+  if (callers_.size() >= 2 * kCallersMax) {
+    io_.close_socket(io::Socket{result});  // those that end have not ended yet
   } else {
     callers_.push_back(std::make_unique<Caller>(*this, io::Socket{result}));
     callers_.back()->start();

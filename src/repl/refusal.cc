@@ -30,7 +30,7 @@ Refusals::~Refusals() {
   io_.undefer(remove_);
 }
 
-void Refusals::refuse(const PeerCall& call, Reason reason, Epoch current, const std::string& text) {
+void Refusals::refuse(const PeerCall& call, Reason reason, const Uuid& volume, Epoch current, const std::string& text) {
   if (open_.size() >= kOpenMax) {
     // Callers that do not even take a refusal are cut off without one.
     io_.close_socket(call.socket);
@@ -38,7 +38,7 @@ void Refusals::refuse(const PeerCall& call, Reason reason, Epoch current, const 
   }
   open_.push_back(std::make_unique<One>(*this, call));
   Link& link = open_.back()->link;
-  link.set_identity(call.header.volume, current);
+  link.set_identity(volume, current);
   link.start_after(call.header.sequence);
   link.send(MessageType::kReject, Reject{reason, current, text});
   link.close_after_sending(text);

@@ -18,7 +18,9 @@ class Refusals {
   Refusals(const Refusals&) = delete;
   Refusals& operator=(const Refusals&) = delete;
 
-  void refuse(const PeerCall& call, Reason reason, Epoch current, const std::string& text);
+  /// `volume` and `current` are what the copy here is and knows; both nil for a caller that has not been
+  /// told to be one of its volume: a stranger must not learn, or be fenced by, another volume's epoch.
+  void refuse(const PeerCall& call, Reason reason, const Uuid& volume, Epoch current, const std::string& text);
   /// Ends all connections at once; `stopped` is called when they are gone, possibly from inside.
   void stop(std::function<void()> stopped);
 

@@ -13,13 +13,15 @@ namespace {
 constexpr io::Nanos kDrainTimeout = 2 * io::kSecond;
 }
 
-Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store) : io_(io), pool_(pool), store_(store) {}
+Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout)
+    : io_(io), pool_(pool), store_(store), timeout_(timeout) {}
 
 Replica::~Replica() {
   pool_.cancel_wait(memory_);
   io_.undefer(ack_);
   io_.undefer(destroy_);
   io_.disarm(drain_timeout_);
+  io_.disarm(tick_);
 }
 
 // --- a call ---------------------------------------------------------------------------------------------
@@ -44,11 +46,13 @@ void Replica::begin_call() {
   const PeerCall call = *waiting_call_;
   waiting_call_.reset();
   primary_id_ = call.hello.node_id;
-  epoch_ = call.header.epoch;
+  term_ = Term{call.header.epoch, call.hello.incarnation};
   session_ = SessionId{};
   link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
-  link_->set_identity(store_.facts().volume, epoch_);
+  link_->set_identity(store_.facts().volume, term_.epoch);
   link_->start_after(call.header.sequence);
+  receiving_since_ = io_.now();
+  io_.arm(tick_, timeout_ / 4);
   settling_ = true;
   settle();
 }
@@ -81,7 +85,7 @@ void Replica::refuse(Reason reason, std::string text) {
 }
 
 bool Replica::check_session(const MessageHeader& header) {
-  if (header.epoch != epoch_ || header.epoch < store_.facts().epoch) {
+  if (header.epoch != term_.epoch || header.epoch < store_.facts().epoch) {
     refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", header.epoch.value(),
                                                store_.facts().epoch.value()));
     return false;
@@ -123,6 +127,8 @@ void Replica::on_control(const SessionControl& control) {
                   fmt::format("a session from Lsn {} does not continue this log at {}", control.position.value(), head.value()));
   }
   if (!store_.base_usable()) return refuse(Reason::kLocalExtentCorrupt, "the base image is not usable");
+  // A term that the caller is not of would outlive it here, and stand in the way of every later primary.
+  if (control.history.last()->term != term_) return refuse(Reason::kProtocolViolation, "the history does not end in the caller's term");
   // Every record here must be one of the primary's, else the primary decided on wrong facts.
   const auto fork = core::fork_point({control.history, head}, {store_.facts().history, head});
   if (fork != head) return refuse(Reason::kProtocolViolation, "the primary's history does not contain this copy's records");
@@ -160,13 +166,14 @@ void Replica::on_history_recorded() {
   if (stopping_) return continue_stop();
   if (link_ == nullptr || link_->closing()) return begin_call();
   in_session_ = true;
+  receiving_since_ = io_.now();
   acked_written_ = acked_durable_ = store_.wal().durable();
   acked_stable_ = Lsn{};
   // What an earlier primary said is no promise of this one: its history may have forked below.
   committed_ = stable_ = flush_to_ = Lsn{};
   link_->send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
   log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
-            starting_.position.value(), epoch_.value());
+            starting_.position.value(), term_.epoch.value());
   link_->resume();
 }
 
@@ -216,7 +223,7 @@ bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields
   const uint64_t promised = uint64_t{fields.data_bytes} / kBlockBytes;
   const char* wrong = header.payload_blocks() != promised ? "frame length mismatch" : check_frame(header, frame);
   if (wrong != nullptr) {
-    log::warn("volume {}: records from {} refused: {}", store_.config().name, primary_id_, wrong);
+    RINGBOLT_LOG_LIMITED(kWarn, "volume {}: records from {} refused: {}", store_.config().name, primary_id_, wrong);
     refuse(Reason::kProtocolViolation, wrong);
     return false;
   }
@@ -257,7 +264,17 @@ void Replica::send_ack() {
 void Replica::on_space() {
   if (!waiting_for_space_ || link_ == nullptr) return;
   waiting_for_space_ = false;
+  receiving_since_ = io_.now();
   link_->resume();
+}
+
+/// A primary whose host lost power, or that hangs, must not look like a healthy one for ever.
+void Replica::on_tick() {
+  if (link_ == nullptr || link_->closing()) return;
+  io_.arm(tick_, timeout_ / 4);
+  const io::Nanos silent = io_.now() - std::max(link_->last_heard(), receiving_since_);
+  // Before a session, or while this copy cuts its log, the primary waits for what is said here.
+  if (in_session_ && !waiting_for_space_ && silent > timeout_) link_->close("the primary is silent");
 }
 
 void Replica::on_failed() {
@@ -268,7 +285,11 @@ void Replica::on_failed() {
 // --- ends -------------------------------------------------------------------------------------------------
 
 void Replica::on_link_closed(const std::string& reason) {
-  if (!reason.empty()) log::info("volume {}: connection with primary {} ended: {}", store_.config().name, primary_id_, reason);
+  // A primary may ask again and again for a copy that needs a rebuild.
+  if (!reason.empty()) {
+    RINGBOLT_LOG_LIMITED(kInfo, "volume {}: connection with primary {} ended: {}", store_.config().name, primary_id_, reason);
+  }
+  io_.disarm(tick_);
   closed_link_ = std::move(link_);
   in_session_ = settling_ = waiting_for_space_ = false;
   io_.defer(destroy_);

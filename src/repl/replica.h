@@ -22,7 +22,8 @@ struct PeerCall {
 
 class Replica final : public LinkListener {
  public:
-  Replica(io::Io& io, io::BufferPool& pool, Store& store);
+  /// `timeout`: a primary that says nothing for so long is gone (it speaks several times as often).
+  Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout);
   ~Replica() override;
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -67,16 +68,18 @@ class Replica final : public LinkListener {
   void refuse(Reason reason, std::string text);
   void destroy_closed_link();
   void on_drain_timeout();
+  void on_tick();
   void continue_stop();
 
   io::Io& io_;
   io::BufferPool& pool_;
   Store& store_;
+  const io::Nanos timeout_;
   std::unique_ptr<Link> link_;
   std::unique_ptr<Link> closed_link_;
   std::optional<PeerCall> waiting_call_;  // the newest caller, until the one before it is gone
   std::string primary_id_;
-  Epoch epoch_;
+  Term term_;  // the caller's
   SessionId session_;
   bool settling_ = false;    // flushing before facts are sent
   bool in_session_ = false;
@@ -86,6 +89,7 @@ class Replica final : public LinkListener {
   Lsn acked_written_, acked_durable_, acked_stable_;
   bool ack_due_ = false;
   bool waiting_for_space_ = false;
+  io::Nanos receiving_since_ = 0;  // while it waits for space nothing is received, and nobody is silent
 
   bool stopping_ = false;
   bool draining_ = false;
@@ -100,6 +104,7 @@ class Replica final : public LinkListener {
   io::DeferredOf<&Replica::send_ack> ack_{*this};
   io::DeferredOf<&Replica::destroy_closed_link> destroy_{*this};
   io::TimerOf<&Replica::on_drain_timeout> drain_timeout_{*this};
+  io::TimerOf<&Replica::on_tick> tick_{*this};
 };
 
 }  // namespace ringbolt::repl

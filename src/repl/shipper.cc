@@ -139,6 +139,8 @@ void Shipper::finish_stop() {
 void Shipper::on_message(const MessageHeader& header, std::span<const std::byte> payload) {
   unanswered_ = false;
   if (header.type == MessageType::kReject) return on_reject(header, payload);
+  // Addresses are used again: what another volume's copy says of its epochs is nothing to this one.
+  if (header.volume != store_.facts().volume) return close_link("the peer speaks of another volume");
   if (header.epoch > owner_.term().epoch) {
     owner_.on_fenced(header.epoch, peer_.id);
     return close_link("the peer knows a higher epoch");
@@ -178,6 +180,12 @@ void Shipper::on_facts(std::span<const std::byte> payload) {
     return close_link(fmt::format("its copy has {} bytes, the volume {}", facts.value().volume_bytes, store_.config().volume_bytes));
   }
   wal_bytes_ = facts.value().wal_bytes;
+  if (const auto last = facts.value().history.last(); last && last->term > owner_.term()) {
+    // A copy of this node's data runs somewhere, too, or a later primary wrote: this one must not go on.
+    owner_.on_fenced(last->term.epoch, peer_.id);
+    return close_link(fmt::format("the replica has records of incarnation {} of epoch {}", last->term.incarnation.value(),
+                                  last->term.epoch.value()));
+  }
   decide(facts.value());
 }
 
@@ -237,7 +245,9 @@ void Shipper::on_reject(const MessageHeader& header, std::span<const std::byte> 
   const auto reject = decode_reject(payload);
   if (!reject.has_value()) return close_link(reject.error().message);
   const Epoch known = std::max(header.epoch, reject.value().epoch);
-  if (known > owner_.term().epoch) owner_.on_fenced(known, peer_.id);
+  // Of the same epoch, too: it is another's, or another opening's, and that one is acknowledged to.
+  const bool of_this_volume = header.volume == store_.facts().volume;
+  if (of_this_volume && reject.value().reason == Reason::kEpochMismatch && known >= owner_.term().epoch) owner_.on_fenced(known, peer_.id);
   close_link(fmt::format("refused: {} ({})", reject.value().text, to_string(reject.value().reason)));
 }
 

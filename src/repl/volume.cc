@@ -84,13 +84,19 @@ void Volume::take_role() {
 
 void Volume::become_replica() {
   role_ = Role::kReplica;
-  replica_ = std::make_unique<Replica>(io_, pool_, store_);
+  replica_ = std::make_unique<Replica>(io_, pool_, store_, options_.replica_timeout);
   route_call();
 }
 
 // --- giving way to a higher epoch -------------------------------------------------------------------------
 
-void Volume::on_primary_fenced(Epoch epoch, const std::string& by) { fence(epoch, by); }
+void Volume::on_primary_fenced(Epoch epoch, const std::string& by) {
+  if (epoch > store_.facts().epoch) return fence(epoch, by);
+  if (primary_ != nullptr && !demoting_) {
+    stop_serving(fmt::format("replica {} knows another primary of epoch {}, or a later opening; the assignment needs a higher epoch", by,
+                             epoch.value()));
+  }
+}
 
 /// Stops serving at once; the promise to the higher epoch is recorded before anything is done for it.
 void Volume::fence(Epoch epoch, const std::string& by) {
@@ -98,16 +104,28 @@ void Volume::fence(Epoch epoch, const std::string& by) {
   Superblock& superblock = store_.superblock().change();
   superblock.epoch = epoch;
   superblock.incarnation = Incarnation{};
+  called_ = Incarnation{};
   record_promise();
-  if (primary_ != nullptr) {
-    primary_->fence();
-    role_reason_ = fmt::format("fenced by epoch {} ({})", epoch.value(), by);
-    log::warn("volume {}: {}", name(), role_reason_);
-    send_clients_away("the volume is no longer primary here: " + role_reason_);
-    demoting_ = true;
-    publish_refusal();
-    io_.defer(demote_);  // the caller may be deep inside the primary
-  }
+  if (primary_ != nullptr && !demoting_) stop_serving(fmt::format("fenced by epoch {} ({})", epoch.value(), by));
+}
+
+void Volume::stop_serving(const std::string& why) {
+  primary_->fence();
+  role_reason_ = why;
+  log::warn("volume {}: {}", name(), role_reason_);
+  send_clients_away("the volume is no longer primary here: " + role_reason_);
+  demoting_ = true;
+  publish_refusal();
+  io_.defer(demote_);  // the caller may be deep inside the primary
+}
+
+/// The highest incarnation of the promised epoch that is known here. Durable from the first session on:
+/// the history carries it.
+Incarnation Volume::known_incarnation() const {
+  const Superblock& facts = store_.facts();
+  const auto last = facts.history.last();
+  const Incarnation written = last && last->term.epoch == facts.epoch ? last->term.incarnation : Incarnation{};
+  return std::max(written, called_);
 }
 
 /// Calls on_epoch_recorded() when everything promised by now is durable.
@@ -139,15 +157,15 @@ void Volume::on_epoch_recorded() {
 // --- calls of primaries -----------------------------------------------------------------------------------
 
 void Volume::take_call(const PeerCall& call) {
+  bool identified = false;  // as one of this volume's, meant for this node
   const auto refuse = [&](Reason reason, const std::string& text) {
     RINGBOLT_LOG_LIMITED(kInfo, "volume {}: call from {} refused: {}", name(), call.hello.node_id, text);
-    refusals_.refuse(call, reason, opened_ ? store_.facts().epoch : Epoch{}, text);
+    refusals_.refuse(call, reason, identified ? store_.facts().volume : Uuid{}, identified ? store_.facts().epoch : Epoch{}, text);
   };
   if (!opened_ || stopping_ || store_.failed()) {
     return refuse(Reason::kNotReady, damage().empty() ? "the volume is not open here" : damage());
   }
   const Superblock& facts = store_.facts();
-  if (role_ == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
   if (call.hello.replica_id != facts.node_id) {
     return refuse(Reason::kWrongVolume, fmt::format("this node is {}, not {}", facts.node_id, call.hello.replica_id));
   }
@@ -158,19 +176,29 @@ void Volume::take_call(const PeerCall& call) {
   if (call.header.volume.is_nil() || (call.header.volume != facts.volume && !blank)) {
     return refuse(Reason::kWrongVolume, fmt::format("the copy here belongs to volume {}", facts.volume.to_string()));
   }
+  identified = true;
+  if (role_ == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
   if (call.header.epoch < facts.epoch) {
     return refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), facts.epoch.value()));
   }
-  if (role_ == Role::kPrimary && call.header.epoch == facts.epoch && !demoting_) {
-    return refuse(Reason::kEpochMismatch, fmt::format("this node is primary of epoch {} itself", facts.epoch.value()));
+  if (call.header.epoch == facts.epoch && facts.incarnation != Incarnation{}) {
+    // Also when it is not any more: two nodes may have written other records under the same term, and
+    // their histories would not tell.
+    return refuse(Reason::kEpochMismatch, fmt::format("this node was primary of epoch {} itself", facts.epoch.value()));
   }
   if (call.header.epoch == facts.epoch && !epoch_holder_.empty() && epoch_holder_ != call.hello.node_id) {
     return refuse(Reason::kEpochMismatch, fmt::format("{} is primary of epoch {} already", epoch_holder_, facts.epoch.value()));
+  }
+  if (call.header.epoch == facts.epoch && call.hello.incarnation < known_incarnation()) {
+    // A copy of the primary's data directory that runs beside it, or one restored from a backup.
+    return refuse(Reason::kEpochMismatch, fmt::format("incarnation {} of epoch {} is over, {} is known", call.hello.incarnation.value(),
+                                                      facts.epoch.value(), known_incarnation().value()));
   }
   if (waiting_call_) io_.close_socket(waiting_call_->socket);
   waiting_call_ = call;
   epoch_holder_ = call.hello.node_id;
   fence(call.header.epoch, call.hello.node_id);
+  called_ = call.hello.incarnation;
   if (blank && facts.volume.is_nil()) {
     store_.adopt_volume(call.header.volume);
     record_promise();

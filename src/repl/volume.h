@@ -68,6 +68,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   [[nodiscard]] bool epoch_held_by_another() const;
   void become_replica();
   void fence(Epoch epoch, const std::string& by);
+  void stop_serving(const std::string& why);
+  [[nodiscard]] Incarnation known_incarnation() const;
   void demote();
   void demoted();
   void record_promise();
@@ -93,6 +95,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   bool demoting_ = false;
   bool promise_again_ = false;  ///< something was promised after the wait for epoch_recorded_ began
   std::string epoch_holder_;    ///< who called as primary of the epoch promised to; empty: nobody yet
+  Incarnation called_;          ///< the highest incarnation that called in that epoch
   bool stopping_ = false;
   bool refusals_gone_ = false;
   bool role_left_ = false;

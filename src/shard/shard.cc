@@ -117,7 +117,7 @@ void Shard::add_client(nbd::Client client) {
 
 void Shard::take_call(const repl::PeerCall& call) {
   if (repl::Volume* volume = find_volume(call.hello.volume_name)) return volume->take_call(call);
-  refusals_->refuse(call, repl::Reason::kWrongVolume, Epoch{}, fmt::format("no volume {} here", call.hello.volume_name));
+  refusals_->refuse(call, repl::Reason::kWrongVolume, Uuid{}, Epoch{}, fmt::format("no volume {} here", call.hello.volume_name));
 }
 
 void Shard::stop_volumes(std::function<void()> done) {

@@ -146,6 +146,8 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
     const core::TermStart entry{{Epoch(l.terms[i].epoch), Incarnation(l.terms[i].incarnation)}, Lsn(l.terms[i].first)};
     if (!s.history.append_checked(entry)) return bad("term history");
   }
+  // Else a later primary could not open its term behind it.
+  if (!s.history.empty() && s.history.last()->term.epoch > s.epoch) return bad("term history beyond the epoch");
   if (l.in_sync_count > kReplicasMax) return bad("in-sync set");
   for (uint32_t i = 0; i < l.in_sync_count; ++i) {
     std::string id;

@@ -35,7 +35,7 @@ struct FakePrimary {
   void hello(uint64_t bytes = 2u << 20) {
     REQUIRE(peer.call(c.address(1)));
     peer.session = SessionId{};
-    peer.send(MessageType::kHello, Hello{"vol0", "n1", "n2", Incarnation(1), bytes});
+    peer.send(MessageType::kHello, Hello{"vol0", "n1", "n2", incarnation, bytes});
   }
   Facts facts() {
     const auto message = peer.expect(MessageType::kFacts);
@@ -80,6 +80,7 @@ struct FakePrimary {
 
   Cluster c;
   RawPeer peer;
+  Incarnation incarnation{1};
   Term term{Epoch(1), Incarnation(1)};
   core::TermHistory one = history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}});
 };
@@ -234,7 +235,14 @@ TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its
   SECTION("before the end") { f.start(Lsn(4), f.one); }
   SECTION("without a history") { f.start(Lsn(5), {}); }
   SECTION("with a history that forked before") {
+    f.peer.hang_up();
+    f.incarnation = Incarnation(2);
+    f.hello();
+    CHECK(f.facts().position == Lsn(5));
     f.start(Lsn(5), history_of({{f.term, Lsn(1)}, {two, Lsn(4)}}));
+  }
+  SECTION("with a history that does not end in the caller's term") {
+    f.start(Lsn(5), history_of({{f.term, Lsn(1)}, {{Epoch(uint64_t{1} << 40), Incarnation(1)}, Lsn(6)}}));
   }
   SECTION("a cut beyond the end") {
     f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(6), f.one});
@@ -248,6 +256,7 @@ TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the ne
   FakePrimary f(4);
   f.session_with(5);
   f.peer.hang_up();
+  f.incarnation = Incarnation(2);
   f.hello();
   CHECK(f.facts().position == Lsn(5));
   const auto two = history_of({{f.term, Lsn(1)}, {{Epoch(1), Incarnation(2)}, Lsn(3)}});
@@ -403,7 +412,7 @@ TEST_CASE("sim_hostile: a primary judges a replica by its facts alone", "[sim][r
   }
   SECTION("unrelated history") {
     FakeReplica f(13);
-    f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(9)}, Lsn(5)}}));
+    f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(1)}, Lsn(5)}}));
     REQUIRE(f.c.run_until([&] { return f.c.session_kind(0, 1) == "rebuild"; }, 5 * kSecond));
   }
   SECTION("a tail of another term") {
@@ -422,6 +431,83 @@ TEST_CASE("sim_hostile: a primary judges a replica by its facts alone", "[sim][r
     REQUIRE(f.peer.expect(MessageType::kSessionControl).has_value());
     CHECK(f.peer.wait_ended());
   }
+}
+
+TEST_CASE("sim_hostile: a stranger's epoch fences nobody", "[sim][repl]") {
+  FakeReplica f(17);
+  f.peer.epoch = Epoch(7);
+  SECTION("a reject for another reason") { f.peer.send(MessageType::kReject, Reject{Reason::kNotReady, Epoch(7), "no"}); }
+  SECTION("a reject by another volume's copy") {
+    f.peer.volume = some_volume();
+    f.peer.send(MessageType::kReject, Reject{Reason::kEpochMismatch, Epoch(7), "over"});
+  }
+  SECTION("a reject without identity") {
+    f.peer.volume = Uuid{};
+    f.peer.send(MessageType::kReject, Reject{Reason::kWrongVolume, Epoch(7), "this node is x2, not n2"});
+  }
+  SECTION("facts of another volume's copy") {
+    f.peer.volume = some_volume();
+    f.facts();
+  }
+  CHECK(f.peer.wait_ended());
+  f.c.run_for(kSecond);
+  CHECK(f.c.status(0).role == "primary");
+  CHECK(f.c.status(0).epoch == 1);
+}
+
+TEST_CASE("sim_hostile: a caller who is not one of the volume's is told no epoch", "[sim][repl]") {
+  FakePrimary f(18);
+  f.peer.epoch = Epoch(5);
+  f.hello();
+  static_cast<void>(f.facts());
+  f.peer.hang_up();
+  REQUIRE(f.peer.call(f.c.address(1)));
+  SECTION("meant for another node") {
+    f.peer.send(MessageType::kHello, Hello{"vol0", "n1", "n7", Incarnation(1), 2u << 20});
+  }
+  SECTION("of another volume") {
+    f.peer.volume.bytes.fill(0x43);
+    f.peer.send(MessageType::kHello, Hello{"vol0", "n1", "n2", Incarnation(1), 2u << 20});
+  }
+  const auto reject = f.peer.reject();
+  REQUIRE(reject.has_value());
+  CHECK(reject->reason == Reason::kWrongVolume);
+  CHECK(reject->epoch == Epoch{});
+}
+
+TEST_CASE("sim_hostile: an opening that is over does not ship, also after a restart", "[sim][repl]") {
+  FakePrimary f(19);
+  f.incarnation = Incarnation(2);
+  const Term two{Epoch(1), Incarnation(2)};
+  f.hello();
+  CHECK(f.facts().position == Lsn{});
+  f.start(Lsn{}, history_of({{two, Lsn(1)}}));
+  REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
+  if (GENERATE(false, true)) {
+    f.c.kill(1);
+    f.c.start(1);
+  } else {
+    f.peer.hang_up();
+  }
+  f.incarnation = Incarnation(1);
+  f.hello();
+  f.check_refused(Reason::kEpochMismatch, 0);
+}
+
+TEST_CASE("sim_hostile: a primary whose epoch has a later opening stops serving", "[sim][repl]") {
+  FakeReplica f(20);
+  SECTION("a replica says so") { f.peer.send(MessageType::kReject, Reject{Reason::kEpochMismatch, Epoch(1), "incarnation 2 is known"}); }
+  SECTION("a replica's records show it") { f.facts(Lsn(3), history_of({{{Epoch(1), Incarnation(2)}, Lsn(1)}})); }
+  REQUIRE(f.c.run_until([&] { return f.c.status(0).role == "replica"; }, 5 * kSecond));
+  CHECK(f.c.request(0, RequestKind::kWrite, 0, 4096, 1) == RequestError::kShutdown);
+}
+
+TEST_CASE("sim_hostile: a silent primary is not a healthy one", "[sim][repl]") {
+  FakePrimary f(21);
+  f.session_with(1);
+  CHECK(f.c.status(1).healthy);
+  CHECK(f.peer.wait_ended(60 * kSecond));
+  CHECK_FALSE(f.c.status(1).healthy);
 }
 
 TEST_CASE("sim_hostile: a replica that knows a higher epoch ends the primary's role",

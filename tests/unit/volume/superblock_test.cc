@@ -96,8 +96,8 @@ TEST_CASE("superblock: it is read back as it was written", "[volume][superblock]
   full.node_id = std::string(Superblock::kNodeIdBytesMax, 'x');
   full.name = std::string(Superblock::kNameBytesMax, 'y');
   full.history = {};
-  for (uint64_t i = 1; i <= core::TermHistory::kTermsMax; ++i)
-    full.history.open({Epoch(i), Incarnation(i)}, Lsn(i * 3));
+  full.epoch = Epoch(core::TermHistory::kTermsMax);
+  for (uint64_t i = 1; i <= core::TermHistory::kTermsMax; ++i) full.history.open({Epoch(i), Incarnation(i)}, Lsn(i * 3));
   full.in_sync.assign(kReplicasMax, std::string(Superblock::kNodeIdBytesMax, 'z'));
   full.clean_shutdown = full.rebuild_mark = full.base_seeded = false;
   full.being_made = true;
