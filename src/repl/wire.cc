@@ -109,7 +109,9 @@ Result<MessageHeader> decode_header(std::span<const std::byte> bytes) {
     return make_error(Errc::kUnsupported, fmt::format("message of protocol version {} (this build speaks {} to {})", header.version,
                                                       kVersionMin, kVersionMax));
   }
-  if (type < static_cast<uint16_t>(MessageType::kHello) || type > static_cast<uint16_t>(MessageType::kOldSessionAck)) return make_error(Errc::kInvalid, fmt::format("message of unknown type {}", type));
+  if (header.type < MessageType::kHello || header.type > MessageType::kOldSessionAck) {
+    return make_error(Errc::kInvalid, fmt::format("message of unknown type {}", type));
+  }
   get(8, &header.volume.bytes);
   get(24, &epoch);
   get(32, &session);

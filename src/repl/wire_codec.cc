@@ -68,16 +68,17 @@ std::string Reader::name(const char* field, size_t limit) {
   return value;
 }
 
-core::TermHistory Reader::history(const char* field) {
+core::TermHistory Reader::history() {
   core::TermHistory value;
-  const size_t count = number<uint16_t>(field);
-  refuse_if(count > core::TermHistory::kTermsMax, "{} of {} terms", field, count);
+  const size_t count = number<uint16_t>("term history");
+  refuse_if(count > core::TermHistory::kTermsMax, "term history of {} terms", count);
   for (size_t i = 0; i < count && good(); ++i) {
     core::TermStart entry;
-    entry.term.epoch = from_one<Epoch>(field);
-    entry.term.incarnation = from_one<Incarnation>(field);
-    entry.first = lsn(field);
-    if (good()) refuse_if(!value.append_checked(entry), "{} is out of order at term {}", field, i + 1);
+    entry.term.epoch = from_one<Epoch>("epoch of term history");
+    entry.term.incarnation = from_one<Incarnation>("incarnation of term history");
+    entry.first = lsn("first Lsn of term history");
+    refuse_if(entry.first == Lsn{}, "first Lsn of term history is 0");
+    if (good()) refuse_if(!value.append_checked(entry), "term history is out of order at term {}", i + 1);
   }
   return value;
 }

@@ -107,7 +107,7 @@ class Reader {
   std::string text(const char* field, size_t limit = kTextBytesMax);
   /// A node id or name: not empty.
   std::string name(const char* field, size_t limit);
-  core::TermHistory history(const char* field);
+  core::TermHistory history();
   uint64_t volume_bytes(const char* field);
 
   /// What is left belongs to a later version.

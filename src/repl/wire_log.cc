@@ -131,7 +131,7 @@ Result<SyncAck> decode_sync_ack(std::span<const std::byte> payload) {
   m.written = r.optional_lsn("written Lsn");
   m.durable = r.optional_lsn("durable Lsn");
   m.base_limit = r.optional_lsn("base limit Lsn");
-  m.history = r.history("term history");
+  m.history = r.history();
   if (r.flag("session")) {
     ActiveSession session;
     session.id = r.from_one<SessionId>("session id");

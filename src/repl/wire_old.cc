@@ -26,7 +26,7 @@ Result<Facts> decode_facts(std::span<const std::byte> payload) {
   m.checkpoint = r.lsn("checkpoint Lsn");
   m.volume_bytes = r.number<uint64_t>("volume_bytes");
   m.wal_bytes = r.number<uint64_t>("wal_bytes");
-  m.history = r.history("term history");
+  m.history = r.history();
   r.refuse_if(m.checkpoint > m.position, "checkpoint Lsn {} > position Lsn {}", m.checkpoint.value(), m.position.value());
   return r.finish(std::move(m));
 }
@@ -43,7 +43,7 @@ Result<OldSessionControl> decode_old_session_control(std::span<const std::byte> 
   OldSessionControl m;
   m.kind = r.enumerator("kind", OldControlKind::kStart, OldControlKind::kCutTail);
   m.position = r.position<Lsn>("position Lsn");
-  m.history = r.history("term history");
+  m.history = r.history();
   return r.finish(std::move(m));
 }
 

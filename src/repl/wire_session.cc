@@ -97,7 +97,7 @@ Result<SessionControl> decode_session_control(std::span<const std::byte> payload
   m.snapshot_id = r.number<uint64_t>("snapshot id");
   m.deadline = Millis(r.number<uint32_t>("deadline"));
   m.reason = r.reason();
-  m.history = r.history("term history");
+  m.history = r.history();
   check_control(r, m);
   return r.finish(std::move(m));
 }
