@@ -103,10 +103,10 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
     const auto reject = decode_reject(payload);
     return link_->close(reject.has_value() ? "refused: " + reject.value().text : reject.error().message);
   }
-  if (header.type != MessageType::kSessionControl || settling_ || cutting_ || history_recorded_.waiting()) {
+  if (header.type != MessageType::kOldSessionControl || settling_ || cutting_ || history_recorded_.waiting()) {
     return refuse(Reason::kProtocolViolation, fmt::format("unexpected message of type {}", static_cast<int>(header.type)));
   }
-  const auto control = decode_session_control(payload);
+  const auto control = decode_old_session_control(payload);
   if (!control.has_value()) return refuse(Reason::kProtocolViolation, control.error().message);
   session_ = header.session;
   link_->set_session(session_);
@@ -114,9 +114,9 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   on_control(control.value());
 }
 
-void Replica::on_control(const SessionControl& control) {
+void Replica::on_control(const OldSessionControl& control) {
   const Lsn head = store_.wal().head();
-  if (control.kind == ControlKind::kCutTail) {
+  if (control.kind == OldControlKind::kCutTail) {
     if (control.position > head || control.position < store_.base_limit()) {
       return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", control.position.value()));
     }
@@ -153,7 +153,7 @@ void Replica::cut(Lsn fork) {
 
 /// The primary's history becomes this copy's before its first record is appended. (Records that it
 /// has are a prefix of the primary's: that is what the position and the cut established.)
-void Replica::start_session(const SessionControl& control) {
+void Replica::start_session(const OldSessionControl& control) {
   starting_ = control;
   Superblock& superblock = store_.superblock().change();
   superblock.history = control.history;
@@ -171,7 +171,7 @@ void Replica::on_history_recorded() {
   acked_stable_ = Lsn{};
   // What an earlier primary said is no promise of this one: its history may have forked below.
   committed_ = stable_ = flush_to_ = Lsn{};
-  link_->send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  link_->send(MessageType::kOldSessionAck, OldSessionAck{OldSessionPhase::kAccepted, Reason::kNone});
   log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
             starting_.position.value(), term_.epoch.value());
   link_->resume();
