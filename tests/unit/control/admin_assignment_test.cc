@@ -184,6 +184,20 @@ TEST_CASE("admin: an order that takes too long is 503, goes on, and is not given
   CHECK(status_of(reply) == "200");
 }
 
+TEST_CASE("admin: the late answer to an order is not taken for that of the next request", "[admin]") {
+  AdminLimits limits;
+  limits.order_time = milliseconds(50);
+  AdminFixture admin(limits);
+  admin.daemon().hold(true);
+  RawHttpClient client(admin.address());
+  client.send(request(kBody));
+  CHECK(code_of(client.read_reply()) == "503 unfinished");
+  admin.daemon().hold(false);
+  // Answered after the order: its answer has been thrown away by then.
+  client.send("GET /v1/volumes/vol1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  CHECK(body_of(client.read_all()) == to_json(volume_status("vol1")));
+}
+
 TEST_CASE("admin: an order has more time than a question", "[admin]") {
   AdminLimits limits;
   limits.answer_time = milliseconds(20);
