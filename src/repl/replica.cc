@@ -51,7 +51,7 @@ void Replica::begin_call() {
   link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
   link_->set_identity(store_.facts().volume, term_.epoch);
   link_->start_after(call.header.sequence);
-  receiving_since_ = io_.now();
+  receiving_since_ = ticked_at_ = io_.now();
   io_.arm(tick_, timeout_ / 4);
   settling_ = true;
   settle();
@@ -272,7 +272,11 @@ void Replica::on_space() {
 void Replica::on_tick() {
   if (link_ == nullptr || link_->closing()) return;
   io_.arm(tick_, timeout_ / 4);
-  const io::Nanos silent = io_.now() - std::max(link_->last_heard(), receiving_since_);
+  const io::Nanos now = io_.now();
+  // While this node did not run it heard nobody: that is not the primary's silence.
+  if (now - ticked_at_ > timeout_ / 2) receiving_since_ = now;
+  ticked_at_ = now;
+  const io::Nanos silent = now - std::max(link_->last_heard(), receiving_since_);
   // Before a session, or while this copy cuts its log, the primary waits for what is said here.
   if (in_session_ && !waiting_for_space_ && silent > timeout_) link_->close("the primary is silent");
 }

@@ -45,6 +45,7 @@ void Shipper::connect() {
   }
   phase_ = Phase::kConnecting;
   asked_at_ = io_.now();
+  ticked_at_ = asked_at_;
   io_.connect(peer_.address, connect_);
   io_.arm(tick_, timing_.heartbeat);
 }
@@ -444,6 +445,9 @@ void Shipper::drop_read() {
 void Shipper::on_tick() {
   io_.arm(tick_, timing_.heartbeat);
   const io::Nanos now = io_.now();
+  // While this node did not run it heard nobody: that is not the peer's silence.
+  if (now - ticked_at_ > 2 * timing_.heartbeat) asked_at_ = now;
+  ticked_at_ = now;
   if (phase_ == Phase::kConnecting) {
     if (now - asked_at_ > timing_.timeout) io_.cancel(connect_);
     return;
