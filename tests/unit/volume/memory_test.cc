@@ -82,7 +82,7 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
   }
   ~ServedVolume() override {
     bool stopped = false;
-    primary_->stop(true, [&] { stopped = true; });
+    primary_->stop(repl::Farewell::kDrained, [&] { stopped = true; });
     run([&] { return stopped; });
     primary_.reset();
     bool closed = false;
