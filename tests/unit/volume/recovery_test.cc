@@ -183,54 +183,6 @@ TEST_CASE("recovery: records of a term that is not in the history are not replay
   CHECK(bed.difference() == "");
 }
 
-TEST_CASE("recovery: a WAL without its superblock is damage, not a new volume",
-          "[volume][recovery]") {
-  StoreBed bed;
-  fill(bed);
-  bed.flush();
-  bed.kill();
-  bed.world.run_for(10 * io::kSecond);
-  const auto superblock = bed.node.read_file(bed.path("superblock"), 0, Superblock::kFileBytes);
-  const bool removed = GENERATE(true, false);
-  if (removed) {
-    bed.node.disk().remove_file(bed.path("superblock"));
-  } else {
-    bed.node.write_file(bed.path("superblock"), 0, std::vector<std::byte>(512, std::byte{1}));
-    bed.node.write_file(bed.path("superblock"), Superblock::kSlotOffset[1] + 64,
-                        std::vector<std::byte>(512, std::byte{1}));
-  }
-  const auto wal = bed.node.read_file(bed.path("wal"), 0, kWalBytesMin);
-  const Status opened = bed.open();
-  REQUIRE_FALSE(opened.has_value());
-  CHECK(opened.error().code == Errc::kCorrupt);
-  CHECK(contains(opened.error().message, "refusing to make a new volume"));
-  bed.kill();
-  CHECK(bed.node.read_file(bed.path("wal"), 0, kWalBytesMin) == wal);
-  bed.node.write_file(bed.path("superblock"), 0, superblock);
-  REQUIRE(bed.open().has_value());
-  CHECK(bed.difference() == "");
-}
-
-TEST_CASE(
-    "recovery: a WAL on a block device without its superblock is damage if anything was logged",
-    "[volume][recovery]") {
-  // As with a data directory that is not mounted: the device is always "there".
-  StoreBed bed;
-  bed.config.wal_path = "/dev/wal";
-  bed.node.disk().add_block_device("/dev/wal", kWalBytesMin);
-  bed.serve();
-  bed.write(5);
-  bed.flush();
-  bed.kill();
-  bed.world.run_for(10 * io::kSecond);
-  bed.node.disk().remove_file(bed.path("superblock"));
-  bed.node.disk().remove_file(bed.path("base"));
-  const Status opened = bed.open();
-  REQUIRE_FALSE(opened.has_value());
-  CHECK(opened.error().code == Errc::kCorrupt);
-  CHECK(contains(opened.error().message, "/dev/wal"));
-}
-
 TEST_CASE("recovery: a store of other sizes, names or an unknown format is refused",
           "[volume][recovery]") {
   StoreBed bed;
@@ -252,27 +204,62 @@ TEST_CASE("recovery: a store of other sizes, names or an unknown format is refus
   refused([](StoreConfig& c) { c.wal_bytes *= 2; }, "WAL size");
   refused([](StoreConfig& c) { c.node_id = "n9"; }, "n9");
   refused([](StoreConfig& c) { c.name = "other"; }, "other");
+  // The remedy is part of it.
+  refused([](StoreConfig& c) { c.name = "other"; }, "correct the configuration");
   REQUIRE(bed.open().has_value());
 }
 
-TEST_CASE("recovery: what a base image held before the first record is taken over or distrusted",
+TEST_CASE("recovery: a WAL or base image that is not there, or of another size, is refused",
           "[volume][recovery]") {
-  const bool adopt = GENERATE(true, false);
   StoreBed bed;
-  bed.config.adopt_base = adopt;
-  std::vector<std::byte> block(kBlockBytes);
-  fill_block(block.data(), 4711);
-  REQUIRE(bed.node.create_io()->make_directory(bed.config.directory).has_value());
-  bed.node.write_file(bed.path("base"), 9 * kBlockBytes, block);
-  for (int life = 0; life < 2; ++life) {
-    REQUIRE(bed.open().has_value());
-    CHECK(bed.store->base_usable() == adopt);
-    CHECK(bed.store->facts().base_seeded == adopt);
-    StoreBed::Read& read = bed.begin_read(9, 1);
-    REQUIRE(bed.run([&] { return read.done; }));
-    CHECK(block_is(read.buffer.data, 4711));
+  bed.serve();
+  bed.write(5);
+  bed.flush();
+  bed.kill();
+  bed.world.run_for(io::kSecond);
+  const auto refused = [&](Errc code, const std::string& what) {
+    const Status opened = bed.open();
     bed.kill();
-  }
+    REQUIRE_FALSE(opened.has_value());
+    INFO(opened.error().message);
+    CHECK(opened.error().code == code);
+    CHECK(contains(opened.error().message, what));
+  };
+  const auto wal = bed.node.read_file(bed.path("wal"), 0, kWalBytesMin);
+  const auto base = bed.node.read_file(bed.path("base"), 0, bed.config.volume_bytes);
+  bed.node.disk().remove_file(bed.path("wal"));
+  refused(Errc::kNotFound, bed.path("wal"));
+  bed.node.write_file(bed.path("wal"), 0, std::span(wal).first(kWalBytesMin / 2));
+  refused(Errc::kInvalid, "configure the right wal_path");
+  bed.node.write_file(bed.path("wal"), 0, wal);
+  bed.node.write_file(bed.path("wal"), kWalBytesMin, std::vector<std::byte>(kBlockBytes));
+  refused(Errc::kInvalid, "configure the right wal_path");
+  bed.node.disk().remove_file(bed.path("wal"));
+  bed.node.write_file(bed.path("wal"), 0, wal);
+  bed.node.disk().remove_file(bed.path("base"));
+  refused(Errc::kNotFound, bed.path("base"));
+  bed.node.write_file(bed.path("base"), 0, std::span(base).first(kBlockBytes));
+  refused(Errc::kInvalid, "configure the right path");
+  bed.node.write_file(bed.path("base"), 0, base);
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.difference() == "");
+}
+
+TEST_CASE("recovery: damage to the last frames of an idle log is noticed, too",
+          "[volume][recovery]") {
+  // No frame follows that would say that they were flushed.
+  StoreBed bed;
+  fill(bed);
+  bed.flush();
+  bed.world.run_for(5 * io::kSecond);
+  const uint64_t offset = bed.frame_offset(Lsn(9));
+  CHECK(bed.store->checkpoint() == Lsn(3));
+  bed.kill();
+  bed.node.disk().flip_bit(bed.path("wal"), offset + kBlockBytes + 5, 0);
+  const Status opened = bed.open();
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().code == Errc::kCorrupt);
+  CHECK(contains(opened.error().message, "records up to 9 had been flushed"));
 }
 
 TEST_CASE("recovery: a start waits for the late writes of a killed predecessor",
