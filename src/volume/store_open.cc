@@ -171,6 +171,7 @@ void Store::recover(std::optional<Lsn> limit) {
   start.tail_block = s.tail_block;
   start.tail_previous_checksum = s.tail_previous_checksum;
   start.history = &s.history;
+  start.cuts = s.cuts + (limit ? 1 : 0);
   start.durable = limit ? std::min(*limit, wal_->durable()) : s.durable;
   start.limit = limit;
   if (limit) {
@@ -207,7 +208,11 @@ void Store::on_wal_clean(int32_t result) {
     if (failed()) return finish_cut(make_error(Errc::kIo, failure_));
     log::info("volume {}: cut its log after Lsn {}", config_.name, recovery_limit_->value());
     stopping_ = Stopping::kRecordingCut;
-    superblock_.change().durable = wal_->durable();
+    // In one write, and before anything is appended after the cut: what is logged from now on carries
+    // the new count, and all that is durable without it is up to here.
+    Superblock& s = superblock_.change();
+    s.durable = wal_->durable();
+    s.cuts += 1;
     superblock_.wait(opened_);
     return;
   }

@@ -73,8 +73,9 @@ class Wal {
   Wal& operator=(const Wal&) = delete;
 
   // --- restoring from the device (recovery) ---------------------------------------------------
-  /// Forgets everything and begins at a frame boundary. Requires: idle().
-  void restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum);
+  /// Forgets everything and begins at a frame boundary. Frames sealed from now on carry `cuts`.
+  /// Requires: idle().
+  void restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, uint64_t cuts);
   void restore_frame(const FramePlace& place, uint32_t checksum);
   /// A pad frame was read: the next frame begins at the start of the area.
   void restore_pad(uint32_t blocks, uint32_t checksum);
@@ -190,6 +191,7 @@ class Wal {
   uint64_t append_position_ = 0;
   uint64_t tail_position_ = 0;
   uint32_t chain_ = 0;
+  uint64_t cuts_ = 0;
   bool failed_ = false;
 
   Frame* open_ = nullptr;
