@@ -567,6 +567,10 @@ TEST_CASE("sim_hostile: a replica that knows a higher epoch ends the primary's r
     REQUIRE(f.c.run_until([&] { return f.c.status(0).role == "replica"; }, 5 * kSecond));
     CHECK(f.c.status(0).epoch == 9);
     CHECK(f.c.request(0, RequestKind::kWrite, 0, 4096, 1) == RequestError::kShutdown);
+    // Until it is on disk nobody has been told of the promise either.
+    REQUIRE(f.c.run_until(
+        [&] { return read_superblock(f.c.sim(0), Cluster::directory())->epoch == Epoch(9); },
+        5 * kSecond));
     f.c.kill(0);
     f.c.start(0);
     CHECK(f.c.status(0).role == "replica");

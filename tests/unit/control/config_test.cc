@@ -247,7 +247,7 @@ TEST_CASE("config: a volume's sizes are whole blocks within their limits", "[con
   CHECK_THAT(error_of(sized("4097")), Contains("whole blocks of 4096"));
   CHECK_THAT(error_of(sized("\"17TiB\"")), Contains("out of range"));
   CHECK_THAT(error_of(sized("-4096")), Contains("negative"));
-  CHECK_THAT(error_of(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 1TiB"));
+  CHECK_THAT(error_of(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 64GiB"));
   CHECK_THAT(error_of(kVolume + "wal_size = 8388609"), Contains("whole blocks"));
 }
 
