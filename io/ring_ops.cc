@@ -33,8 +33,6 @@ ConnectAttempt* attempt_of(Completion& done) {
   return static_cast<ConnectAttempt*>(done.state().extra);
 }
 
-bool is_interruption(int32_t result) { return result == -EINTR || result == -EAGAIN; }
-
 // Skips entries of a send that are done.
 void skip_sent(Completion::State& state, size_t bytes) {
   while (state.message.msg_iovlen > 0 && bytes >= state.iov->iov_len) {
@@ -151,7 +149,7 @@ void RingIo::issue_transfer(Completion& done, io_uring_sqe* entry) {
 void RingIo::on_completion(Completion& done, int32_t result) {
   const Completion::State& state = done.state();
   bool again = false;
-  if (is_interruption(result)) {
+  if (is_interruption(static_cast<Kind>(state.kind), result)) {
     again = (state.flags & kCancelled) == 0;
     if (!again) result = -ECANCELED;
   }
@@ -176,7 +174,7 @@ void RingIo::on_completion(Completion& done, int32_t result) {
       case Kind::kAccept:
         // The client gave up while it waited in the backlog.
         again = result == -ECONNABORTED && (state.flags & kCancelled) == 0;
-        if (result >= 0) set_no_delay(result);
+        if (result >= 0) set_stream_options(result);
         break;
       case Kind::kFlush:
         break;
@@ -343,7 +341,7 @@ int RingIo::start_connect(Completion& done) {
   const int family = attempt.addresses[attempt.index].family();
   const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
-  if (family != AF_UNIX) set_no_delay(fd);
+  if (family != AF_UNIX) set_stream_options(fd);
   done.state().fd = fd;
   return 0;
 }
@@ -355,13 +353,37 @@ void RingIo::connect(const std::string& address, Completion& done) {
     finish_later(done, -EINVAL);
     return;
   }
-  Result<std::vector<SocketAddress>> resolved = resolve(parsed.value());
-  if (!resolved.has_value()) {
+  Result<std::vector<SocketAddress>> numeric = resolve_numeric(parsed.value());
+  if (numeric.has_value()) return connect_to(done, std::move(numeric.value()));
+  auto naming = std::make_unique<Naming>(*this, done);
+  naming->address = parsed.value();
+  done.state().flags |= kResolving;
+  naming_.push_back(naming.get());
+  resolver_->ask(std::move(naming));
+}
+
+void RingIo::on_named(Naming& naming) {
+  Completion& done = *naming.done;
+  end_naming(done);
+  if (!naming.addresses.has_value()) {
     finish_later(done, -EHOSTUNREACH);
     return;
   }
+  connect_to(done, std::move(naming.addresses.value()));
+}
+
+/// The connect waits for its name no more.
+void RingIo::end_naming(Completion& done) {
+  done.state().flags &= static_cast<uint8_t>(~kResolving);
+  const auto at = std::find_if(naming_.begin(), naming_.end(), [&](const Naming* naming) { return naming->done == &done; });
+  RINGBOLT_ASSERT(at != naming_.end());
+  (*at)->done = nullptr;
+  naming_.erase(at);
+}
+
+void RingIo::connect_to(Completion& done, std::vector<SocketAddress> addresses) {
   auto attempt = std::make_unique<ConnectAttempt>();
-  attempt->addresses = std::move(resolved.value());
+  attempt->addresses = std::move(addresses);
   done.state().extra = attempt.get();
   int error = start_connect(done);
   while (error != 0 && ++attempt->index < attempt->addresses.size()) error = start_connect(done);
@@ -402,6 +424,11 @@ void RingIo::send(Socket socket, std::span<iovec> iov, Completion& done) {
 void RingIo::cancel(Completion& pending) {
   Completion::State& state = pending.state();
   if (!state.pending) return;
+  if ((state.flags & kResolving) != 0) {
+    end_naming(pending);
+    finish_later(pending, -ECANCELED);
+    return;
+  }
   // Also for the moment in which it is not in the kernel but about to be issued again.
   state.flags |= kCancelled;
   io_uring_sqe* entry = next_entry();
