@@ -37,10 +37,4 @@ struct RingIo::Naming final : Resolver::Question {
 inline constexpr uint64_t kDoorbellTag = 1;
 inline constexpr uint64_t kIgnoreTag = 2;
 
-// Completion::State::flags.
-inline constexpr uint8_t kExactly = 1;
-inline constexpr uint8_t kByWriting = 2;  // zero() without help from the file system
-inline constexpr uint8_t kCancelled = 4;  // must not be started again
-inline constexpr uint8_t kResolving = 8;  // a connect whose host name is being looked up
-
 }  // namespace ringbolt::io

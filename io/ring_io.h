@@ -23,8 +23,8 @@
 #include "io/io.h"
 #include "io/mailbox.h"
 #include "io/resolver.h"
-#include "io/ring_kind.h"
 #include "io/timer_heap.h"
+#include "io/transfer.h"
 
 struct io_uring_sqe;  // liburing stays in the ring_*.cc files
 
@@ -154,10 +154,6 @@ class RingIo final : public Io {
   void issue_transfer(Completion& done, io_uring_sqe* entry);
   void finish_later(Completion& done, int32_t result);
   void on_completion(Completion& done, int32_t result);
-  [[nodiscard]] bool continue_transfer(Completion& done, int32_t& result);
-  [[nodiscard]] bool continue_zero(Completion& done, int32_t& result);
-  [[nodiscard]] bool continue_receive(Completion& done, int32_t& result);
-  [[nodiscard]] bool continue_send(Completion& done, int32_t& result);
   [[nodiscard]] bool continue_connect(Completion& done, int32_t& result);
   [[nodiscard]] int start_connect(Completion& done);
   void connect_to(Completion& done, std::vector<SocketAddress> addresses);

@@ -33,18 +33,6 @@ ConnectAttempt* attempt_of(Completion& done) {
   return static_cast<ConnectAttempt*>(done.state().extra);
 }
 
-// Skips entries of a send that are done.
-void skip_sent(Completion::State& state, size_t bytes) {
-  while (state.message.msg_iovlen > 0 && bytes >= state.iov->iov_len) {
-    bytes -= state.iov->iov_len;
-    ++state.iov;
-    --state.message.msg_iovlen;
-  }
-  if (state.message.msg_iovlen == 0) return;
-  state.iov->iov_base = static_cast<char*>(state.iov->iov_base) + bytes;
-  state.iov->iov_len -= bytes;
-}
-
 }  // namespace
 
 // --- starting ------------------------------------------------------------------------------------
@@ -157,16 +145,16 @@ void RingIo::on_completion(Completion& done, int32_t result) {
     switch (static_cast<Kind>(state.kind)) {
       case Kind::kRead:
       case Kind::kWrite:
-        again = continue_transfer(done, result);
+        again = continue_transfer(done.state(), result);
         break;
       case Kind::kZero:
-        again = continue_zero(done, result);
+        again = continue_zero(done.state(), result);
         break;
       case Kind::kReceive:
-        again = continue_receive(done, result);
+        again = continue_receive(done.state(), result);
         break;
       case Kind::kSend:
-        again = continue_send(done, result);
+        again = continue_send(done.state(), result);
         break;
       case Kind::kConnect:
         again = continue_connect(done, result);
@@ -186,67 +174,6 @@ void RingIo::on_completion(Completion& done, int32_t result) {
   } else {
     done.complete(result);
   }
-}
-
-// Direct I/O goes on at a block boundary only. At the end of a file the kernel returns the same
-// short count again and again: no progress in whole blocks is an error.
-bool RingIo::continue_transfer(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if (result < 0) return false;
-  const uint32_t before = state.done;
-  const uint32_t after = before + static_cast<uint32_t>(result);
-  if (after >= state.length) {
-    result = static_cast<int32_t>(state.length);
-    return false;
-  }
-  state.done = after - after % kBlockBytes;
-  if (state.done > before) return true;
-  result = -EIO;
-  return false;
-}
-
-bool RingIo::continue_zero(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if ((state.flags & kByWriting) == 0) {
-    if (result != -EOPNOTSUPP) return false;
-    state.flags |= kByWriting;
-    return true;
-  }
-  if (result < 0) return false;
-  const auto whole = static_cast<uint32_t>(result) - static_cast<uint32_t>(result) % kBlockBytes;
-  if (whole == 0) {
-    result = -EIO;
-    return false;
-  }
-  state.offset += whole;
-  state.bytes_left -= whole;
-  if (state.bytes_left > 0) return true;
-  result = 0;
-  return false;
-}
-
-bool RingIo::continue_receive(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if (result < 0) return false;
-  state.done += static_cast<uint32_t>(result);
-  const bool ended = result == 0;
-  if ((state.flags & kExactly) != 0 && !ended && state.done < state.length) return true;
-  result = static_cast<int32_t>(state.done);
-  return false;
-}
-
-bool RingIo::continue_send(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if (result < 0) return false;
-  if (result == 0) {
-    result = -EIO;
-    return false;
-  }
-  state.done += static_cast<uint32_t>(result);
-  skip_sent(state, static_cast<size_t>(result));
-  if (state.message.msg_iovlen > 0) return true;
-  result = static_cast<int32_t>(state.done);
-  return false;
 }
 
 bool RingIo::continue_connect(Completion& done, int32_t& result) {

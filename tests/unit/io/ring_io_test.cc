@@ -341,15 +341,3 @@ TEST_CASE("ring_io: both ends of a TCP connection have no delay, and keepalive f
   }
   close_pair(*bed, pair);
 }
-
-TEST_CASE("ring_io: interrupted operations are started again, except a flush", "[ring_io]") {
-  for (const RingKind kind : {RingKind::kRead, RingKind::kWrite, RingKind::kZero, RingKind::kAccept, RingKind::kConnect,
-                              RingKind::kReceive, RingKind::kSend}) {
-    CHECK(is_interruption(kind, -EINTR));
-    CHECK(is_interruption(kind, -EAGAIN));
-    CHECK_FALSE(is_interruption(kind, -EIO));
-    CHECK_FALSE(is_interruption(kind, 0));
-  }
-  CHECK_FALSE(is_interruption(RingKind::kFlush, -EINTR));
-  CHECK_FALSE(is_interruption(RingKind::kFlush, -EAGAIN));
-}
