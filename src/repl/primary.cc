@@ -188,6 +188,11 @@ void Primary::watch_members() {
   if (!term_open_ || fenced_ || stopping_ || store_.failed()) return;
   bool watching = false;
   const io::Nanos now = io_.now();
+  const io::Nanos interval = std::max(config_.replica_timeout / 16, io::kMillisecond);
+  // Nobody is blamed for time in which this node itself did not run: stopped, its machine paused or
+  // overloaded. What it had to send did not go out, what had arrived it has not read.
+  const io::Nanos missed = now - watched_at_ > 2 * interval ? now - watched_at_ - interval : 0;
+  watched_at_ = now;
   for (size_t i = 0; i < shippers_.size(); ++i) {
     Member& member = members_[i];
     const Shipper& shipper = *shippers_[i];
@@ -203,6 +208,7 @@ void Primary::watch_members() {
       continue;
     }
     watching = true;
+    if (member.owing) member.owed_since += missed;
     const bool paid = member.owing && shipper.acked_written() >= member.owed && shipper.acked_durable() >= member.owed_durable;
     if (!member.owing || paid) {
       member.owing = true;
@@ -225,7 +231,7 @@ void Primary::watch_members() {
       record_set();
     }
   }
-  if (watching && !watch_.armed()) io_.arm(watch_, std::max(config_.replica_timeout / 16, io::kMillisecond));
+  if (watching && !watch_.armed()) io_.arm(watch_, interval);
 }
 
 void Primary::on_watch() { advance(); }

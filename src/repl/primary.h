@@ -194,6 +194,7 @@ class Primary final : public ShipperOwner {
   io::DeferredOf<&Primary::flush_now> flush_{*this};
   io::DeferredOf<&Primary::advance> advance_soon_{*this};
   io::TimerOf<&Primary::on_watch> watch_{*this};
+  io::Nanos watched_at_ = 0;
   io::TimerOf<&Primary::on_drain_timeout> drain_timeout_{*this};
 };
 

@@ -51,7 +51,7 @@ void Replica::begin_call() {
   link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
   link_->set_identity(store_.facts().volume, term_.epoch);
   link_->start_after(call.header.sequence);
-  receiving_since_ = io_.now();
+  receiving_since_ = ticked_at_ = io_.now();
   io_.arm(tick_, timeout_ / 4);
   settling_ = true;
   settle();
@@ -103,10 +103,10 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
     const auto reject = decode_reject(payload);
     return link_->close(reject.has_value() ? "refused: " + reject.value().text : reject.error().message);
   }
-  if (header.type != MessageType::kSessionControl || settling_ || cutting_ || history_recorded_.waiting()) {
+  if (header.type != MessageType::kOldSessionControl || settling_ || cutting_ || history_recorded_.waiting()) {
     return refuse(Reason::kProtocolViolation, fmt::format("unexpected message of type {}", static_cast<int>(header.type)));
   }
-  const auto control = decode_session_control(payload);
+  const auto control = decode_old_session_control(payload);
   if (!control.has_value()) return refuse(Reason::kProtocolViolation, control.error().message);
   session_ = header.session;
   link_->set_session(session_);
@@ -114,9 +114,9 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   on_control(control.value());
 }
 
-void Replica::on_control(const SessionControl& control) {
+void Replica::on_control(const OldSessionControl& control) {
   const Lsn head = store_.wal().head();
-  if (control.kind == ControlKind::kCutTail) {
+  if (control.kind == OldControlKind::kCutTail) {
     if (control.position > head || control.position < store_.base_limit()) {
       return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", control.position.value()));
     }
@@ -153,7 +153,7 @@ void Replica::cut(Lsn fork) {
 
 /// The primary's history becomes this copy's before its first record is appended. (Records that it
 /// has are a prefix of the primary's: that is what the position and the cut established.)
-void Replica::start_session(const SessionControl& control) {
+void Replica::start_session(const OldSessionControl& control) {
   starting_ = control;
   Superblock& superblock = store_.superblock().change();
   superblock.history = control.history;
@@ -171,7 +171,7 @@ void Replica::on_history_recorded() {
   acked_stable_ = Lsn{};
   // What an earlier primary said is no promise of this one: its history may have forked below.
   committed_ = stable_ = flush_to_ = Lsn{};
-  link_->send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  link_->send(MessageType::kOldSessionAck, OldSessionAck{OldSessionPhase::kAccepted, Reason::kNone});
   log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
             starting_.position.value(), term_.epoch.value());
   link_->resume();
@@ -272,7 +272,11 @@ void Replica::on_space() {
 void Replica::on_tick() {
   if (link_ == nullptr || link_->closing()) return;
   io_.arm(tick_, timeout_ / 4);
-  const io::Nanos silent = io_.now() - std::max(link_->last_heard(), receiving_since_);
+  const io::Nanos now = io_.now();
+  // While this node did not run it heard nobody: that is not the primary's silence.
+  if (now - ticked_at_ > timeout_ / 2) receiving_since_ = now;
+  ticked_at_ = now;
+  const io::Nanos silent = now - std::max(link_->last_heard(), receiving_since_);
   // Before a session, or while this copy cuts its log, the primary waits for what is said here.
   if (in_session_ && !waiting_for_space_ && silent > timeout_) link_->close("the primary is silent");
 }

@@ -56,8 +56,8 @@ class Replica final : public LinkListener {
   void begin_call();
   void settle();
   void send_facts();
-  void on_control(const SessionControl& control);
-  void start_session(const SessionControl& control);
+  void on_control(const OldSessionControl& control);
+  void start_session(const OldSessionControl& control);
   void on_history_recorded();
   void cut(Lsn fork);
   bool check_session(const MessageHeader& header);
@@ -84,12 +84,13 @@ class Replica final : public LinkListener {
   bool settling_ = false;    // flushing before facts are sent
   bool in_session_ = false;
   bool cutting_ = false;
-  SessionControl starting_;
+  OldSessionControl starting_;
   Lsn committed_, stable_, flush_to_;
   Lsn acked_written_, acked_durable_, acked_stable_;
   bool ack_due_ = false;
   bool waiting_for_space_ = false;
   io::Nanos receiving_since_ = 0;  // while it waits for space nothing is received, and nobody is silent
+  io::Nanos ticked_at_ = 0;
 
   bool stopping_ = false;
   bool draining_ = false;

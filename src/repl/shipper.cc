@@ -45,6 +45,7 @@ void Shipper::connect() {
   }
   phase_ = Phase::kConnecting;
   asked_at_ = io_.now();
+  ticked_at_ = asked_at_;
   io_.connect(peer_.address, connect_);
   io_.arm(tick_, timing_.heartbeat);
 }
@@ -147,10 +148,10 @@ void Shipper::on_message(const MessageHeader& header, std::span<const std::byte>
   }
   if (header.type == MessageType::kFacts && (phase_ == Phase::kAsking || phase_ == Phase::kCutting)) return on_facts(payload);
   const bool of_session = header.session == session_ && (phase_ == Phase::kStarting || phase_ == Phase::kShipping);
-  if (header.type == MessageType::kSessionAck && of_session) {
-    const auto ack = decode_session_ack(payload);
+  if (header.type == MessageType::kOldSessionAck && of_session) {
+    const auto ack = decode_old_session_ack(payload);
     if (!ack.has_value()) return close_link(ack.error().message);
-    if (ack.value().phase == SessionPhase::kFailed) {
+    if (ack.value().phase == OldSessionPhase::kFailed) {
       return close_link(fmt::format("the replica ended the session: {}", to_string(ack.value().reason)));
     }
     if (phase_ == Phase::kStarting) {
@@ -202,7 +203,7 @@ void Shipper::decide(const Facts& facts) {
                 facts.position.value(), decision.position.value(), decision.reason);
       phase_ = Phase::kCutting;
       asked_at_ = io_.now();
-      link_->send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, decision.position, store_.facts().history});
+      link_->send(MessageType::kOldSessionControl, OldSessionControl{OldControlKind::kCutTail, decision.position, store_.facts().history});
       return owner_.on_replica_changed(*this);
     }
     case core::RecoveryKind::kRebuild:
@@ -222,7 +223,7 @@ void Shipper::start_session(Lsn position) {
   phase_ = Phase::kStarting;
   asked_at_ = io_.now();
   link_->set_session(session_);
-  link_->send(MessageType::kSessionControl, SessionControl{ControlKind::kStart, position, store_.facts().history});
+  link_->send(MessageType::kOldSessionControl, OldSessionControl{OldControlKind::kStart, position, store_.facts().history});
   owner_.on_replica_changed(*this);
 }
 
@@ -444,6 +445,9 @@ void Shipper::drop_read() {
 void Shipper::on_tick() {
   io_.arm(tick_, timing_.heartbeat);
   const io::Nanos now = io_.now();
+  // While this node did not run it heard nobody: that is not the peer's silence.
+  if (now - ticked_at_ > 2 * timing_.heartbeat) asked_at_ = now;
+  ticked_at_ = now;
   if (phase_ == Phase::kConnecting) {
     if (now - asked_at_ > timing_.timeout) io_.cancel(connect_);
     return;

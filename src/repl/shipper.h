@@ -146,6 +146,7 @@ class Shipper final : public LinkListener {
   Lsn told_committed_, told_stable_, told_flush_;
   bool unanswered_ = false;
   io::Nanos asked_at_ = 0;
+  io::Nanos ticked_at_ = 0;
 
   std::array<Frame*, FrameGather::kFramesMax> pinned_{};
   size_t pinned_size_ = 0;

@@ -30,6 +30,17 @@ std::function<void()> after_all(size_t count, std::function<void()> done) {
   };
 }
 
+/// What only this node can know to be wrong with an order.
+Status check_order(const AssignmentOrder& order, const Config& config) {
+  if (!order.replicas) return boost::outcome_v2::success();
+  for (const core::ReplicaAddress& replica : *order.replicas) {
+    if (replica.id == config.node_id) return make_error(Errc::kInvalid, fmt::format("replica \"{}\" is this node itself", replica.id));
+    if (replica.address != config.replication_listen) continue;
+    return make_error(Errc::kInvalid, fmt::format("replica \"{}\": {} is where this node itself listens", replica.id, replica.address));
+  }
+  return boost::outcome_v2::success();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal) {
@@ -235,6 +246,14 @@ void NodeDaemon::node(std::function<void(NodeStatus)> done) {
       one_done();
     });
   }
+}
+
+void NodeDaemon::assign(const std::string& volume, const AssignmentOrder& order, std::function<void(Result<VolumeStatus>)> done) {
+  const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) { return entry->name == volume; });
+  if (found == exports_.end()) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
+  const Status checked = check_order(order, config_);
+  if (checked.has_error()) return done(checked.error());
+  done(make_error(Errc::kUnsupported, "this build takes assignments from its configuration file only"));
 }
 
 void NodeDaemon::stop(std::function<void()> done) {

@@ -20,18 +20,19 @@ Wal::~Wal() {
     RINGBOLT_ASSERT(!frame_at(i)->write.pending());
     pool_.release(frame_at(i)->buffer);
   }
+  for (const auto& frame : frames_) {
+    if (frame->state == Frame::State::kDetached) pool_.release(frame->buffer);
+  }
 }
 
 // --- restoring ------------------------------------------------------------------------------------
 
 void Wal::restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, uint64_t cuts) {
-  RINGBOLT_ASSERT(writes_in_flight_ == 0 && !flush_.pending());
+  RINGBOLT_ASSERT(writes_in_flight_ == 0 && !flush_.pending() && detached_ == 0);
   while (window_size_ > 0) {
     Frame* frame = frame_at(0);
     RINGBOLT_ASSERT(frame->pins == 0);
-    pool_.release(frame->buffer);
-    frame->buffer = {};
-    free_frames_.push_back(frame);
+    free_frame(*frame);
     window_first_ = (window_first_ + 1) & (kFramesMax - 1);
     --window_size_;
   }
@@ -359,22 +360,36 @@ const std::byte* Wal::find_payload(uint32_t lsn_short, uint32_t wal_block) const
 
 void Wal::unpin(Frame& frame) {
   RINGBOLT_ASSERT(frame.pins > 0);
-  if (--frame.pins == 0) pool_.hint_reclaimable();
+  if (--frame.pins > 0) return;
+  if (frame.state != Frame::State::kDetached) return pool_.hint_reclaimable();
+  --detached_;
+  frame.state = Frame::State::kOpen;  // as any free frame's: nobody looks at it
+  free_frame(frame);
 }
 
-/// Gives back the memory of the oldest frame if nobody needs it. The window has no gaps, so a pinned
-/// or unwritten oldest frame keeps the ones after it too.
+void Wal::free_frame(Frame& frame) {
+  pool_.release(frame.buffer);
+  frame.buffer = {};
+  free_frames_.push_back(&frame);
+}
+
+/// Gives back the memory of the oldest written frame that nobody pins. Pinned ones before it leave the
+/// window and are kept aside for their holders: one send to a peer that does not read (a few frames)
+/// must not keep everything logged after them in memory.
 bool Wal::reclaim_oldest() {
-  if (window_written_ == 0) return false;
-  Frame* frame = frame_at(0);
-  if (frame->pins > 0) return false;
-  pool_.release(frame->buffer);
-  frame->buffer = {};
-  free_frames_.push_back(frame);
-  window_first_ = (window_first_ + 1) & (kFramesMax - 1);
-  --window_size_;
-  --window_written_;
-  return true;
+  while (window_written_ > 0) {
+    Frame* frame = frame_at(0);
+    window_first_ = (window_first_ + 1) & (kFramesMax - 1);
+    --window_size_;
+    --window_written_;
+    if (frame->pins == 0) {
+      free_frame(*frame);
+      return true;
+    }
+    frame->state = Frame::State::kDetached;
+    ++detached_;
+  }
+  return false;
 }
 
 // --- the tail ---------------------------------------------------------------------------------------

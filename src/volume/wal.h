@@ -22,7 +22,12 @@ class Wal;
 /// A frame in memory. Stays while it is being written or somebody pins it, afterwards as a cache
 /// until memory is needed.
 struct Frame {
-  enum class State : uint8_t { kOpen, kWriting, kWritten };
+  enum class State : uint8_t {
+    kOpen,
+    kWriting,
+    kWritten,
+    kDetached,  ///< out of the window, kept for whoever pins it
+  };
 
   explicit Frame(Wal& owner) : wal(&owner), write(*this) {}
   [[nodiscard]] FrameHeader header() const { return FrameHeader(buffer.data); }
@@ -175,6 +180,7 @@ class Wal {
   void maybe_flush();
   void fail(int error, const char* operation);
   bool reclaim_oldest();
+  void free_frame(Frame& frame);
   [[nodiscard]] Frame* frame_at(size_t index) const { return window_[(window_first_ + index) & (kFramesMax - 1)]; }
   [[nodiscard]] Frame* search_window(Lsn lsn) const;
 
@@ -202,6 +208,7 @@ class Wal {
   std::vector<std::unique_ptr<Frame>> frames_;
   std::vector<Frame*> free_frames_;
   std::vector<Frame*> window_;
+  size_t detached_ = 0;
   size_t window_first_ = 0;
   size_t window_size_ = 0;
   size_t window_written_ = 0;  // frames at the front whose writes are all done

@@ -46,14 +46,14 @@ struct FakePrimary {
   }
   void start(Lsn position, const core::TermHistory& history, SessionId session = SessionId(1)) {
     peer.session = session;
-    peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kStart, position, history});
+    peer.send(MessageType::kOldSessionControl, OldSessionControl{OldControlKind::kStart, position, history});
   }
   /// A session at Lsn 0 with `records` records in it.
   void session_with(uint64_t records) {
     hello();
     CHECK(facts().position == Lsn{});
     start(Lsn{}, one);
-    REQUIRE(peer.expect(MessageType::kSessionAck).has_value());
+    REQUIRE(peer.expect(MessageType::kOldSessionAck).has_value());
     for (uint64_t i = 1; i <= records; ++i) peer.send_record(term, Lsn(i), Lba(i), 7, at(records));
     if (records == 0) return;
     REQUIRE(written(records));
@@ -112,10 +112,10 @@ struct FakeReplica {
     peer.send(MessageType::kFacts, f);
   }
   void accept_session() {
-    const auto control = peer.expect(MessageType::kSessionControl);
+    const auto control = peer.expect(MessageType::kOldSessionControl);
     REQUIRE(control.has_value());
     peer.session = control->header.session;
-    peer.send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+    peer.send(MessageType::kOldSessionAck, OldSessionAck{OldSessionPhase::kAccepted, Reason::kNone});
   }
   void ack(uint64_t written, uint64_t durable, uint64_t stable = 0) {
     peer.send(MessageType::kWalAck, WalAck{Lsn(written), Lsn(durable), Lsn(stable)});
@@ -245,7 +245,7 @@ TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its
     f.start(Lsn(5), history_of({{f.term, Lsn(1)}, {{Epoch(uint64_t{1} << 40), Incarnation(1)}, Lsn(6)}}));
   }
   SECTION("a cut beyond the end") {
-    f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(6), f.one});
+    f.peer.send(MessageType::kOldSessionControl, OldSessionControl{OldControlKind::kCutTail, Lsn(6), f.one});
   }
   SECTION("frames before a session") { f.peer.send_record(f.term, Lsn(6), Lba(1), 1, f.at(6)); }
   f.check_refused(Reason::kProtocolViolation, 5);
@@ -260,10 +260,10 @@ TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the ne
   f.hello();
   CHECK(f.facts().position == Lsn(5));
   const auto two = history_of({{f.term, Lsn(1)}, {{Epoch(1), Incarnation(2)}, Lsn(3)}});
-  f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(2), two});
+  f.peer.send(MessageType::kOldSessionControl, OldSessionControl{OldControlKind::kCutTail, Lsn(2), two});
   CHECK(f.facts().position == Lsn(2));
   f.start(Lsn(2), two);
-  REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
+  REQUIRE(f.peer.expect(MessageType::kOldSessionAck).has_value());
   // The history was recorded before the session was accepted: a crash right now must know it.
   CHECK(read_superblock(f.c.sim(1), Cluster::directory())->history == two);
   f.peer.send_record({Epoch(1), Incarnation(2)}, Lsn(3), Lba(3), 9, f.at(3));
@@ -281,9 +281,9 @@ TEST_CASE("sim_hostile: a session is accepted only when its history is durable",
   const uint64_t hold =
       f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   f.start(Lsn{}, f.one);
-  CHECK_FALSE(f.peer.expect(MessageType::kSessionAck, 500 * kMillisecond).has_value());
+  CHECK_FALSE(f.peer.expect(MessageType::kOldSessionAck, 500 * kMillisecond).has_value());
   f.c.sim(1).disk().release(hold);
-  CHECK(f.peer.expect(MessageType::kSessionAck).has_value());
+  CHECK(f.peer.expect(MessageType::kOldSessionAck).has_value());
 }
 
 TEST_CASE("sim_hostile: a replica answers callers of a lower epoch with the current one",
@@ -366,12 +366,12 @@ TEST_CASE("sim_hostile: a primary believes no impossible acknowledgement", "[sim
 TEST_CASE("sim_hostile: a primary counts nothing before the session is accepted", "[sim][repl]") {
   FakeReplica f(11);
   f.facts();
-  const auto control = f.peer.expect(MessageType::kSessionControl);
+  const auto control = f.peer.expect(MessageType::kOldSessionControl);
   REQUIRE(control.has_value());
   f.c.run_for(100 * kMillisecond);
   CHECK_FALSE(f.c.status(0).role_applied);
   f.peer.session = control->header.session;
-  f.peer.send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  f.peer.send(MessageType::kOldSessionAck, OldSessionAck{OldSessionPhase::kAccepted, Reason::kNone});
   f.c.run_for(100 * kMillisecond);
   CHECK_FALSE(f.c.status(0).role_applied);
   f.ack(1, 0);
@@ -418,17 +418,17 @@ TEST_CASE("sim_hostile: a primary judges a replica by its facts alone", "[sim][r
   SECTION("a tail of another term") {
     FakeReplica f(14);
     f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}}));
-    const auto control = f.peer.expect(MessageType::kSessionControl);
+    const auto control = f.peer.expect(MessageType::kOldSessionControl);
     REQUIRE(control.has_value());
-    const auto decoded = decode_session_control(control->payload);
+    const auto decoded = decode_old_session_control(control->payload);
     REQUIRE(decoded.has_value());
-    CHECK(decoded.value().kind == ControlKind::kCutTail);
+    CHECK(decoded.value().kind == OldControlKind::kCutTail);
     CHECK(decoded.value().position == Lsn(1));
   }
   SECTION("silence after the cut is noticed") {
     FakeReplica f(15);
     f.facts(Lsn(9), history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}}));
-    REQUIRE(f.peer.expect(MessageType::kSessionControl).has_value());
+    REQUIRE(f.peer.expect(MessageType::kOldSessionControl).has_value());
     CHECK(f.peer.wait_ended());
   }
 }
@@ -482,7 +482,7 @@ TEST_CASE("sim_hostile: an opening that is over does not ship, also after a rest
   f.hello();
   CHECK(f.facts().position == Lsn{});
   f.start(Lsn{}, history_of({{two, Lsn(1)}}));
-  REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
+  REQUIRE(f.peer.expect(MessageType::kOldSessionAck).has_value());
   if (GENERATE(false, true)) {
     f.c.kill(1);
     f.c.start(1);
@@ -550,7 +550,7 @@ TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, neve
       f.session_with(2);
       const auto type = static_cast<MessageType>(1 + random.below(7));
       std::vector<std::byte> payload;
-      encode(SessionControl{ControlKind::kStart, Lsn(2), f.one}, payload);
+      encode(OldSessionControl{OldControlKind::kStart, Lsn(2), f.one}, payload);
       if (type == MessageType::kWalData) payload.resize(WalDataFields::kBytes + random.below(9000));
       mutate(payload);
       if (random.chance(1, 2)) f.peer.send_payload(type, payload);
