@@ -45,6 +45,7 @@ class Daemon {
   virtual void stop(std::function<void()> done) = 0;
 
   /// Called on any thread if the daemon cannot go on (a shard's ring failed): `reason` for people.
+  /// Does not return.
   using Fatal = std::function<void(std::string reason)>;
 
   /// Starts shards, opens or creates every volume and listens. Blocks until clients can connect.

@@ -25,7 +25,6 @@ Judgement refuse(std::string reason) { return {Verdict::kRefused, std::move(reas
 
 Judgement judge(const Assignment& next, Authority authority, const CopyFacts& copy) {
   const auto& current = copy.current;
-  if (current && current->same_content(next)) return {Verdict::kNothingNew, ""};
   if (next.epoch == Epoch{}) return refuse("an assignment's epoch is 1 or higher");
   if (next.epoch < copy.promised) {
     return {Verdict::kStaleEpoch,
@@ -34,6 +33,7 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
   if (current && next.epoch < current->epoch) {
     return {Verdict::kStaleEpoch, "epoch " + number(next.epoch) + " is over: the current one is " + number(current->epoch)};
   }
+  if (current && current->same_content(next)) return {Verdict::kNothingNew, ""};
   if (current && next.epoch == current->epoch && next.role != current->role) {
     return refuse(std::string("it is ") + to_string(current->role) + " of epoch " + number(current->epoch) +
                   " here; another role needs a higher epoch");

@@ -17,6 +17,8 @@ std::vector<Command> plan(const EngineState& state);
 RecoveryPhase recovery_phase(const EngineState& state, const ReplicaState& replica);
 /// The replica counts for durability.
 bool in_sync(const EngineState& state, const ReplicaState& replica);
+/// Why it needs a rebuild, and why that has not begun; for people. Requires: recovery_phase() is kNeedsRebuild.
+std::string rebuild_reason(const EngineState& state, const ReplicaState& replica);
 /// The session that is going on with it, of the present term; null if there is none.
 const Session* live_session(const EngineState& state, const ReplicaState& replica);
 

@@ -108,6 +108,8 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   options.epoch = Epoch(volume.epoch);
   for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
   options.replica_timeout = config_.replica_timeout_ns;
+  options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
+  options.store.wal_retain_percent = config_.wal_retain_percent;
   options.on_refusal = [&entry](const std::string& refusal) {
     const std::lock_guard lock(entry.mutex);
     entry.refusal = refusal;
@@ -253,7 +255,16 @@ void NodeDaemon::assign(const std::string& volume, const AssignmentOrder& order,
   if (found == exports_.end()) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
   const Status checked = check_order(order, config_);
   if (checked.has_error()) return done(checked.error());
-  done(make_error(Errc::kUnsupported, "this build takes assignments from its configuration file only"));
+  Shard* const owner = shards_[(*found)->shard].get();
+  repl::AssignmentRequest request{order.role, order.epoch, order.durability, order.replicas, order.authority};
+  owner->run([owner, volume, request = std::move(request), done = std::move(done)] {
+    repl::Volume* const assigned = owner->find_volume(volume);
+    if (assigned == nullptr) return done(make_error(Errc::kNotFound, fmt::format("volume {} is not open", volume)));
+    assigned->assign(request, [assigned, done](const Status& status) {
+      if (!status.has_value()) return done(status.error());
+      done(assigned->status());
+    });
+  });
 }
 
 void NodeDaemon::stop(std::function<void()> done) {

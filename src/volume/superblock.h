@@ -32,7 +32,8 @@
 //      468     4  zero
 //      472     8  base limit: the base image may hold records up to this Lsn (>= checkpoint Lsn)
 //      480     8  cuts: how often this copy's log was cut
-//      488    24  zero
+//      488     8  handed over: the last primary left this copy everything up to this Lsn (0: it did not)
+//      496    16  zero
 //      512  1536  term history: epoch, incarnation, first Lsn (u64 each), oldest first
 //     2048   512  in-sync set: node ids, 64 bytes each
 //     2560    64  epoch holder: node id of the primary that the epoch is promised to (empty: unknown)
@@ -101,6 +102,8 @@ struct Superblock {
   std::vector<std::string> in_sync;  ///< node ids of replicas, at most kReplicasMax
   /// Who called first as primary of `epoch`: no other caller may have that epoch. Empty: unknown.
   std::string epoch_holder;
+  /// The last primary left this copy, and no other, everything up to here. Lsn 0: it did not, or somebody wrote since.
+  Lsn handed_over;
   /// The last one delivered at run time.
   std::optional<StoredAssignment> assignment;
 

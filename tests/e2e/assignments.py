@@ -204,7 +204,7 @@ def check_three(script):
         clients.go_on()
         assert sessions(n1) == before
     with script.test('a stale epoch is refused with exit code 1, and the current one is named'):
-        for node, role in ((n1, 'primary'), (n1, 'replica'), (n2, 'replica'), (n3, 'none'), (n3, 'primary')):
+        for node, role in ((n1, 'primary'), (n1, 'replica'), (n2, 'primary'), (n3, 'none'), (n3, 'primary')):
             said = order(node, 'assign', 'vol0', '--role', role, '--epoch', '1', expect=1)
             assert '2' in said and 'next: ' in said, said
         status, reply = post(n1, '{"role": "primary", "epoch": 1}')
