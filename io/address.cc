@@ -21,6 +21,8 @@ Error invalid(std::string_view text, const char* reason) {
   return make_error(Errc::kInvalid, "address \"" + std::string(text) + "\": " + reason);
 }
 
+Result<std::vector<SocketAddress>> look_up(const Address& address, int flags);
+
 }  // namespace
 
 std::string Address::to_string() const {
@@ -68,6 +70,16 @@ Result<Address> parse_address(std::string_view text) {
 }
 
 Result<std::vector<SocketAddress>> resolve(const Address& address) {
+  return look_up(address, AI_NUMERICSERV);
+}
+
+Result<std::vector<SocketAddress>> resolve_numeric(const Address& address) {
+  return look_up(address, AI_NUMERICSERV | AI_NUMERICHOST);
+}
+
+namespace {
+
+Result<std::vector<SocketAddress>> look_up(const Address& address, int flags) {
   std::vector<SocketAddress> found;
   if (address.kind == Address::Kind::kUnix) {
     sockaddr_un local{};
@@ -85,7 +97,7 @@ Result<std::vector<SocketAddress>> resolve(const Address& address) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
+  hints.ai_flags = flags;
   addrinfo* list = nullptr;
   const std::string port = std::to_string(address.port);
   const int error = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list);
@@ -104,6 +116,8 @@ Result<std::vector<SocketAddress>> resolve(const Address& address) {
     return make_error(Errc::kNotFound, "host \"" + address.host + "\": no address");
   return found;
 }
+
+}  // namespace
 
 std::string to_text(const SocketAddress& address) {
   Address text;

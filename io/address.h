@@ -39,6 +39,10 @@ struct SocketAddress {
 /// that are not numeric. Errors: kNotFound (no such host), kInvalid (path too long).
 Result<std::vector<SocketAddress>> resolve(const Address& address);
 
+/// The same for what needs no looking up: numeric addresses and paths. Never blocks. Errors: kNotFound
+/// (a name), kInvalid.
+Result<std::vector<SocketAddress>> resolve_numeric(const Address& address);
+
 /// The written form of a socket's own address (after bind or accept).
 std::string to_text(const SocketAddress& address);
 

@@ -153,7 +153,9 @@ class Io {
   /// Result: `length`. Done means completed by the device, not flushed.
   virtual void write(File file, const void* data, uint32_t length, uint64_t offset,
                      Completion& done) = 0;
-  /// fdatasync. Result 0. Covers exactly the writes that completed before this call.
+  /// fdatasync. Result 0. Covers exactly the writes that completed before this call. Unlike the
+  /// others it is never tried again inside, whatever the error: a second try may succeed although the
+  /// first one lost data.
   virtual void flush(File file, Completion& done) = 0;
   /// Makes [offset, offset + bytes) read as zeros and gives the space back where possible
   /// (hole punch; BLKDISCARD is not enough on devices: they are zeroed). `bytes` any multiple of a
@@ -161,7 +163,7 @@ class Io {
   virtual void zero(File file, uint64_t offset, uint64_t bytes, Completion& done) = 0;
 
   // --- sockets ---------------------------------------------------------------------------------
-  // At most one receive and one send in flight per socket. TCP_NODELAY is set on TCP sockets.
+  // At most one receive and one send in flight per socket. TCP sockets have TCP_NODELAY and keepalive.
 
   /// `address`: "host:port" (numeric or resolvable; "[v6]:port") or "unix:/path" (a stale socket
   /// file is replaced, a live one is kBusy). Blocking; start-up only.
@@ -170,7 +172,8 @@ class Io {
   virtual std::string local_address(Socket listener) = 0;
   /// Result: the new socket's fd.
   virtual void accept(Socket listener, Completion& done) = 0;
-  /// Result: the new socket's fd. `address` as in listen(); resolution of host names may block.
+  /// Result: the new socket's fd. `address` as in listen(); a host name is looked up without blocking
+  /// the loop, each time anew.
   virtual void connect(const std::string& address, Completion& done) = 0;
   /// Result: bytes received, 1 .. length; with `exactly` always `length` unless the stream ends
   /// first (then what came, 0 .. length-1). 0: the peer closed. `data` need not be aligned.

@@ -90,11 +90,20 @@ std::string local_address_of(int fd) {
   return to_text(address);
 }
 
-void set_no_delay(int fd) {
-  const int on = 1;
-  // Fails on unix sockets, which have no such delay, and on ones that the peer reset meanwhile,
-  // which the next operation reports.
-  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
+void set_stream_options(int fd) {
+  struct Option {
+    int level, name, value;
+  };
+  static constexpr Option kOptions[] = {{IPPROTO_TCP, TCP_NODELAY, 1},
+                                        {SOL_SOCKET, SO_KEEPALIVE, 1},
+                                        {IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds},
+                                        {IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds},
+                                        {IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes}};
+  for (const Option& option : kOptions) {
+    // Fails on unix sockets, whose peers cannot vanish, and on ones that the peer reset meanwhile,
+    // which the next operation reports.
+    static_cast<void>(::setsockopt(fd, option.level, option.name, &option.value, sizeof(option.value)));
+  }
 }
 
 }  // namespace ringbolt::io

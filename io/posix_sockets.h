@@ -14,7 +14,13 @@ Result<int> listen_on(const std::string& address);
 /// See Io::local_address; empty if the descriptor has none.
 std::string local_address_of(int fd);
 
-/// No Nagle delay. No-op on sockets that are not TCP.
-void set_no_delay(int fd);
+/// What every connected stream gets, no-op where it is not TCP: no Nagle delay, and keepalive, so that
+/// a peer whose host vanished without a word does not hold its connection for ever.
+void set_stream_options(int fd);
+
+/// A peer's host that answers nothing is given up after about idle + probes * interval seconds.
+inline constexpr int kKeepaliveIdleSeconds = 30;
+inline constexpr int kKeepaliveIntervalSeconds = 10;
+inline constexpr int kKeepaliveProbes = 3;
 
 }  // namespace ringbolt::io

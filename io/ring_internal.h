@@ -22,24 +22,19 @@ struct RingIo::Ring {
   std::vector<Spilled> spilled;
 };
 
-enum class RingIo::Kind : uint8_t {
-  kRead,
-  kWrite,
-  kFlush,
-  kZero,
-  kAccept,
-  kConnect,
-  kReceive,
-  kSend
+/// A connect's host name on its way to the resolver and back. Outlives its connect if that is cancelled.
+struct RingIo::Naming final : Resolver::Question {
+  Naming(RingIo& owner, Completion& connect) : io(owner), done(&connect) {}
+  void run() override {
+    if (done != nullptr) io.on_named(*this);
+    delete this;
+  }
+  RingIo& io;
+  Completion* done;  ///< null: cancelled
 };
 
 // What a completion's tag may be besides the address of a Completion.
 inline constexpr uint64_t kDoorbellTag = 1;
 inline constexpr uint64_t kIgnoreTag = 2;
-
-// Completion::State::flags.
-inline constexpr uint8_t kExactly = 1;
-inline constexpr uint8_t kByWriting = 2;  // zero() without help from the file system
-inline constexpr uint8_t kCancelled = 4;  // must not be started again
 
 }  // namespace ringbolt::io

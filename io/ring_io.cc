@@ -45,7 +45,10 @@ int set_up_ring(io_uring& ring, const RingOptions& options) {
 
 }  // namespace
 
-RingIo::RingIo(const RingOptions& options) : options_(options), ring_(std::make_unique<Ring>()) {}
+RingIo::RingIo(const RingOptions& options)
+    : options_(options),
+      ring_(std::make_unique<Ring>()),
+      resolver_(std::make_unique<Resolver>(options.resolve, [this](Message* answered) { post(answered); })) {}
 
 Result<std::unique_ptr<RingIo>> RingIo::create(const RingOptions& options) {
   RINGBOLT_ASSERT(options.submission_entries >= 1 && options.spin >= 0);
@@ -98,6 +101,7 @@ Status RingIo::set_up() {
 }
 
 RingIo::~RingIo() {
+  resolver_.reset();  // from here on no other thread posts
   if (ring_->ready) {
     drain();
     io_uring_queue_exit(&ring_->uring);
@@ -118,6 +122,12 @@ void RingIo::drain() {
     Completion* failed = first_failed_;
     first_failed_ = failed->state().next;
     failed->state().pending = false;
+  }
+  // Their names come back to nobody.
+  while (!naming_.empty()) {
+    Completion& done = *naming_.back()->done;
+    end_naming(done);
+    done.state().pending = false;
   }
   for (const Ring::Spilled& spilled : ring_->spilled) {
     if (spilled.tag == kDoorbellTag || spilled.tag == kIgnoreTag) continue;

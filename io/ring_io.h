@@ -16,12 +16,15 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "io/buffer_pool.h"
 #include "io/deferred_queue.h"
 #include "io/io.h"
 #include "io/mailbox.h"
+#include "io/resolver.h"
 #include "io/timer_heap.h"
+#include "io/transfer.h"
 
 struct io_uring_sqe;  // liburing stays in the ring_*.cc files
 
@@ -36,6 +39,8 @@ struct RingOptions {
   uint32_t kernel_workers = 4;
   /// Largest size of the pool whose chunks get registered; 0: none are.
   uint64_t registered_bytes_max = 0;
+  /// How connect() finds the addresses behind a host name; runs on threads of its own.
+  Resolver::Resolve resolve = &io::resolve;
 };
 
 /// What the loop did so far. Owner's thread only.
@@ -78,7 +83,9 @@ class RingIo final : public Io {
 
   [[nodiscard]] const RingCounters& counters() const { return counters_; }
   /// Operations submitted and not completed.
-  [[nodiscard]] size_t pending_operations() const { return in_flight_ + failed_count_; }
+  [[nodiscard]] size_t pending_operations() const {
+    return in_flight_ + failed_count_ + naming_.size();
+  }
 
   [[nodiscard]] Nanos now() const override { return now_; }
   void arm(Timer& timer, Nanos delay) override;
@@ -106,8 +113,9 @@ class RingIo final : public Io {
   void cancel(Completion& pending) override;
 
  private:
-  struct Ring;  // the io_uring itself; ring_internal.h
-  enum class Kind : uint8_t;
+  struct Ring;    // the io_uring itself; ring_internal.h
+  struct Naming;  // a host name being looked up
+  using Kind = RingKind;
 
   /// Posted once by stop().
   struct StopMessage final : Message {
@@ -146,12 +154,11 @@ class RingIo final : public Io {
   void issue_transfer(Completion& done, io_uring_sqe* entry);
   void finish_later(Completion& done, int32_t result);
   void on_completion(Completion& done, int32_t result);
-  [[nodiscard]] bool continue_transfer(Completion& done, int32_t& result);
-  [[nodiscard]] bool continue_zero(Completion& done, int32_t& result);
-  [[nodiscard]] bool continue_receive(Completion& done, int32_t& result);
-  [[nodiscard]] bool continue_send(Completion& done, int32_t& result);
   [[nodiscard]] bool continue_connect(Completion& done, int32_t& result);
   [[nodiscard]] int start_connect(Completion& done);
+  void connect_to(Completion& done, std::vector<SocketAddress> addresses);
+  void on_named(Naming& naming);
+  void end_naming(Completion& done);
   static void abandon(Completion& done, int32_t result);
 
   RingOptions options_;
@@ -178,6 +185,8 @@ class RingIo final : public Io {
   StopMessage stop_message_{*this};
   std::atomic<bool> stop_posted_{false};
   Mailbox mailbox_;
+  std::vector<Naming*> naming_;  ///< owned by the resolver, or by the mailbox on their way back
+  std::unique_ptr<Resolver> resolver_;
 };
 
 }  // namespace ringbolt::io

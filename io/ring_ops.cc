@@ -33,20 +33,6 @@ ConnectAttempt* attempt_of(Completion& done) {
   return static_cast<ConnectAttempt*>(done.state().extra);
 }
 
-bool is_interruption(int32_t result) { return result == -EINTR || result == -EAGAIN; }
-
-// Skips entries of a send that are done.
-void skip_sent(Completion::State& state, size_t bytes) {
-  while (state.message.msg_iovlen > 0 && bytes >= state.iov->iov_len) {
-    bytes -= state.iov->iov_len;
-    ++state.iov;
-    --state.message.msg_iovlen;
-  }
-  if (state.message.msg_iovlen == 0) return;
-  state.iov->iov_base = static_cast<char*>(state.iov->iov_base) + bytes;
-  state.iov->iov_len -= bytes;
-}
-
 }  // namespace
 
 // --- starting ------------------------------------------------------------------------------------
@@ -151,7 +137,7 @@ void RingIo::issue_transfer(Completion& done, io_uring_sqe* entry) {
 void RingIo::on_completion(Completion& done, int32_t result) {
   const Completion::State& state = done.state();
   bool again = false;
-  if (is_interruption(result)) {
+  if (is_interruption(static_cast<Kind>(state.kind), result)) {
     again = (state.flags & kCancelled) == 0;
     if (!again) result = -ECANCELED;
   }
@@ -159,16 +145,16 @@ void RingIo::on_completion(Completion& done, int32_t result) {
     switch (static_cast<Kind>(state.kind)) {
       case Kind::kRead:
       case Kind::kWrite:
-        again = continue_transfer(done, result);
+        again = continue_transfer(done.state(), result);
         break;
       case Kind::kZero:
-        again = continue_zero(done, result);
+        again = continue_zero(done.state(), result);
         break;
       case Kind::kReceive:
-        again = continue_receive(done, result);
+        again = continue_receive(done.state(), result);
         break;
       case Kind::kSend:
-        again = continue_send(done, result);
+        again = continue_send(done.state(), result);
         break;
       case Kind::kConnect:
         again = continue_connect(done, result);
@@ -176,7 +162,7 @@ void RingIo::on_completion(Completion& done, int32_t result) {
       case Kind::kAccept:
         // The client gave up while it waited in the backlog.
         again = result == -ECONNABORTED && (state.flags & kCancelled) == 0;
-        if (result >= 0) set_no_delay(result);
+        if (result >= 0) set_stream_options(result);
         break;
       case Kind::kFlush:
         break;
@@ -188,67 +174,6 @@ void RingIo::on_completion(Completion& done, int32_t result) {
   } else {
     done.complete(result);
   }
-}
-
-// Direct I/O goes on at a block boundary only. At the end of a file the kernel returns the same
-// short count again and again: no progress in whole blocks is an error.
-bool RingIo::continue_transfer(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if (result < 0) return false;
-  const uint32_t before = state.done;
-  const uint32_t after = before + static_cast<uint32_t>(result);
-  if (after >= state.length) {
-    result = static_cast<int32_t>(state.length);
-    return false;
-  }
-  state.done = after - after % kBlockBytes;
-  if (state.done > before) return true;
-  result = -EIO;
-  return false;
-}
-
-bool RingIo::continue_zero(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if ((state.flags & kByWriting) == 0) {
-    if (result != -EOPNOTSUPP) return false;
-    state.flags |= kByWriting;
-    return true;
-  }
-  if (result < 0) return false;
-  const auto whole = static_cast<uint32_t>(result) - static_cast<uint32_t>(result) % kBlockBytes;
-  if (whole == 0) {
-    result = -EIO;
-    return false;
-  }
-  state.offset += whole;
-  state.bytes_left -= whole;
-  if (state.bytes_left > 0) return true;
-  result = 0;
-  return false;
-}
-
-bool RingIo::continue_receive(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if (result < 0) return false;
-  state.done += static_cast<uint32_t>(result);
-  const bool ended = result == 0;
-  if ((state.flags & kExactly) != 0 && !ended && state.done < state.length) return true;
-  result = static_cast<int32_t>(state.done);
-  return false;
-}
-
-bool RingIo::continue_send(Completion& done, int32_t& result) {
-  Completion::State& state = done.state();
-  if (result < 0) return false;
-  if (result == 0) {
-    result = -EIO;
-    return false;
-  }
-  state.done += static_cast<uint32_t>(result);
-  skip_sent(state, static_cast<size_t>(result));
-  if (state.message.msg_iovlen > 0) return true;
-  result = static_cast<int32_t>(state.done);
-  return false;
 }
 
 bool RingIo::continue_connect(Completion& done, int32_t& result) {
@@ -343,7 +268,7 @@ int RingIo::start_connect(Completion& done) {
   const int family = attempt.addresses[attempt.index].family();
   const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
-  if (family != AF_UNIX) set_no_delay(fd);
+  if (family != AF_UNIX) set_stream_options(fd);
   done.state().fd = fd;
   return 0;
 }
@@ -355,13 +280,37 @@ void RingIo::connect(const std::string& address, Completion& done) {
     finish_later(done, -EINVAL);
     return;
   }
-  Result<std::vector<SocketAddress>> resolved = resolve(parsed.value());
-  if (!resolved.has_value()) {
+  Result<std::vector<SocketAddress>> numeric = resolve_numeric(parsed.value());
+  if (numeric.has_value()) return connect_to(done, std::move(numeric.value()));
+  auto naming = std::make_unique<Naming>(*this, done);
+  naming->address = parsed.value();
+  done.state().flags |= kResolving;
+  naming_.push_back(naming.get());
+  resolver_->ask(std::move(naming));
+}
+
+void RingIo::on_named(Naming& naming) {
+  Completion& done = *naming.done;
+  end_naming(done);
+  if (!naming.addresses.has_value()) {
     finish_later(done, -EHOSTUNREACH);
     return;
   }
+  connect_to(done, std::move(naming.addresses.value()));
+}
+
+/// The connect waits for its name no more.
+void RingIo::end_naming(Completion& done) {
+  done.state().flags &= static_cast<uint8_t>(~kResolving);
+  const auto at = std::find_if(naming_.begin(), naming_.end(), [&](const Naming* naming) { return naming->done == &done; });
+  RINGBOLT_ASSERT(at != naming_.end());
+  (*at)->done = nullptr;
+  naming_.erase(at);
+}
+
+void RingIo::connect_to(Completion& done, std::vector<SocketAddress> addresses) {
   auto attempt = std::make_unique<ConnectAttempt>();
-  attempt->addresses = std::move(resolved.value());
+  attempt->addresses = std::move(addresses);
   done.state().extra = attempt.get();
   int error = start_connect(done);
   while (error != 0 && ++attempt->index < attempt->addresses.size()) error = start_connect(done);
@@ -402,6 +351,11 @@ void RingIo::send(Socket socket, std::span<iovec> iov, Completion& done) {
 void RingIo::cancel(Completion& pending) {
   Completion::State& state = pending.state();
   if (!state.pending) return;
+  if ((state.flags & kResolving) != 0) {
+    end_naming(pending);
+    finish_later(pending, -ECANCELED);
+    return;
+  }
   // Also for the moment in which it is not in the kernel but about to be issued again.
   state.flags |= kCancelled;
   io_uring_sqe* entry = next_entry();

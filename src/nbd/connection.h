@@ -65,6 +65,9 @@ class Connection final : public ClientObserver {
   static constexpr uint32_t kReadPieceBlocks = 64;
   /// Pool memory of reads that are with the volume or wait to be sent.
   static constexpr uint32_t kReadPinnedBytesMax = 2u << 20;
+  /// Pieces at the volume of zeros that are written as data. They hold no memory that would bound
+  /// them, and a request of a few bytes may ask for gigabytes of them.
+  static constexpr uint32_t kZeroPiecesMax = 4;
   /// Payloads from this size on are received straight into a pool buffer.
   static constexpr uint32_t kDirectPayloadBytesMin = kStagingBytes;
   /// One send or one direct receive. What a stalled client is measured by: it moves this much
@@ -123,6 +126,7 @@ class Connection final : public ClientObserver {
   static uint32_t piece_bytes(uint64_t offset, uint32_t bytes_left, uint32_t blocks_max);
   Step issue_read(Command* command);
   Step issue_plain(Command* command);
+  Step issue_zero_data(Command* command);
   void stop_issuing(Command* command);
   io::Buffer take_read_buffer(uint32_t bytes);
   void submit_staged_write(Command* command, Piece* piece, uint32_t bytes);

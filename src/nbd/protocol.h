@@ -104,6 +104,7 @@ inline constexpr uint32_t kErrorIo = 5;
 inline constexpr uint32_t kErrorInvalid = 22;
 inline constexpr uint32_t kErrorNoSpace = 28;
 inline constexpr uint32_t kErrorOverflow = 75;
+inline constexpr uint32_t kErrorNotSupported = 95;
 inline constexpr uint32_t kErrorShutdown = 108;
 
 inline constexpr size_t kRequestBytes = 28;

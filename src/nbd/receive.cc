@@ -63,7 +63,8 @@ Connection::Step Connection::step() {
   if (current_ == nullptr) return parse_header();
   switch (current_->phase) {
     case Command::Phase::kIssue:
-      return current_->code == kCommandRead ? issue_read(current_) : issue_plain(current_);
+      if (current_->code == kCommandRead) return issue_read(current_);
+      return current_->no_hole ? issue_zero_data(current_) : issue_plain(current_);
     case Command::Phase::kPayload:
       return take_payload(current_);
     case Command::Phase::kDrain:
@@ -102,6 +103,7 @@ void Connection::begin_command(Command* command, const RequestHeader& header) {
   command->code = header.command;
   command->fua = (header.flags & kCommandFlagFua) != 0;
   command->dont_fragment = (header.flags & kCommandFlagDontFragment) != 0;
+  command->no_hole = (header.flags & kCommandFlagNoHole) != 0;
   command->error = check_command(header);
   if (header.command == kCommandWrite) return begin_payload(command);
   last_was_direct_ = false;

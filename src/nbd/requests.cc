@@ -24,6 +24,18 @@ uint32_t wire_error(RequestError error) {
   return kErrorIo;
 }
 
+/// What a client that wants no holes has written. Never written to, so it costs no memory.
+constinit std::byte g_zeros[kFramePayloadBytesMax] = {};
+
+/// Zeros cost less than writing them where whole blocks become a record without data; the blocks at
+/// the edges are read and merged either way.
+bool zeroes_fast(const RequestHeader& header) {
+  if (header.length == 0) return true;
+  if ((header.flags & kCommandFlagNoHole) != 0) return false;
+  const uint64_t first_whole = (header.offset + kBlockBytes - 1) / kBlockBytes;
+  return (header.offset + header.length) / kBlockBytes > first_whole;
+}
+
 }  // namespace
 
 uint32_t Connection::piece_bytes(uint64_t offset, uint32_t bytes_left, uint32_t blocks_max) {
@@ -72,6 +84,7 @@ uint32_t Connection::check_range(const RequestHeader& header) const {
       header.length > piece_bytes(header.offset, header.length, kBlocksMax)) {
     return kErrorOverflow;
   }
+  if ((header.flags & kCommandFlagFastZero) != 0 && !zeroes_fast(header)) return kErrorNotSupported;
   return kErrorNone;
 }
 
@@ -124,6 +137,29 @@ Connection::Step Connection::issue_plain(Command* command) {
   request.length = command->length;
   command->issued_bytes = command->length;
   stop_issuing(command);
+  submit(command, piece);
+  return Step::kAgain;
+}
+
+/// Zeros that must not become a hole: written as data, like any other, since a zero record ends in a
+/// hole of the base image.
+Connection::Step Connection::issue_zero_data(Command* command) {
+  if (command->error != kErrorNone) {  // an earlier piece failed: the rest need not be written
+    stop_issuing(command);
+    on_plain_done(command);
+    return Step::kAgain;
+  }
+  if (command->pieces_open >= kZeroPiecesMax) return Step::kBlocked;
+  Piece* piece = take_piece();
+  if (piece == nullptr) return Step::kBlocked;
+  Request& request = piece->request;
+  request.kind = RequestKind::kWrite;
+  request.fua = command->fua;
+  request.offset = command->offset + command->issued_bytes;
+  request.length = piece_bytes(request.offset, command->length - command->issued_bytes, kBlocksMax);
+  request.payload = g_zeros;
+  command->issued_bytes += static_cast<uint32_t>(request.length);
+  if (command->issued_bytes == command->length) stop_issuing(command);
   submit(command, piece);
   return Step::kAgain;
 }

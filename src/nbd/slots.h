@@ -67,6 +67,7 @@ struct Command : ReplyPart {
   Phase phase = Phase::kIssue;
   bool fua = false;
   bool dont_fragment = false;
+  bool no_hole = false;           ///< zeros that must be allocated: they are written as data
   bool is_stream = false;         ///< a read of several pieces under one simple reply header
   bool header_queued = false;     ///< is_stream: the reply has begun and can only be completed
   bool abandoned = false;         ///< its payload will never be complete: nothing to answer

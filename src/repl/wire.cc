@@ -20,30 +20,6 @@ const char* to_string(MessageType type) {
     case MessageType::kSessionData: return "session_data";
     case MessageType::kSessionDataAck: return "session_data_ack";
     case MessageType::kSessionAck: return "session_ack";
-    case MessageType::kFacts: return "facts";
-    case MessageType::kOldSessionControl: return "old session_control";
-    case MessageType::kOldSessionAck: return "old session_ack";
-  }
-  return "unknown";
-}
-
-const char* to_string(Reason reason) {
-  switch (reason) {
-    case Reason::kNone: return "";
-    case Reason::kEpochMismatch: return "epoch_mismatch";
-    case Reason::kTransportLost: return "transport_lost";
-    case Reason::kProgressStalled: return "progress_stalled";
-    case Reason::kDeadlineExceeded: return "deadline_exceeded";
-    case Reason::kPinLost: return "pin_lost";
-    case Reason::kSnapshotUnavailable: return "snapshot_unavailable";
-    case Reason::kLocalWalCorrupt: return "local_wal_corrupt";
-    case Reason::kLocalExtentCorrupt: return "local_extent_corrupt";
-    case Reason::kSuperseded: return "superseded";
-    case Reason::kCancelled: return "cancelled";
-    case Reason::kWrongVolume: return "wrong_volume";
-    case Reason::kProtocolViolation: return "protocol_violation";
-    case Reason::kNotReady: return "not_ready";
-    case Reason::kHandedOver: return "handed_over";
   }
   return "unknown";
 }
@@ -109,7 +85,7 @@ Result<MessageHeader> decode_header(std::span<const std::byte> bytes) {
     return make_error(Errc::kUnsupported, fmt::format("message of protocol version {} (this build speaks {} to {})", header.version,
                                                       kVersionMin, kVersionMax));
   }
-  if (header.type < MessageType::kHello || header.type > MessageType::kOldSessionAck) {
+  if (header.type < MessageType::kHello || header.type > MessageType::kSessionAck) {
     return make_error(Errc::kInvalid, fmt::format("message of unknown type {}", type));
   }
   get(8, &header.volume.bytes);

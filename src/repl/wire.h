@@ -40,7 +40,7 @@
 #include <string>
 #include <vector>
 
-#include "core/term_history.h"
+#include "core/events.h"
 #include "ringbolt/result.h"
 #include "ringbolt/types.h"
 
@@ -77,32 +77,16 @@ enum class MessageType : uint16_t {
   kSessionData = 9,      ///< P to R, bulk: a chunk of the base image
   kSessionDataAck = 10,  ///< R to P, bulk: window
   kSessionAck = 11,      ///< R to P: the session's phase and progress
-  // Of before sync and session kinds.
-  kFacts = 12,
-  kOldSessionControl = 13,
-  kOldSessionAck = 14,
 };
 const char* to_string(MessageType type);
 
-/// Why something was refused or ended. Fixed vocabulary; numbers are on the wire.
-enum class Reason : uint16_t {
-  kNone = 0,
-  kEpochMismatch = 1,
-  kTransportLost = 2,
-  kProgressStalled = 3,
-  kDeadlineExceeded = 4,
-  kPinLost = 5,
-  kSnapshotUnavailable = 6,
-  kLocalWalCorrupt = 7,
-  kLocalExtentCorrupt = 8,
-  kSuperseded = 9,
-  kCancelled = 10,
-  kWrongVolume = 11,
-  kProtocolViolation = 12,
-  kNotReady = 13,
-  kHandedOver = 14,  ///< the primary left cleanly: this copy has all that it had
-};
-const char* to_string(Reason reason);
+// Numbers of these are on the wire.
+using core::ActiveSession;
+using core::Reason;
+using core::SessionKind;
+using core::SessionPhase;
+using core::SyncAckKind;
+using core::to_string;
 
 /// A length of time, never a moment: the clocks of two hosts do not agree.
 class Millis {
@@ -223,22 +207,6 @@ struct Sync {
   bool operator==(const Sync&) const = default;
 };
 
-enum class SyncAckKind : uint8_t { kQuorum = 1, kTimedOut = 2, kTransportLost = 3, kEpochMismatch = 4 };
-const char* to_string(SyncAckKind kind);
-
-enum class SessionKind : uint8_t { kKeepup = 1, kCatchup = 2, kRebuild = 3 };
-const char* to_string(SessionKind kind);
-
-enum class SessionPhase : uint8_t { kAccepted = 1, kRunning = 2, kBaseComplete = 3, kCompleted = 4, kFailed = 5 };
-const char* to_string(SessionPhase phase);
-
-struct ActiveSession {
-  SessionId id;  ///< from 1
-  SessionKind kind = SessionKind::kKeepup;
-  SessionPhase phase = SessionPhase::kAccepted;  ///< not kFailed: then it is over
-  bool operator==(const ActiveSession&) const = default;
-};
-
 /// Facts only. The three positions are there together or not at all: absent while the base image is
 /// unusable, present otherwise in kQuorum and kTimedOut.
 struct SyncAck {
@@ -342,42 +310,5 @@ Result<SessionDataAck> decode_session_data_ack(std::span<const std::byte> payloa
 Result<SessionAck> decode_session_ack(std::span<const std::byte> payload);
 Result<WalDataFields> decode_fields(std::span<const std::byte> payload);
 Result<SessionDataFields> decode_session_data_fields(std::span<const std::byte> payload);
-
-// --- of before sync and session kinds (wire_old.cc) -------------------------------------------------
-
-struct Facts {
-  std::string node_id;
-  bool base_usable = false;
-  Lsn position;    ///< contiguous and flushed
-  Lsn checkpoint;
-  uint64_t volume_bytes = 0;
-  uint64_t wal_bytes = 0;
-  core::TermHistory history;
-  bool operator==(const Facts&) const = default;
-};
-
-enum class OldControlKind : uint16_t { kStart = 1, kCutTail = 2 };
-
-struct OldSessionControl {
-  OldControlKind kind = OldControlKind::kStart;
-  Lsn position;  ///< kStart: the last record that the replica has; kCutTail: the last that it keeps
-  core::TermHistory history;  ///< the primary's
-  bool operator==(const OldSessionControl&) const = default;
-};
-
-enum class OldSessionPhase : uint16_t { kAccepted = 1, kFailed = 2 };
-
-struct OldSessionAck {
-  OldSessionPhase phase = OldSessionPhase::kAccepted;
-  Reason reason = Reason::kNone;
-  bool operator==(const OldSessionAck&) const = default;
-};
-
-void encode(const Facts& message, std::vector<std::byte>& out);
-void encode(const OldSessionControl& message, std::vector<std::byte>& out);
-void encode(const OldSessionAck& message, std::vector<std::byte>& out);
-Result<Facts> decode_facts(std::span<const std::byte> payload);
-Result<OldSessionControl> decode_old_session_control(std::span<const std::byte> payload);
-Result<OldSessionAck> decode_old_session_ack(std::span<const std::byte> payload);
 
 }  // namespace ringbolt::repl

@@ -7,16 +7,6 @@ namespace ringbolt::repl {
 using codec::Reader;
 using codec::Writer;
 
-const char* to_string(SyncAckKind kind) {
-  switch (kind) {
-    case SyncAckKind::kQuorum: return "quorum";
-    case SyncAckKind::kTimedOut: return "timed_out";
-    case SyncAckKind::kTransportLost: return "transport_lost";
-    case SyncAckKind::kEpochMismatch: return "epoch_mismatch";
-  }
-  return "unknown";
-}
-
 void encode_fields(const WalDataFields& f, std::byte* out) {
   const uint64_t numbers[4] = {f.committed.value(), f.stable.value(), f.flush_to.value(), f.head.value()};
   std::memcpy(out, numbers, sizeof numbers);

@@ -30,26 +30,6 @@ const char* to_string(BaseKind kind) {
   return "unknown";
 }
 
-const char* to_string(SessionKind kind) {
-  switch (kind) {
-    case SessionKind::kKeepup: return "keepup";
-    case SessionKind::kCatchup: return "catchup";
-    case SessionKind::kRebuild: return "rebuild";
-  }
-  return "unknown";
-}
-
-const char* to_string(SessionPhase phase) {
-  switch (phase) {
-    case SessionPhase::kAccepted: return "accepted";
-    case SessionPhase::kRunning: return "running";
-    case SessionPhase::kBaseComplete: return "base_complete";
-    case SessionPhase::kCompleted: return "completed";
-    case SessionPhase::kFailed: return "failed";
-  }
-  return "unknown";
-}
-
 // --- session_control --------------------------------------------------------------------------------
 
 void encode(const SessionControl& m, std::vector<std::byte>& out) {

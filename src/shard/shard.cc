@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <cstdlib>
+
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -82,7 +84,11 @@ void Shard::main(std::promise<Status>& started) {
   started.set_value(boost::outcome_v2::success());
 
   const Status ended = ring_->run({});
-  if (!ended.has_value()) fatal_(fmt::format("shard {}: {}", options_.index, ended.error().message));
+  if (!ended.has_value()) {
+    // Operations are in flight that a broken ring never ends: the memory that they use must stay.
+    fatal_(fmt::format("shard {}: {}", options_.index, ended.error().message));
+    std::abort();
+  }
   refusals_.reset();
   clients_.reset();
   client_log_.reset();

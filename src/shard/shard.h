@@ -29,6 +29,7 @@ struct ShardOptions {
 
 class Shard : private nbd::ClientLog {
  public:
+  /// Does not return.
   using Fatal = std::function<void(std::string)>;
 
   Shard(const ShardOptions& options, Fatal fatal);

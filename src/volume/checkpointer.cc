@@ -87,7 +87,10 @@ void Checkpointer::start_round_if_needed() {
   loaded_ = checkpoint_;
   if (target_ <= p_.superblock.current().base_limit) return begin_batch();
   step_ = Step::kAnnouncing;
-  p_.superblock.change().base_limit = target_;
+  Superblock& superblock = p_.superblock.change();
+  superblock.base_limit = target_;
+  // With it goes that the log reaches so far: one that ends before what the base image holds is damaged.
+  superblock.durable = std::max(superblock.durable, p_.wal.durable());
   p_.superblock.wait(announced_);
 }
 

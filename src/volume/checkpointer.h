@@ -21,7 +21,7 @@
 #include "volume/checkpoint_memory.h"
 #include "volume/dirty_index.h"
 #include "volume/reader_gate.h"
-#include "volume/superblock.h"
+#include "volume/superblock_writer.h"
 #include "volume/wal.h"
 
 namespace ringbolt {

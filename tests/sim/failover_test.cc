@@ -332,7 +332,7 @@ TEST_CASE("sim_failover: a copy of another volume, size or node is refused", "[s
     Cluster c({.seed = 3});
     c.configure_pair();
     c.adjust_options = [](repl::VolumeOptions& o) {
-      for (repl::PeerAddress& peer : o.replicas) peer.id = "n7";
+      for (core::ReplicaAddress& peer : o.replicas) peer.id = "n7";
     };
     c.start_all();
     c.run_for(3 * kSecond);

@@ -1,6 +1,8 @@
 // RingIo beyond the common contract: threads, sleeping, registered memory, tearing down.
 #include "io/ring_io.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 #include <thread>
 
 #include "io/buffer_pool.h"
+#include "io/posix_sockets.h"
 #include "io_bed.h"
 
 using namespace ringbolt;
@@ -318,4 +321,23 @@ TEST_CASE("ring_io: a socket path that is a file is left alone", "[ring_io]") {
   CHECK(listener.error().code == Errc::kExists);
   CHECK(access(path.c_str(), F_OK) == 0);
   io->close_file(info.value().file);
+}
+
+TEST_CASE("ring_io: both ends of a TCP connection have no delay, and keepalive for peers that vanish", "[ring_io]") {
+  const auto bed = make_bed("ring");
+  const Pair pair = connect_pair(*bed, bed->tcp_address());
+  for (const Socket socket : {pair.client, pair.server}) {
+    const auto option = [&](int level, int name) {
+      int value = -1;
+      socklen_t length = sizeof value;
+      REQUIRE(getsockopt(socket.fd, level, name, &value, &length) == 0);
+      return value;
+    };
+    CHECK(option(IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == kKeepaliveIdleSeconds);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPINTVL) == kKeepaliveIntervalSeconds);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPCNT) == kKeepaliveProbes);
+  }
+  close_pair(*bed, pair);
 }

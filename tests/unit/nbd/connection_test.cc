@@ -102,7 +102,7 @@ TEST_CASE("nbd: flush, zero, trim and FUA reach the volume with their flags", "[
   CHECK(client.do_plain(kCommandTrim, 4096, 8192, kCommandFlagFua).error == kErrorNone);
   CHECK(client
             .do_plain(kCommandWriteZeroes, 100, 5000000,
-                      kCommandFlagNoHole | kCommandFlagFastZero | kCommandFlagFua)
+                      kCommandFlagFastZero | kCommandFlagFua)
             .error == kErrorNone);
   CHECK(client.do_write(7, "data", kCommandFlagFua) == kErrorNone);
   CHECK(client.do_write(4096, std::string(1u << 20, 'x'), kCommandFlagFua) == kErrorNone);
@@ -114,6 +114,106 @@ TEST_CASE("nbd: flush, zero, trim and FUA reach the volume with their flags", "[
   CHECK((seen[3].kind == RequestKind::kZero && seen[3].fua && seen[3].length == 5000000));
   CHECK((seen[4].fua && seen[4].offset == 7 && seen[4].length == 4));
   for (size_t i = 5; i < 8; ++i) CHECK((seen[i].fua && seen[i].offset % kBlockBytes == 0));
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: zeros that must not become a hole are written as data, a few pieces at a time", "[nbd]") {
+  const auto answer = GENERATE(Answer::kInside, Answer::kLater);
+  Fixture fixture(sized(16u << 20));
+  FakeService& service = fixture.server.service;
+  service.answer = answer;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  fill(service, 4);
+  const std::string before(reinterpret_cast<const char*>(service.bytes.data()), service.bytes.size());
+  CHECK(client.do_plain(kCommandWriteZeroes, 100, 9'000'000, kCommandFlagNoHole | kCommandFlagFua).error == kErrorNone);
+  CHECK(service.open_max <= 4);
+  CHECK(service.seen.size() >= 9'000'000 / kFramePayloadBytesMax);
+  uint64_t end = 100;
+  for (const auto& seen : service.seen) {
+    CHECK((seen.kind == RequestKind::kWrite && seen.fua && seen.offset == end && !seen.has_buffer));
+    end += seen.length;
+  }
+  CHECK(end == 9'000'100);
+  std::string expected = before;
+  expected.replace(100, 9'000'000, std::string(9'000'000, '\0'));
+  CHECK(std::memcmp(expected.data(), service.bytes.data(), expected.size()) == 0);
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: zeros without holes fail as a whole, and stop at the first piece that does", "[nbd]") {
+  const auto answer = GENERATE(Answer::kInside, Answer::kLater);
+  Fixture fixture(sized(16u << 20));
+  FakeService& service = fixture.server.service;
+  service.answer = answer;
+  service.fault = [](const Request& request) {
+    return request.offset >= 1u << 20 ? RequestError::kNoSpace : RequestError::kNone;
+  };
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  CHECK(client.do_plain(kCommandWriteZeroes, 0, 16u << 20, kCommandFlagNoHole).error == kErrorNoSpace);
+  CHECK(service.seen.size() <= 8);
+  service.fault = nullptr;
+  CHECK(client.do_read(0, 4096).error == kErrorNone);  // the stream is in step
+  client.hang_up();
+  fixture.finish();
+}
+
+TEST_CASE("nbd: a client may leave while zeros without holes are being written", "[nbd]") {
+  const bool orderly = GENERATE(false, true);
+  Fixture fixture(sized(16u << 20));
+  FakeService& service = fixture.server.service;
+  service.answer = Answer::kHeld;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  client.send(request(kCommandWriteZeroes, 1, 0, 16u << 20, kCommandFlagNoHole));
+  REQUIRE(fixture.world.run_until([&] { return service.held.size() == 4; }, io::kSecond));
+  if (orderly) {
+    client.send(request(kCommandDisconnect, 2, 0, 0));
+  } else {
+    client.hang_up();
+  }
+  fixture.world.run_until([] { return false; }, io::kSecond);
+  service.answer = Answer::kInside;
+  service.release_held();
+  if (orderly) {
+    CHECK(client.wait(1).error == kErrorNone);  // DISC came behind it: all of it is done first
+    CHECK(client.wait_closed());
+    client.hang_up();
+  }
+  fixture.finish();
+}
+
+TEST_CASE("nbd: fast zeros are refused where they would cost as much as a write", "[nbd]") {
+  Fixture fixture;
+  FakeService& service = fixture.server.service;
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach();
+  fill(service, 4);
+  const auto before = service.bytes;
+  const auto fast = [&](uint64_t offset, uint32_t length, uint16_t flags = 0) {
+    return client.do_plain(kCommandWriteZeroes, offset, length, static_cast<uint16_t>(kCommandFlagFastZero | flags)).error;
+  };
+  // No whole block in it.
+  for (const auto& [offset, length] : {std::pair<uint64_t, uint32_t>{0, 4095}, {1, 4095}, {1, 8190}, {4095, 4096}, {100, 1}}) {
+    INFO(offset << " " << length);
+    CHECK(fast(offset, length) == kErrorNotSupported);
+  }
+  CHECK(fast(0, 1u << 20, kCommandFlagNoHole) == kErrorNotSupported);
+  CHECK(service.seen.empty());
+  CHECK(service.bytes == before);
+  CHECK(fast(0, 8u << 20, kCommandFlagNoHole) == kErrorNotSupported);
+  CHECK(fast(4096, 8u << 20) == kErrorNoSpace);  // beyond the end comes first
+  for (const auto& [offset, length] : {std::pair<uint64_t, uint32_t>{0, 4096}, {1, 8191}, {4095, 4098}, {0, 8u << 20}, {5, 0}}) {
+    INFO(offset << " " << length);
+    CHECK(fast(offset, length) == kErrorNone);
+  }
+  CHECK(service.seen.size() == 4);
+  // Never without the flag.
+  CHECK(client.do_plain(kCommandWriteZeroes, 100, 1).error == kErrorNone);
+  CHECK(client.do_plain(kCommandWriteZeroes, 100, 1, kCommandFlagNoHole).error == kErrorNone);
   client.hang_up();
   fixture.finish();
 }

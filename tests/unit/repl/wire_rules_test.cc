@@ -533,16 +533,6 @@ TEST_CASE("wire: a session_ack has achieved something exactly when completed, a 
   CHECK(ack([](SessionAck& m) { m.reason = out_of_range<Reason>(15); }) == "unknown reason 15");
 }
 
-TEST_CASE("wire: the messages of before sync contradict themselves no more than the new ones", "[repl]") {
-  CHECK(problem(decode_facts, encoded(Facts{"n", true, Lsn(4), Lsn(5), 1, 1, {}})) == "checkpoint Lsn 5 > position Lsn 4");
-  CHECK(problem(decode_facts, encoded(Facts{"n", true, Lsn(UINT64_MAX), Lsn(5), 1, 1, {}})) ==
-        "position Lsn 18446744073709551615 is beyond any log");
-  CHECK(problem(decode_old_session_control, encoded(OldSessionControl{out_of_range<OldControlKind>(3), Lsn(1), {}})) ==
-        "unknown kind 3");
-  CHECK(problem(decode_old_session_ack, encoded(OldSessionAck{out_of_range<OldSessionPhase>(0), Reason::kNone})) ==
-        "unknown phase 0");
-}
-
 TEST_CASE("wire: names are those of logs and APIs", "[repl]") {
   const std::vector<std::string> reasons = {
       "", "epoch_mismatch", "transport_lost", "progress_stalled", "deadline_exceeded", "pin_lost", "snapshot_unavailable",

@@ -40,9 +40,6 @@ void for_each_message(const F& f) {
   f("session_data", decode_session_data_fields, SessionDataFields{});
   f("session_data_ack", decode_session_data_ack, SessionDataAck{});
   f("session_ack", decode_session_ack, SessionAck{});
-  f("facts", decode_facts, Facts{});
-  f("session_control", decode_old_session_control, OldSessionControl{});
-  f("session_ack", decode_old_session_ack, OldSessionAck{});
 }
 
 /// Small, large and in between: `from` .. `to`.
@@ -211,24 +208,6 @@ inline void fill(SimRandom& random, SessionAck& m) {
   m.base_blocks_skipped = any_number(random, 0, kVolumeBytesMax / kBlockBytes);
   if (m.phase == SessionPhase::kCompleted) m.achieved = any_lsn(random, Lsn(1), m.applied.value_or(kLsnMax));
   if (m.phase == SessionPhase::kFailed) m.reason = any_reason(random);
-}
-inline void fill(SimRandom& random, Facts& m) {
-  m.node_id = any_text(random, 0, kNodeIdBytesMax);
-  m.base_usable = random.chance(1, 2);
-  m.position = any_lsn(random);
-  m.checkpoint = any_lsn(random, Lsn{}, m.position);
-  m.volume_bytes = any_number(random);
-  m.wal_bytes = any_number(random);
-  m.history = any_history(random, 0);
-}
-inline void fill(SimRandom& random, OldSessionControl& m) {
-  m.kind = any_of(random, OldControlKind::kStart, OldControlKind::kCutTail);
-  m.position = Lsn(any_number(random));
-  m.history = any_history(random, 0);
-}
-inline void fill(SimRandom& random, OldSessionAck& m) {
-  m.phase = any_of(random, OldSessionPhase::kAccepted, OldSessionPhase::kFailed);
-  m.reason = any_of(random, Reason::kNone, Reason::kHandedOver);
 }
 
 }  // namespace ringbolt::repl::samples

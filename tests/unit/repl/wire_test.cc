@@ -41,8 +41,7 @@ constexpr MessageType kAllTypes[] = {
     MessageType::kHello,          MessageType::kWelcome,     MessageType::kReject,
     MessageType::kWalData,        MessageType::kWalAck,      MessageType::kSync,
     MessageType::kSyncAck,        MessageType::kSessionControl, MessageType::kSessionData,
-    MessageType::kSessionDataAck, MessageType::kSessionAck,  MessageType::kFacts,
-    MessageType::kOldSessionControl, MessageType::kOldSessionAck};
+    MessageType::kSessionDataAck, MessageType::kSessionAck};
 
 bool is_handshake(MessageType type) {
   return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject;

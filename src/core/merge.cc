@@ -1,0 +1,225 @@
+// How a fact enters the state. Each kind has its own order; merging is idempotent, and of any two facts the
+// result does not depend on which came first.
+#include <algorithm>
+
+#include "core/engine.h"
+
+namespace ringbolt::core {
+
+namespace {
+
+/// Replicas that may be known at a time: those of the assignment, and as many that come or go.
+constexpr size_t kReplicasKnownMax = size_t{4} * kReplicasMax;
+
+bool is_assigned(const EngineState& state, const std::string& id) {
+  if (!state.assignment) return false;
+  const auto& replicas = state.assignment->replicas;
+  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaAddress& r) { return r.id == id; });
+}
+
+/// Null: nobody that this volume has to do with.
+ReplicaState* entry(EngineState& state, const std::string& id) {
+  const auto at = std::lower_bound(state.replicas.begin(), state.replicas.end(), id,
+                                   [](const ReplicaState& replica, const std::string& wanted) { return replica.id < wanted; });
+  if (at != state.replicas.end() && at->id == id) return &*at;
+  if (state.replicas.size() >= kReplicasKnownMax && !is_assigned(state, id)) return nullptr;
+  ReplicaState replica;
+  replica.id = id;
+  return &*state.replicas.insert(at, std::move(replica));
+}
+
+/// Who is no replica any more is forgotten when nothing is going on with it.
+void forget_removed(EngineState& state) {
+  if (!state.assignment || !state.shipper) return;
+  if (state.shipper->epoch != state.assignment->epoch || state.shipper->version != state.assignment->version) return;
+  std::erase_if(state.replicas, [&](const ReplicaState& replica) { return !is_assigned(state, replica.id); });
+}
+
+void take(EngineState& state, const AssignmentDelivered& event) {
+  const auto key = [](const Assignment& a) { return std::pair(a.epoch, a.version); };
+  if (state.assignment && key(event.assignment) <= key(*state.assignment)) return;
+  state.assignment = event.assignment;
+  for (const ReplicaAddress& replica : event.assignment.replicas) entry(state, replica.id);
+  forget_removed(state);
+}
+
+void take(EngineState& state, const EpochObserved& event) {
+  auto& known = state.fence;
+  const bool newer = !known || event.epoch > known->epoch;
+  // Several may say the same of one epoch; whose words are kept must not depend on who was first.
+  if (newer || (event.epoch == known->epoch && event.reason < known->reason)) known = event;
+}
+
+void take(EngineState& state, const RoleApplied& event) {
+  if (!state.role || event.count > state.role->count) state.role = event;
+}
+
+void take(EngineState& state, const ReceiverReady& event) { state.receiver = std::max(state.receiver, event.epoch); }
+
+void take(EngineState& state, const ShipperConfigured& event) {
+  if (state.shipper && std::pair(event.epoch, event.version) <= std::pair(state.shipper->epoch, state.shipper->version)) return;
+  state.shipper = event;
+  forget_removed(state);
+}
+
+void merge_connection(Connection& known, uint64_t number, bool up, const std::string& reason) {
+  if (number < known.number) return;
+  if (number > known.number) known = Connection{number, false, false, ""};
+  if (!up) {
+    known.over = true;
+    if (!reason.empty()) known.reason = reason;
+  }
+  known.up = (known.up || up) && !known.over;
+}
+
+void take(EngineState& state, const ShipperConnected& event) {
+  if (ReplicaState* replica = entry(state, event.replica)) {
+    merge_connection(replica->connection, event.connection, event.connected, event.reason);
+  }
+}
+
+void take(EngineState& state, const ShippedAdvanced& event) {
+  if (ReplicaState* replica = entry(state, event.replica)) replica->shipped = std::max(replica->shipped, event.shipped);
+}
+
+void take(EngineState& state, const CommittedAdvanced& event) {
+  if (!state.committed || event.term > state.committed->term) {
+    state.committed = event;
+  } else if (event.term == state.committed->term) {
+    state.committed->committed = std::max(state.committed->committed, event.committed);
+    state.committed->durable = std::max(state.committed->durable, event.durable);
+  }
+}
+
+void take(EngineState& state, const CheckpointAdvanced& event) { state.checkpoint = std::max(state.checkpoint, event.checkpoint); }
+
+void take(EngineState& state, const SyncAckObserved& event) {
+  ReplicaState* replica = entry(state, event.replica);
+  if (replica == nullptr) return;
+  switch (event.kind) {
+    case SyncAckKind::kTransportLost:
+      // Says that it cannot be reached, and nothing of the copy.
+      return merge_connection(replica->connection, event.connection, false, "");
+    case SyncAckKind::kEpochMismatch:
+      return take(state, EpochObserved{event.epoch, "replica " + event.replica + " knows a primary of epoch " + std::to_string(event.epoch.value())});
+    case SyncAckKind::kQuorum:
+    case SyncAckKind::kTimedOut:
+      merge_connection(replica->connection, event.connection, true, "");
+      if (!replica->facts || std::pair(event.term, event.sync) > std::pair(replica->facts->term, replica->facts->sync)) replica->facts = event;
+  }
+}
+
+/// The session with this key, if it is the newest known; null if a newer one is.
+Session* newest(ReplicaState& replica, Term term, SessionId id) {
+  const auto key = std::pair(term, id);
+  if (replica.session && std::pair(replica.session->term, replica.session->id) > key) return nullptr;
+  if (!replica.session || std::pair(replica.session->term, replica.session->id) < key) {
+    replica.session = Session{};
+    replica.session->term = term;
+    replica.session->id = id;
+  }
+  return &*replica.session;
+}
+
+Session* newest(EngineState& state, const std::string& id, Term term, SessionId session) {
+  ReplicaState* replica = entry(state, id);
+  return replica == nullptr ? nullptr : newest(*replica, term, session);
+}
+
+void take(EngineState& state, const SessionStarted& event) {
+  Session* session = newest(state, event.replica, event.term, event.session);
+  if (session == nullptr) return;
+  session->started = true;
+  session->kind = event.kind;
+  session->base = event.base;
+  session->target = event.target;
+  session->phase = std::max(session->phase, SessionPhase::kAccepted);
+}
+
+void take(EngineState& state, const SessionProgress& event) {
+  Session* session = newest(state, event.replica, event.term, event.session);
+  if (session == nullptr) return;
+  session->phase = std::max(session->phase, event.phase);
+  session->applied = std::max(session->applied, event.wal_applied);
+}
+
+void take(EngineState& state, const SessionCompleted& event) {
+  Session* session = newest(state, event.replica, event.term, event.session);
+  if (session == nullptr) return;
+  session->phase = std::max(session->phase, SessionPhase::kCompleted);
+  session->achieved = std::max(session->achieved, std::optional(event.achieved));
+}
+
+void take(EngineState& state, const SessionFailed& event) {
+  ReplicaState* replica = entry(state, event.replica);
+  if (replica == nullptr) return;
+  if (Session* session = newest(*replica, event.term, event.session); session != nullptr && session->phase != SessionPhase::kFailed) {
+    session->phase = SessionPhase::kFailed;
+    session->reason = event.reason;
+    session->text = event.text;
+  }
+  const auto& last = replica->last_failure;
+  if (last && std::pair(last->term, last->id) >= std::pair(event.term, event.session)) return;
+  Session failure;
+  failure.term = event.term;
+  failure.id = event.session;
+  failure.phase = SessionPhase::kFailed;
+  failure.reason = event.reason;
+  failure.text = event.text;
+  replica->last_failure = failure;
+}
+
+void decide_membership(ReplicaState& replica, const Membership& next) {
+  const auto& known = replica.membership;
+  if (known && std::pair(known->term, known->decision) >= std::pair(next.term, next.decision)) return;
+  replica.membership = next;
+}
+
+void take(EngineState& state, const BarrierAccepted& event) {
+  ReplicaState* replica = entry(state, event.replica);
+  if (replica == nullptr) return;
+  if (Session* session = newest(*replica, event.term, event.session)) {
+    session->proven = true;
+    session->phase = std::max(session->phase, SessionPhase::kCompleted);
+    session->achieved = std::max(session->achieved, std::optional(event.achieved));
+  }
+  decide_membership(*replica, {event.term, event.decision, true, ""});
+}
+
+void take(EngineState& state, const BarrierRejected& event) {
+  if (ReplicaState* replica = entry(state, event.replica)) {
+    decide_membership(*replica, {event.term, event.decision, false, event.reason});
+  }
+}
+
+void take(EngineState& state, const NeedsRebuildObserved& event) {
+  ReplicaState* replica = entry(state, event.replica);
+  if (replica == nullptr) return;
+  const auto& known = replica->obstacle;
+  if (known && std::pair(known->term, known->sync) >= std::pair(event.term, event.sync)) return;
+  replica->obstacle = RebuildObstacle{event.term, event.sync, event.reason};
+}
+
+void take(EngineState& state, const CopyObserved& event) {
+  if (event.count > state.copy.count) state.copy = event;
+}
+
+/// Calls the overload of take() for what the variant holds. (std::visit brings exceptions into the library.)
+template <size_t I = 0>
+void dispatch(EngineState& state, const Event& event) {
+  if constexpr (I < std::variant_size_v<Event>) {
+    if (const auto* held = std::get_if<I>(&event)) return take(state, *held);
+    dispatch<I + 1>(state, event);
+  }
+}
+
+}  // namespace
+
+const ReplicaState* EngineState::find(const std::string& id) const {
+  const auto at = std::find_if(replicas.begin(), replicas.end(), [&](const ReplicaState& replica) { return replica.id == id; });
+  return at == replicas.end() ? nullptr : &*at;
+}
+
+void merge(EngineState& state, const Event& event) { dispatch(state, event); }
+
+}  // namespace ringbolt::core

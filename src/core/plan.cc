@@ -1,0 +1,206 @@
+#include "core/plan.h"
+
+#include <algorithm>
+
+#include "core/recovery_decision.h"
+
+namespace ringbolt::core {
+
+namespace {
+
+/// What this copy is to be. A primary that somebody of its epoch or a higher one stands against is a replica.
+struct Wanted {
+  Epoch epoch;
+  Role role = Role::kNone;
+};
+
+bool is_fenced(const EngineState& state) {
+  return state.assignment && state.assignment->role == Role::kPrimary && state.fence && state.fence->epoch >= state.assignment->epoch;
+}
+
+Wanted wanted_role(const EngineState& state) {
+  if (!state.assignment) return {};
+  if (is_fenced(state)) return {state.fence->epoch, Role::kReplica};
+  return {state.assignment->epoch, state.assignment->role};
+}
+
+bool role_is_applied(const EngineState& state) {
+  const Wanted wanted = wanted_role(state);
+  return state.role && state.role->epoch == wanted.epoch && state.role->role == wanted.role;
+}
+
+bool shipper_is_configured(const EngineState& state) {
+  return state.shipper && state.shipper->epoch == state.assignment->epoch && state.shipper->version == state.assignment->version;
+}
+
+bool is_assigned(const EngineState& state, const std::string& id) {
+  const auto& replicas = state.assignment->replicas;
+  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaAddress& r) { return r.id == id; });
+}
+
+/// Facts that a decision may rest on: of this term, of the connection that stands, and said after the last session ended.
+bool has_fresh_facts(const EngineState& state, const ReplicaState& replica) {
+  const auto& facts = replica.facts;
+  if (!facts || facts->term != state.term() || replica.connection.over || facts->connection != replica.connection.number) return false;
+  return !replica.session || replica.session->term != state.term() || facts->sync > replica.session->id.value();
+}
+
+RecoveryDecision decide(const EngineState& state, const SyncAckObserved& ack) {
+  return decide_recovery(ack.facts, PrimaryFacts{ack.wal_tail, ack.wal_head, state.role->base_seeded, state.role->history});
+}
+
+/// The session is alive here, and the replica's newest facts say that there it is not, or cannot be.
+Reason contradiction(const Session& session, const ReplicaState& replica) {
+  if (!replica.facts || replica.facts->term != session.term || replica.facts->sync <= session.id.value()) return Reason::kNone;
+  if (!replica.facts->active || replica.facts->active->id != session.id) return Reason::kSuperseded;
+  if (!replica.facts->facts.base_usable && session.kind != SessionKind::kRebuild) return Reason::kLocalExtentCorrupt;
+  return Reason::kNone;
+}
+
+void plan_replica(const EngineState& state, const ReplicaState& replica, std::vector<Command>& commands) {
+  const std::string& volume = state.volume;
+  if (const Session* session = live_session(state, replica)) {
+    const Reason reason = contradiction(*session, replica);
+    if (reason != Reason::kNone) commands.push_back(InvalidateSession{volume, replica.id, session->id, reason});
+    return;
+  }
+  const StartRecoveryTask probe{volume, replica.id, TaskKind::kProbe, SessionId{}, Lsn{}};
+  if (!has_fresh_facts(state, replica)) return commands.push_back(probe);
+  const SyncAckObserved& ack = *replica.facts;
+  const SessionId session(ack.sync);
+  const RecoveryDecision decision = decide(state, ack);
+  switch (decision.kind) {
+    case RecoveryKind::kKeepup:
+      return commands.push_back(StartRecoveryTask{volume, replica.id, TaskKind::kKeepup, session, decision.position});
+    case RecoveryKind::kCatchup:
+      return commands.push_back(StartCatchUp{volume, replica.id, session, decision.position, ack.wal_head});
+    case RecoveryKind::kCutTail:
+      return commands.push_back(StartRecoveryTask{volume, replica.id, TaskKind::kCutTail, session, decision.position});
+    case RecoveryKind::kRebuild:
+      if (replica.obstacle && replica.obstacle->term == ack.term && replica.obstacle->sync == ack.sync) return commands.push_back(probe);
+      return commands.push_back(StartRebuild{volume, replica.id, session, ack.wal_head, decision.reason});
+  }
+}
+
+/// Sessions that the change of role ends, told before it.
+void plan_farewells(const EngineState& state, std::vector<Command>& commands) {
+  const bool stays_primary = wanted_role(state).role == Role::kPrimary;
+  const Reason reason = stays_primary || is_fenced(state) ? Reason::kEpochMismatch : Reason::kCancelled;
+  for (const ReplicaState& replica : state.replicas) {
+    if (const Session* session = live_session(state, replica)) {
+      commands.push_back(InvalidateSession{state.volume, replica.id, session->id, reason});
+    }
+  }
+}
+
+}  // namespace
+
+const Session* live_session(const EngineState& state, const ReplicaState& replica) {
+  const auto& session = replica.session;
+  if (!session || session->term != state.term() || session->phase == SessionPhase::kFailed) return nullptr;
+  return &*session;
+}
+
+bool in_sync(const EngineState& state, const ReplicaState& replica) {
+  if (state.term() == Term{}) return false;
+  if (replica.membership && replica.membership->term == state.term()) return replica.membership->in;
+  const auto& set = state.role->in_sync;
+  return std::find(set.begin(), set.end(), replica.id) != set.end();
+}
+
+RecoveryPhase recovery_phase(const EngineState& state, const ReplicaState& replica) {
+  if (const Session* session = live_session(state, replica)) {
+    if (session->proven) return RecoveryPhase::kIdle;
+    if (session->kind == SessionKind::kRebuild) return RecoveryPhase::kRebuilding;
+    return session->kind == SessionKind::kCatchup ? RecoveryPhase::kCatchingUp : RecoveryPhase::kIdle;
+  }
+  if (!has_fresh_facts(state, replica)) return RecoveryPhase::kIdle;
+  return decide(state, *replica.facts).kind == RecoveryKind::kRebuild ? RecoveryPhase::kNeedsRebuild : RecoveryPhase::kIdle;
+}
+
+const char* to_string(RecoveryPhase phase) {
+  switch (phase) {
+    case RecoveryPhase::kIdle: return "idle";
+    case RecoveryPhase::kCatchingUp: return "catching_up";
+    case RecoveryPhase::kNeedsRebuild: return "needs_rebuild";
+    case RecoveryPhase::kRebuilding: return "rebuilding";
+  }
+  return "unknown";
+}
+
+std::vector<Command> plan(const EngineState& state) {
+  std::vector<Command> commands;
+  if (!state.assignment) return commands;
+  const Wanted wanted = wanted_role(state);
+  if (!role_is_applied(state)) {
+    plan_farewells(state, commands);
+    commands.push_back(ApplyRole{state.volume, wanted.epoch, wanted.role});
+    return commands;
+  }
+  if (wanted.role == Role::kReplica && state.receiver < wanted.epoch) commands.push_back(StartReceiver{state.volume, wanted.epoch});
+  if (wanted.role != Role::kPrimary) return commands;
+  if (!shipper_is_configured(state)) {
+    for (const ReplicaState& replica : state.replicas) {
+      if (!is_assigned(state, replica.id)) commands.push_back(DrainRecoveryTask{state.volume, replica.id, Reason::kCancelled});
+    }
+    commands.push_back(ConfigureShipper{state.volume, state.assignment->epoch, state.assignment->version, state.assignment->durability,
+                                        state.assignment->replicas});
+    return commands;
+  }
+  for (const ReplicaState& replica : state.replicas) {
+    if (is_assigned(state, replica.id)) plan_replica(state, replica, commands);
+  }
+  return commands;
+}
+
+std::string rebuild_reason(const EngineState& state, const ReplicaState& replica) {
+  std::string reason = decide(state, *replica.facts).reason;
+  const auto& obstacle = replica.obstacle;
+  if (obstacle && obstacle->term == replica.facts->term && obstacle->sync == replica.facts->sync && !obstacle->reason.empty()) {
+    reason += "; " + obstacle->reason;
+  }
+  return reason;
+}
+
+// --- the projection -------------------------------------------------------------------------------------
+
+namespace {
+
+std::string reason_of(const EngineState& state, const ReplicaState& replica) {
+  if (live_session(state, replica) != nullptr) return "";
+  if (recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild) return rebuild_reason(state, replica);
+  return replica.connection.over ? replica.connection.reason : "";
+}
+
+}  // namespace
+
+Projection projection_of(const EngineState& state) {
+  VolumeView view;
+  view.failed = !state.copy.failure.empty();
+  view.failure = state.copy.failure;
+  view.base_usable = state.copy.base_usable;
+  const Wanted wanted = wanted_role(state);
+  view.role = wanted.role;
+  view.role_applied = role_is_applied(state);
+  view.fenced = is_fenced(state) ? state.fence->reason : "";
+  view.receiver_ready = state.receiver >= wanted.epoch;
+  view.has_session = !state.copy.primary.empty();
+  std::vector<ReplicaView> replicas;
+  if (wanted.role == Role::kPrimary) {
+    view.shipper_configured = view.role_applied && shipper_is_configured(state);
+    view.serving = state.committed && state.committed->term == state.term() && view.role_applied;
+    for (const ReplicaState& replica : state.replicas) {
+      if (!is_assigned(state, replica.id)) continue;
+      replicas.push_back({.id = replica.id,
+                          .connected = replica.connection.up,
+                          .in_session = live_session(state, replica) != nullptr,
+                          .in_sync = in_sync(state, replica),
+                          .needs_rebuild = recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild,
+                          .reason = reason_of(state, replica)});
+    }
+  }
+  view.replicas = replicas;
+  return project(view);
+}
+
+}  // namespace ringbolt::core
