@@ -67,7 +67,8 @@ void merge_connection(Connection& known, uint64_t number, bool up, const std::st
   if (number > known.number) known = Connection{number, false, false, ""};
   if (!up) {
     known.over = true;
-    if (!reason.empty()) known.reason = reason;
+    // Two may tell of one end; whose words are kept must not depend on who was first.
+    if (!reason.empty() && (known.reason.empty() || reason < known.reason)) known.reason = reason;
   }
   known.up = (known.up || up) && !known.over;
 }
@@ -150,23 +151,28 @@ void take(EngineState& state, const SessionCompleted& event) {
   session->achieved = std::max(session->achieved, std::optional(event.achieved));
 }
 
+/// A session ends once. Both its end and the refusal of a late command for it may be told, each with a reason; which
+/// one is kept must not depend on who was first.
+void end(Session& session, const SessionFailed& event) {
+  if (session.phase == SessionPhase::kFailed && std::pair(session.reason, session.text) <= std::pair(event.reason, event.text)) return;
+  session.phase = SessionPhase::kFailed;
+  session.reason = event.reason;
+  session.text = event.text;
+}
+
 void take(EngineState& state, const SessionFailed& event) {
   ReplicaState* replica = entry(state, event.replica);
   if (replica == nullptr) return;
-  if (Session* session = newest(*replica, event.term, event.session); session != nullptr && session->phase != SessionPhase::kFailed) {
-    session->phase = SessionPhase::kFailed;
-    session->reason = event.reason;
-    session->text = event.text;
+  if (Session* session = newest(*replica, event.term, event.session)) end(*session, event);
+  auto& last = replica->last_failure;
+  const auto key = std::pair(event.term, event.session);
+  if (last && std::pair(last->term, last->id) > key) return;
+  if (!last || std::pair(last->term, last->id) < key) {
+    last = Session{};
+    last->term = event.term;
+    last->id = event.session;
   }
-  const auto& last = replica->last_failure;
-  if (last && std::pair(last->term, last->id) >= std::pair(event.term, event.session)) return;
-  Session failure;
-  failure.term = event.term;
-  failure.id = event.session;
-  failure.phase = SessionPhase::kFailed;
-  failure.reason = event.reason;
-  failure.text = event.text;
-  replica->last_failure = failure;
+  end(*last, event);
 }
 
 void decide_membership(ReplicaState& replica, const Membership& next) {
