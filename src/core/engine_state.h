@@ -49,8 +49,16 @@ struct RebuildObstacle {
   bool operator==(const RebuildObstacle&) const = default;
 };
 
+/// Which assignment: they follow each other by it.
+struct AssignmentNumber {
+  Epoch epoch;
+  uint64_t version = 0;
+  constexpr auto operator<=>(const AssignmentNumber&) const = default;
+};
+
 struct ReplicaState {
   std::string id;
+  std::optional<AssignmentNumber> named;  ///< the newest assignment whose replica it is
   Connection connection;
   std::optional<SyncAckObserved> facts;
   std::optional<Session> session;
@@ -71,7 +79,7 @@ struct EngineState {
   std::optional<CommittedAdvanced> committed;
   Lsn checkpoint;
   CopyObserved copy;
-  std::vector<ReplicaState> replicas;  ///< by id
+  std::vector<ReplicaState> replicas;  ///< by id; those that are a replica no more, too
   bool operator==(const EngineState&) const = default;
 
   [[nodiscard]] const ReplicaState* find(const std::string& id) const;

@@ -90,7 +90,9 @@ std::vector<std::string> explain(const EngineState& state) {
     lines.push_back("in effect: primary, " + term_text(state.term()));
     const bool serving = state.committed && state.committed->term == state.term();
     lines.push_back(serving ? "its term record is committed: it serves" : "its term record is not committed yet: it does not serve");
-    for (const ReplicaState& replica : state.replicas) explain_replica(state, replica, lines);
+    for (const ReplicaState& replica : state.replicas) {
+      if (is_assigned(state, replica.id)) explain_replica(state, replica, lines);
+    }
   }
   const Projection projection = projection_of(state);
   lines.push_back("so the mode is " + projection.mode + (projection.reason.empty() ? "" : ": " + projection.reason));

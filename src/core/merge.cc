@@ -3,44 +3,47 @@
 #include <algorithm>
 
 #include "core/engine.h"
+#include "core/plan.h"
 
 namespace ringbolt::core {
 
 namespace {
 
-/// Replicas that may be known at a time: those of the assignment, and as many that come or go.
+/// Replicas that may be known at a time: those of the assignment, and those that were. Those named longest ago are
+/// forgotten first.
 constexpr size_t kReplicasKnownMax = size_t{4} * kReplicasMax;
-
-bool is_assigned(const EngineState& state, const std::string& id) {
-  if (!state.assignment) return false;
-  const auto& replicas = state.assignment->replicas;
-  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaAddress& r) { return r.id == id; });
-}
 
 /// Null: nobody that this volume has to do with.
 ReplicaState* entry(EngineState& state, const std::string& id) {
-  const auto at = std::lower_bound(state.replicas.begin(), state.replicas.end(), id,
-                                   [](const ReplicaState& replica, const std::string& wanted) { return replica.id < wanted; });
-  if (at != state.replicas.end() && at->id == id) return &*at;
-  if (state.replicas.size() >= kReplicasKnownMax && !is_assigned(state, id)) return nullptr;
+  auto& replicas = state.replicas;
+  const auto place = [&] {
+    return std::lower_bound(replicas.begin(), replicas.end(), id,
+                            [](const ReplicaState& replica, const std::string& wanted) { return replica.id < wanted; });
+  };
+  if (const auto at = place(); at != replicas.end() && at->id == id) return &*at;
+  if (replicas.size() >= kReplicasKnownMax) {
+    if (!is_assigned(state, id)) return nullptr;
+    // There is one: fewer than that are assigned.
+    const auto key = [&](const ReplicaState& replica) { return std::pair(is_assigned(state, replica.id), replica.named); };
+    replicas.erase(std::min_element(replicas.begin(), replicas.end(),
+                                    [&](const ReplicaState& a, const ReplicaState& b) { return key(a) < key(b); }));
+  }
   ReplicaState replica;
   replica.id = id;
-  return &*state.replicas.insert(at, std::move(replica));
+  return &*replicas.insert(place(), std::move(replica));
 }
 
-/// Who is no replica any more is forgotten when nothing is going on with it.
-void forget_removed(EngineState& state) {
-  if (!state.assignment || !state.shipper) return;
-  if (state.shipper->epoch != state.assignment->epoch || state.shipper->version != state.assignment->version) return;
-  std::erase_if(state.replicas, [&](const ReplicaState& replica) { return !is_assigned(state, replica.id); });
-}
-
+/// Who is a replica no more is remembered: facts of it that come late change nothing then, and if it is one again
+/// it has left the set and its sessions are over.
 void take(EngineState& state, const AssignmentDelivered& event) {
-  const auto key = [](const Assignment& a) { return std::pair(a.epoch, a.version); };
-  if (state.assignment && key(event.assignment) <= key(*state.assignment)) return;
-  state.assignment = event.assignment;
-  for (const ReplicaAddress& replica : event.assignment.replicas) entry(state, replica.id);
-  forget_removed(state);
+  const Assignment& next = event.assignment;
+  if (next.replicas.size() > kReplicasMax) return;  // judge() takes none such
+  const AssignmentNumber number{next.epoch, next.version};
+  if (!state.assignment || number > AssignmentNumber{state.assignment->epoch, state.assignment->version}) state.assignment = next;
+  for (const ReplicaAddress& address : next.replicas) {
+    ReplicaState* replica = entry(state, address.id);
+    if (replica != nullptr) replica->named = std::max(replica->named, std::optional(number));
+  }
 }
 
 void take(EngineState& state, const EpochObserved& event) {
@@ -59,7 +62,6 @@ void take(EngineState& state, const ReceiverReady& event) { state.receiver = std
 void take(EngineState& state, const ShipperConfigured& event) {
   if (state.shipper && std::pair(event.epoch, event.version) <= std::pair(state.shipper->epoch, state.shipper->version)) return;
   state.shipper = event;
-  forget_removed(state);
 }
 
 void merge_connection(Connection& known, uint64_t number, bool up, const std::string& reason) {

@@ -33,9 +33,10 @@ bool shipper_is_configured(const EngineState& state) {
   return state.shipper && state.shipper->epoch == state.assignment->epoch && state.shipper->version == state.assignment->version;
 }
 
-bool is_assigned(const EngineState& state, const std::string& id) {
-  const auto& replicas = state.assignment->replicas;
-  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaAddress& r) { return r.id == id; });
+/// It is a replica no more, and nobody has said yet that nothing is going on with it.
+bool is_leaving(const EngineState& state, const ReplicaState& replica) {
+  if (is_assigned(state, replica.id) || !replica.named) return false;
+  return !state.shipper || *replica.named >= AssignmentNumber{state.shipper->epoch, state.shipper->version};
 }
 
 /// Facts that a decision may rest on: of this term, of the connection that stands, and said after the last session ended.
@@ -95,6 +96,12 @@ void plan_farewells(const EngineState& state, std::vector<Command>& commands) {
 
 }  // namespace
 
+bool is_assigned(const EngineState& state, const std::string& id) {
+  if (!state.assignment) return false;
+  const auto& replicas = state.assignment->replicas;
+  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaAddress& r) { return r.id == id; });
+}
+
 const Session* live_session(const EngineState& state, const ReplicaState& replica) {
   const auto& session = replica.session;
   if (!session || session->term != state.term() || session->phase == SessionPhase::kFailed) return nullptr;
@@ -141,7 +148,7 @@ std::vector<Command> plan(const EngineState& state) {
   if (wanted.role != Role::kPrimary) return commands;
   if (!shipper_is_configured(state)) {
     for (const ReplicaState& replica : state.replicas) {
-      if (!is_assigned(state, replica.id)) commands.push_back(DrainRecoveryTask{state.volume, replica.id, Reason::kCancelled});
+      if (is_leaving(state, replica)) commands.push_back(DrainRecoveryTask{state.volume, replica.id, Reason::kCancelled});
     }
     commands.push_back(ConfigureShipper{state.volume, state.assignment->epoch, state.assignment->version, state.assignment->durability,
                                         state.assignment->replicas});
