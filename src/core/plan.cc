@@ -39,11 +39,25 @@ bool is_leaving(const EngineState& state, const ReplicaState& replica) {
   return !state.shipper || *replica.named >= AssignmentNumber{state.shipper->epoch, state.shipper->version};
 }
 
-/// Facts that a decision may rest on: of this term, of the connection that stands, and said after the last session ended.
+/// The replica said this while it held the session for alive.
+bool said_within(const SyncAckObserved& facts, const Session& session) {
+  return facts.active && facts.active->id == session.id && facts.active->phase != SessionPhase::kFailed;
+}
+
+/// Facts that a decision may rest on: of this term, of the connection that stands, and said after the last session
+/// ended. What was said within it (a barrier's answer) is older than what ended it.
 bool has_fresh_facts(const EngineState& state, const ReplicaState& replica) {
   const auto& facts = replica.facts;
   if (!facts || facts->term != state.term() || replica.connection.over || facts->connection != replica.connection.number) return false;
-  return !replica.session || replica.session->term != state.term() || facts->sync > replica.session->id.value();
+  const auto& session = replica.session;
+  return !session || session->term != state.term() || (facts->sync > session->id.value() && !said_within(*facts, *session));
+}
+
+/// Asks beyond the newest answer: that one is then known not to do, so an answer that does not do either is followed
+/// by another question.
+StartRecoveryTask probe(const EngineState& state, const ReplicaState& replica) {
+  const bool answered = replica.facts && replica.facts->term == state.term();
+  return {state.volume, replica.id, TaskKind::kProbe, SessionId(answered ? replica.facts->sync : 0), Lsn{}};
 }
 
 RecoveryDecision decide(const EngineState& state, const SyncAckObserved& ack) {
@@ -53,7 +67,7 @@ RecoveryDecision decide(const EngineState& state, const SyncAckObserved& ack) {
 /// The session is alive here, and the replica's newest facts say that there it is not, or cannot be.
 Reason contradiction(const Session& session, const ReplicaState& replica) {
   if (!replica.facts || replica.facts->term != session.term || replica.facts->sync <= session.id.value()) return Reason::kNone;
-  if (!replica.facts->active || replica.facts->active->id != session.id) return Reason::kSuperseded;
+  if (!said_within(*replica.facts, session)) return Reason::kSuperseded;
   if (!replica.facts->facts.base_usable && session.kind != SessionKind::kRebuild) return Reason::kLocalExtentCorrupt;
   return Reason::kNone;
 }
@@ -65,8 +79,7 @@ void plan_replica(const EngineState& state, const ReplicaState& replica, std::ve
     if (reason != Reason::kNone) commands.push_back(InvalidateSession{volume, replica.id, session->id, reason});
     return;
   }
-  const StartRecoveryTask probe{volume, replica.id, TaskKind::kProbe, SessionId{}, Lsn{}};
-  if (!has_fresh_facts(state, replica)) return commands.push_back(probe);
+  if (!has_fresh_facts(state, replica)) return commands.push_back(probe(state, replica));
   const SyncAckObserved& ack = *replica.facts;
   const SessionId session(ack.sync);
   const RecoveryDecision decision = decide(state, ack);
@@ -78,7 +91,9 @@ void plan_replica(const EngineState& state, const ReplicaState& replica, std::ve
     case RecoveryKind::kCutTail:
       return commands.push_back(StartRecoveryTask{volume, replica.id, TaskKind::kCutTail, session, decision.position});
     case RecoveryKind::kRebuild:
-      if (replica.obstacle && replica.obstacle->term == ack.term && replica.obstacle->sync == ack.sync) return commands.push_back(probe);
+      if (replica.obstacle && replica.obstacle->term == ack.term && replica.obstacle->sync == ack.sync) {
+        return commands.push_back(probe(state, replica));
+      }
       return commands.push_back(StartRebuild{volume, replica.id, session, ack.wal_head, decision.reason});
   }
 }
