@@ -69,10 +69,18 @@ struct ReplicaState {
   bool operator==(const ReplicaState&) const = default;
 };
 
+/// The highest epoch that somebody else has spoken of.
+struct Fence {
+  Epoch epoch;
+  bool held = false;   ///< another node is its primary; else it may be this one, that was told so since it asked
+  std::string reason;  ///< who, for people
+  bool operator==(const Fence&) const = default;
+};
+
 struct EngineState {
   std::string volume;
   std::optional<Assignment> assignment;
-  std::optional<EpochObserved> fence;
+  std::optional<Fence> fence;
   std::optional<RoleApplied> role;
   Epoch receiver;
   std::optional<ShipperConfigured> shipper;

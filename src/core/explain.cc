@@ -76,7 +76,7 @@ std::vector<std::string> explain(const EngineState& state) {
   lines.push_back(state.assignment ? assignment_line(*state.assignment) : "nothing is assigned");
   if (!state.copy.failure.empty()) lines.push_back("this copy has failed: " + state.copy.failure);
   if (!state.copy.base_usable) lines.push_back("this copy's base image is marked unusable: a rebuild of it began and did not end");
-  if (state.fence && state.assignment && state.fence->epoch >= state.assignment->epoch) {
+  if (is_fenced(state)) {
     lines.push_back("epoch " + number(state.fence->epoch) + " is held elsewhere: " + state.fence->reason);
   }
   if (!state.role) {

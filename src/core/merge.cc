@@ -46,11 +46,19 @@ void take(EngineState& state, const AssignmentDelivered& event) {
   }
 }
 
-void take(EngineState& state, const EpochObserved& event) {
+void observe(EngineState& state, const Fence& next) {
   auto& known = state.fence;
-  const bool newer = !known || event.epoch > known->epoch;
+  const auto key = [](const Fence& fence) { return std::pair(fence.epoch, fence.held); };
   // Several may say the same of one epoch; whose words are kept must not depend on who was first.
-  if (newer || (event.epoch == known->epoch && event.reason < known->reason)) known = event;
+  if (!known || key(next) > key(*known) || (key(next) == key(*known) && next.reason < known->reason)) known = next;
+}
+
+void take(EngineState& state, const EpochObserved& event) { observe(state, {event.epoch, true, event.reason}); }
+
+/// A replica spoke of an epoch when it was asked. The asking primary's own epoch is then another's as well; a higher one
+/// may be this node's by now.
+void observe(EngineState& state, const SyncAckObserved& event, Epoch epoch, const char* what) {
+  observe(state, {epoch, epoch == event.term.epoch, "replica " + event.replica + what + std::to_string(epoch.value())});
 }
 
 void take(EngineState& state, const RoleApplied& event) {
@@ -103,13 +111,16 @@ void take(EngineState& state, const SyncAckObserved& event) {
     case SyncAckKind::kTransportLost:
       // Says that it cannot be reached, and nothing of the copy.
       return merge_connection(replica->connection, event.connection, false, "");
-    case SyncAckKind::kEpochMismatch:
-      return take(state, EpochObserved{event.epoch, "replica " + event.replica + " knows a primary of epoch " + std::to_string(event.epoch.value())});
+    case SyncAckKind::kEpochMismatch: return observe(state, event, event.epoch, " knows a primary of epoch ");
     case SyncAckKind::kQuorum:
-    case SyncAckKind::kTimedOut:
-      merge_connection(replica->connection, event.connection, true, "");
-      if (!replica->facts || std::pair(event.term, event.sync) > std::pair(replica->facts->term, replica->facts->sync)) replica->facts = event;
+    case SyncAckKind::kTimedOut: break;
   }
+  merge_connection(replica->connection, event.connection, true, "");
+  if (!replica->facts || std::pair(event.term, event.sync) > std::pair(replica->facts->term, replica->facts->sync)) replica->facts = event;
+  // The adapter should have noticed; a later primary's records are not to be cut on an older one's word.
+  if (event.epoch > event.term.epoch) observe(state, event, event.epoch, " knows epoch ");
+  const auto last = event.facts.history.last();
+  if (last && last->term > event.term) observe(state, event, last->term.epoch, " has records of a later primary, of epoch ");
 }
 
 /// The session with this key, if it is the newest known; null if a newer one is.

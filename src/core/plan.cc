@@ -14,10 +14,6 @@ struct Wanted {
   Role role = Role::kNone;
 };
 
-bool is_fenced(const EngineState& state) {
-  return state.assignment && state.assignment->role == Role::kPrimary && state.fence && state.fence->epoch >= state.assignment->epoch;
-}
-
 Wanted wanted_role(const EngineState& state) {
   if (!state.assignment) return {};
   if (is_fenced(state)) return {state.fence->epoch, Role::kReplica};
@@ -110,6 +106,12 @@ void plan_farewells(const EngineState& state, std::vector<Command>& commands) {
 }
 
 }  // namespace
+
+bool is_fenced(const EngineState& state) {
+  if (!state.assignment || state.assignment->role != Role::kPrimary || !state.fence) return false;
+  const Fence& fence = *state.fence;
+  return fence.epoch > state.assignment->epoch || (fence.epoch == state.assignment->epoch && fence.held);
+}
 
 bool is_assigned(const EngineState& state, const std::string& id) {
   if (!state.assignment) return false;

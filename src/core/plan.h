@@ -14,6 +14,8 @@ namespace ringbolt::core {
 /// facts call for nothing, until another one comes.
 std::vector<Command> plan(const EngineState& state);
 
+/// It is assigned primary, and somebody else's epoch stands against that.
+bool is_fenced(const EngineState& state);
 /// It is a replica now.
 bool is_assigned(const EngineState& state, const std::string& id);
 RecoveryPhase recovery_phase(const EngineState& state, const ReplicaState& replica);
