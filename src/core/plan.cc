@@ -177,20 +177,22 @@ std::vector<Command> plan(const EngineState& state) {
   return commands;
 }
 
+std::string rebuild_reason(const EngineState& state, const ReplicaState& replica) {
+  std::string reason = decide(state, *replica.facts).reason;
+  const auto& obstacle = replica.obstacle;
+  if (obstacle && obstacle->term == replica.facts->term && obstacle->sync == replica.facts->sync && !obstacle->reason.empty()) {
+    reason += "; " + obstacle->reason;
+  }
+  return reason;
+}
+
 // --- the projection -------------------------------------------------------------------------------------
 
 namespace {
 
 std::string reason_of(const EngineState& state, const ReplicaState& replica) {
   if (live_session(state, replica) != nullptr) return "";
-  if (has_fresh_facts(state, replica)) {
-    const RecoveryDecision decision = decide(state, *replica.facts);
-    if (decision.kind != RecoveryKind::kRebuild) return "";
-    if (replica.obstacle && replica.obstacle->sync == replica.facts->sync && !replica.obstacle->reason.empty()) {
-      return std::string(decision.reason) + "; " + replica.obstacle->reason;
-    }
-    return decision.reason;
-  }
+  if (recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild) return rebuild_reason(state, replica);
   return replica.connection.over ? replica.connection.reason : "";
 }
 

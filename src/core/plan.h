@@ -21,6 +21,8 @@ bool is_assigned(const EngineState& state, const std::string& id);
 RecoveryPhase recovery_phase(const EngineState& state, const ReplicaState& replica);
 /// The replica counts for durability.
 bool in_sync(const EngineState& state, const ReplicaState& replica);
+/// Why it needs a rebuild, and why that has not begun; for people. Requires: recovery_phase() is kNeedsRebuild.
+std::string rebuild_reason(const EngineState& state, const ReplicaState& replica);
 /// The session that is going on with it, of the present term; null if there is none.
 const Session* live_session(const EngineState& state, const ReplicaState& replica);
 
