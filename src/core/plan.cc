@@ -215,12 +215,14 @@ Projection projection_of(const EngineState& state) {
     view.serving = state.committed && state.committed->term == state.term() && view.role_applied;
     for (const ReplicaState& replica : state.replicas) {
       if (!is_assigned(state, replica.id)) continue;
+      const RecoveryPhase phase = recovery_phase(state, replica);
       replicas.push_back({.id = replica.id,
                           .connected = replica.connection.up,
                           .in_session = live_session(state, replica) != nullptr,
                           .in_sync = in_sync(state, replica),
-                          .needs_rebuild = recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild,
-                          .reason = reason_of(state, replica)});
+                          .needs_rebuild = phase == RecoveryPhase::kNeedsRebuild,
+                          .reason = reason_of(state, replica),
+                          .recovering = phase == RecoveryPhase::kCatchingUp || phase == RecoveryPhase::kRebuilding});
     }
   }
   view.replicas = replicas;
