@@ -25,7 +25,6 @@ Judgement refuse(std::string reason) { return {Verdict::kRefused, std::move(reas
 
 Judgement judge(const Assignment& next, Authority authority, const CopyFacts& copy) {
   const auto& current = copy.current;
-  if (current && current->same_content(next)) return {Verdict::kNothingNew, ""};
   if (next.epoch == Epoch{}) return refuse("an assignment's epoch is 1 or higher");
   if (next.epoch < copy.promised) {
     return {Verdict::kStaleEpoch,
@@ -34,6 +33,9 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
   if (current && next.epoch < current->epoch) {
     return {Verdict::kStaleEpoch, "epoch " + number(next.epoch) + " is over: the current one is " + number(current->epoch)};
   }
+  // Delivered again to one that had to give way since, it is not what is in force.
+  const bool is_held = next.role == Role::kPrimary && held_by_another(next.epoch, copy);
+  if (current && current->same_content(next) && !is_held) return {Verdict::kNothingNew, ""};
   if (current && next.epoch == current->epoch && next.role != current->role) {
     return refuse(std::string("it is ") + to_string(current->role) + " of epoch " + number(current->epoch) +
                   " here; another role needs a higher epoch");
@@ -43,7 +45,7 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
     return {};
   }
   if (next.replicas.size() > kReplicasMax) return refuse("at most " + std::to_string(kReplicasMax) + " replicas are possible");
-  if (held_by_another(next.epoch, copy)) {
+  if (is_held) {
     return refuse("another node was primary of epoch " + number(next.epoch) + "; the assignment needs a higher one");
   }
   if (!copy.base_usable) return refuse("its base image is marked unusable: it cannot be primary before it has been rebuilt");
