@@ -1,6 +1,7 @@
 // How a fact enters the state. Each kind has its own order; merging is idempotent, and of any two facts the
 // result does not depend on which came first.
 #include <algorithm>
+#include <tuple>
 
 #include "core/engine.h"
 #include "core/plan.h"
@@ -165,9 +166,12 @@ void take(EngineState& state, const SessionCompleted& event) {
 }
 
 /// A session ends once. Both its end and the refusal of a late command for it may be told, each with a reason; which
-/// one is kept must not depend on who was first.
+/// one is kept must not depend on who was first. That the transport was lost is the least of them: the refusal says so.
 void end(Session& session, const SessionFailed& event) {
-  if (session.phase == SessionPhase::kFailed && std::pair(session.reason, session.text) <= std::pair(event.reason, event.text)) return;
+  const auto key = [](Reason reason, const std::string& text) {
+    return std::tuple<bool, Reason, const std::string&>(reason == Reason::kTransportLost, reason, text);
+  };
+  if (session.phase == SessionPhase::kFailed && key(session.reason, session.text) <= key(event.reason, event.text)) return;
   session.phase = SessionPhase::kFailed;
   session.reason = event.reason;
   session.text = event.text;

@@ -1,5 +1,6 @@
 // The engine's rules for one replica: what is decided from facts, how a session lives and ends, and that nothing but
 // fresh facts decides again.
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "engine_facts.h"
@@ -357,15 +358,26 @@ TEST_CASE("core: a session that was commanded and never began ends like any othe
 }
 
 TEST_CASE("core: a session ends once; which words are kept does not depend on who spoke first", "[core][engine]") {
-  const SessionFailed lost_it = failed("n2", term(1), 1, Reason::kTransportLost, "connection reset");
-  const SessionFailed same_reason = failed("n2", term(1), 1, Reason::kTransportLost, "it was over");
-  const SessionFailed other_reason = failed("n2", term(1), 1, Reason::kSuperseded, "a");
-  Subject one = connected_pair(), other = connected_pair();
-  for (const SessionFailed& event : {lost_it, same_reason, other_reason}) one.tell(event);
-  for (const SessionFailed& event : {other_reason, same_reason, lost_it}) other.tell(event);
-  CHECK(one.state() == other.state());
-  CHECK(one.replica("n2").session->text == "connection reset");
-  CHECK(one.replica("n2").last_failure->text == "connection reset");
+  // The end of the session, and refusals of late commands for it.
+  const SessionFailed stalled = failed("n2", term(1), 1, Reason::kProgressStalled, "no acknowledgement");
+  const SessionFailed superseded = failed("n2", term(1), 1, Reason::kSuperseded, "a");
+  const SessionFailed late = failed("n2", term(1), 1, Reason::kTransportLost, "a late one");
+  const SessionFailed later = failed("n2", term(1), 1, Reason::kTransportLost, "it was over");
+  std::vector<SessionFailed> events = {late, later, stalled, superseded};
+  Subject expected = connected_pair();
+  for (const SessionFailed& event : events) expected.tell(event);
+  CHECK(expected.replica("n2").session->text == "no acknowledgement");
+  CHECK(expected.replica("n2").last_failure->text == "no acknowledgement");
+  std::sort(events.begin(), events.end(), [](const auto& a, const auto& b) { return a.text < b.text; });
+  do {
+    Subject s = connected_pair();
+    for (const SessionFailed& event : events) s.tell(event);
+    CHECK(s.state() == expected.state());
+  } while (std::next_permutation(events.begin(), events.end(), [](const auto& a, const auto& b) { return a.text < b.text; }));
+  Subject transport = connected_pair();
+  transport.tell(later);
+  transport.tell(late);
+  CHECK(transport.replica("n2").session->text == "a late one");
 }
 
 TEST_CASE("core: a new session supersedes the one before it", "[core][engine]") {
