@@ -105,6 +105,15 @@ void take(EngineState& state, const CommittedAdvanced& event) {
 
 void take(EngineState& state, const CheckpointAdvanced& event) { state.checkpoint = std::max(state.checkpoint, event.checkpoint); }
 
+void take_facts(EngineState& state, ReplicaState& replica, const SyncAckObserved& event) {
+  merge_connection(replica.connection, event.connection, true, "");
+  if (!replica.facts || std::pair(event.term, event.sync) > std::pair(replica.facts->term, replica.facts->sync)) replica.facts = event;
+  // The adapter should have noticed; a later primary's records are not to be cut on an older one's word.
+  if (event.epoch > event.term.epoch) observe(state, event, event.epoch, " knows epoch ");
+  const auto last = event.facts.history.last();
+  if (last && last->term > event.term) observe(state, event, last->term.epoch, " has records of a later primary, of epoch ");
+}
+
 void take(EngineState& state, const SyncAckObserved& event) {
   ReplicaState* replica = entry(state, event.replica);
   if (replica == nullptr) return;
@@ -114,14 +123,8 @@ void take(EngineState& state, const SyncAckObserved& event) {
       return merge_connection(replica->connection, event.connection, false, "");
     case SyncAckKind::kEpochMismatch: return observe(state, event, event.epoch, " knows a primary of epoch ");
     case SyncAckKind::kQuorum:
-    case SyncAckKind::kTimedOut: break;
+    case SyncAckKind::kTimedOut: return take_facts(state, *replica, event);
   }
-  merge_connection(replica->connection, event.connection, true, "");
-  if (!replica->facts || std::pair(event.term, event.sync) > std::pair(replica->facts->term, replica->facts->sync)) replica->facts = event;
-  // The adapter should have noticed; a later primary's records are not to be cut on an older one's word.
-  if (event.epoch > event.term.epoch) observe(state, event, event.epoch, " knows epoch ");
-  const auto last = event.facts.history.last();
-  if (last && last->term > event.term) observe(state, event, last->term.epoch, " has records of a later primary, of epoch ");
 }
 
 /// The session with this key, if it is the newest known; null if a newer one is.
@@ -154,7 +157,8 @@ void take(EngineState& state, const SessionStarted& event) {
 void take(EngineState& state, const SessionProgress& event) {
   Session* session = newest(state, event.replica, event.term, event.session);
   if (session == nullptr) return;
-  session->phase = std::max(session->phase, event.phase);
+  // Its end is told by SessionFailed, with the reason.
+  if (event.phase < SessionPhase::kFailed) session->phase = std::max(session->phase, event.phase);
   session->applied = std::max(session->applied, event.wal_applied);
 }
 
