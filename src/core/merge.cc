@@ -81,7 +81,7 @@ void merge_connection(Connection& known, uint64_t number, bool up, const std::st
     // Two may tell of one end; whose words are kept must not depend on who was first.
     if (!reason.empty() && (known.reason.empty() || reason < known.reason)) known.reason = reason;
   }
-  known.up = (known.up || up) && !known.over;
+  known.up = !known.over;
 }
 
 void take(EngineState& state, const ShipperConnected& event) {

@@ -132,6 +132,8 @@ TEST_CASE("core: an epoch that another node was primary of is not taken, not eve
     promised.current.reset();
     promised.handed_over = true;
     check(assignment(Role::kPrimary, 3), authority, promised, Verdict::kRefused, "another node was primary of epoch 3");
+    promised.last_term.reset();  // nor has it any record of it
+    check(assignment(Role::kPrimary, 3), authority, promised, Verdict::kRefused, "another node was primary of epoch 3");
     // Records of the epoch that it did not write: by a later opening than its own last one, ...
     CopyFacts later = primary_of(3);
     later.current.reset();

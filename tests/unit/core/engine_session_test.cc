@@ -57,6 +57,13 @@ TEST_CASE("core: what a replica is told to do follows from where it is", "[core]
   CHECK(connected_pair().tell(ack("n2", term(1), 1, 1, 101)) == Lines{cut(1, 100)});
 }
 
+TEST_CASE("core: who says something is connected", "[core][engine]") {
+  Subject s;
+  s.be_primary({"n2"});
+  CHECK(s.tell(ack("n2", term(1), 3, 1, 99)) == Lines{catchup(1, 99)});
+  CHECK(s.replica("n2").connection == Connection{3, true, false, ""});
+}
+
 TEST_CASE("core: a diverged tail is cut before anything else, then the replica reports again", "[core][engine]") {
   Subject s;
   s.tell(assigned(Role::kPrimary, 3, 0, {"n2"}));

@@ -396,3 +396,18 @@ TEST_CASE("core: more replicas than there may be are not known, and never more t
   CHECK(s.state().find("a38") != nullptr);
   CHECK(s.state().find("a1") == nullptr);
 }
+
+TEST_CASE("core: a replica that is one again is not forgotten for the sake of a new one", "[core][engine]") {
+  Subject s;
+  s.be_primary({"n2"});
+  s.keep_up("n2", 1, 1, 1);
+  for (uint64_t version = 1; version <= 15; ++version) {
+    s.tell(assigned(Role::kPrimary, 1, version, {"a" + std::to_string(version), "b" + std::to_string(version)}));
+  }
+  REQUIRE(s.state().replicas.size() == 31);
+  // There is room for one of the two, and n2 was named longest ago.
+  s.tell(assigned(Role::kPrimary, 1, 16, {"a16", "b16", "n2"}));
+  CHECK(s.state().replicas.size() == 32);
+  CHECK(s.state().find("a1") == nullptr);
+  CHECK(s.replica("n2").connection.number == 1);
+}
