@@ -5,8 +5,8 @@
 #include "../unit/core/engine_bytes.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ringbolt::core::Engine engine("vol0");
   ringbolt::core::Bytes bytes({data, size});
+  ringbolt::core::Engine engine = ringbolt::core::any_engine(bytes);
   while (!bytes.empty()) ringbolt::core::tell_anything(engine, ringbolt::core::any_event(bytes));
   return 0;
 }

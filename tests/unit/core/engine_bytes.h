@@ -22,11 +22,12 @@ class Bytes {
     return value;
   }
   bool flag() { return (byte() & 1) != 0; }
-  /// Mostly small, so that facts meet; also the ends of the range, where counters wrap.
+  /// Mostly small, so that facts meet; rarely the ends of the range, where counters wrap.
   uint64_t number() {
     const uint8_t kind = byte();
-    if (kind < 240) return kind % 12;
-    if (kind < 248) return UINT64_MAX - byte() % 3;
+    if (kind < 252) return kind % 4;
+    if (kind == 252) return kind / 4;
+    if (kind == 253) return UINT64_MAX - byte() % 3;
     uint64_t value = 0;
     for (int i = 0; i < 8; ++i) value = value << 8 | byte();
     return value;
@@ -35,19 +36,26 @@ class Bytes {
     const size_t length = byte() % 4;
     return std::string(length, static_cast<char>('a' + byte() % 3));
   }
-  std::string id() { return "n" + std::to_string(byte() % 64); }
-  ringbolt::Term term() { return {Epoch(number()), Incarnation(number())}; }
+  std::string id() {
+    const uint8_t kind = byte();
+    return "n" + std::to_string(kind < 200 ? kind % 4 : kind);
+  }
+  /// Often that of any_engine()'s primary, so that facts are about it.
+  ringbolt::Term term() { return byte() % 4 != 0 ? present() : ringbolt::Term{Epoch(number()), Incarnation(number())}; }
   TermHistory history() {
+    if (flag()) return core::history(standard());
     TermHistory result;
     for (int count = byte() % 5; count > 0; --count) {
       if (!result.append_checked({term(), Lsn(number())})) break;
     }
     return result;
   }
+  static ringbolt::Term present() { return {Epoch(3), Incarnation(1)}; }
+  static std::vector<TermStart> standard() { return {{{Epoch(1), Incarnation(1)}, Lsn(1)}, {present(), Lsn(2)}}; }
   template <class Enum>
   Enum any() {
     const uint8_t value = byte();
-    return static_cast<Enum>(value < 230 ? value % 8 : value);
+    return static_cast<Enum>(value < 250 ? value % 6 : value);
   }
 
  private:
@@ -62,7 +70,7 @@ inline Event any_event(Bytes& bytes) {
       e.assignment.version = bytes.number();
       e.assignment.role = bytes.any<Role>();
       e.assignment.durability = bytes.any<Durability>();
-      for (int count = bytes.byte() % 11; count > 0; --count) e.assignment.replicas.push_back({bytes.id(), bytes.text()});
+      for (int count = bytes.byte() % 16 % 10; count > 0; --count) e.assignment.replicas.push_back({bytes.id(), bytes.text()});
       return e;
     }
     case 1: return EpochObserved{Epoch(bytes.number()), bytes.text()};
@@ -104,6 +112,16 @@ inline Event any_event(Bytes& bytes) {
     case 16: return NeedsRebuildObserved{bytes.id(), bytes.term(), bytes.number(), bytes.text()};
     default: return CopyObserved{bytes.number(), bytes.flag(), bytes.text(), bytes.text()};
   }
+}
+
+/// Where the facts begin: nowhere, or at a primary that knows nothing of its replicas yet.
+inline Engine any_engine(Bytes& bytes) {
+  Engine engine("vol0");
+  if (!bytes.flag()) return engine;
+  engine.apply(assigned(Role::kPrimary, 3, 3, {"n0", "n1", "n2"}));
+  engine.apply(applied_primary(2, Bytes::present(), {"n0"}, Bytes::standard()));
+  engine.apply(configured(3, 3));
+  return engine;
 }
 
 /// Throws if the engine did what it must not, whatever it was told.

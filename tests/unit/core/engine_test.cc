@@ -229,11 +229,12 @@ TEST_CASE("core: a raised epoch ends the sessions, then the role is applied, the
   CHECK(s.tell(facts) == Lines{"start_recovery_task replica=n2 kind=keepup session=1 position=100"});
 }
 
-TEST_CASE("core: a primary that gives its role away cancels its sessions first", "[core][engine]") {
+TEST_CASE("core: a primary that is told to leave keeps its sessions: it hands over through them", "[core][engine]") {
   Subject s;
   s.be_primary({"n2"}, {"n2"});
   s.keep_up("n2", 1, 1, 1);
-  CHECK(s.tell(assigned(Role::kReplica, 2, 1)) == Lines{invalidate("n2", 1, "cancelled"), apply_role(2, "replica")});
+  CHECK(s.tell(assigned(Role::kReplica, 2, 1)) == Lines{apply_role(2, "replica")});
+  CHECK(s.outstanding() == Lines{apply_role(2, "replica")});
   CHECK(s.tell(failed("n2", term(1), 1, Reason::kCancelled)) == kNothing);
   CHECK(s.tell(applied(2, Role::kReplica, 2)) == Lines{"start_receiver epoch=2"});
   CHECK(s.mode() == "bootstrap_pending: awaiting_receiver_ready");
