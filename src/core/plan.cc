@@ -197,7 +197,6 @@ std::string rebuild_reason(const EngineState& state, const ReplicaState& replica
 namespace {
 
 std::string reason_of(const EngineState& state, const ReplicaState& replica) {
-  if (live_session(state, replica) != nullptr) return "";
   if (recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild) return rebuild_reason(state, replica);
   return replica.connection.over ? replica.connection.reason : "";
 }

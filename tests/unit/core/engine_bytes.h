@@ -146,6 +146,7 @@ inline void tell_anything(Engine& engine, const Event& event) {
   }
   for (const Command& command : engine.outstanding()) require(in(before, command) || in(emitted, command), "wanted, and not emitted");
   const EngineState& state = engine.state();
+  require(engine.outstanding() == plan(state) && engine.projection() == projection_of(state), "a fact's consequence was left out");
   require(state.replicas.size() <= size_t{4} * kReplicasMax, "too many replicas are known");
   for (size_t i = 1; i < state.replicas.size(); ++i) require(state.replicas[i - 1].id < state.replicas[i].id, "replicas out of order");
   require(engine.outstanding().size() <= size_t{4} * kReplicasMax + 1, "too many commands");

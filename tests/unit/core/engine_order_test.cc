@@ -34,9 +34,10 @@ class Facts {
   explicit Facts(uint64_t seed) : seed_(seed), random_(seed) {}
 
   Event any() {
-    const std::string id = "n" + std::to_string(pick(4) + 2);
-    const Term of{Epoch(pick(4)), Incarnation(pick(3))};
-    const uint64_t number = pick(6);
+    // Few different ones, so that facts meet.
+    const std::string id = "n" + std::to_string(pick(2) + 2);
+    const Term of{Epoch(1 + pick(2)), Incarnation(1)};
+    const uint64_t number = pick(4);
     switch (pick(std::variant_size_v<Event>)) {
       case 0: return assignment(Epoch(pick(4)), number);
       case 1: return EpochObserved{Epoch(pick(4)), word()};

@@ -457,6 +457,31 @@ TEST_CASE("core: facts that a session rests on do not contradict it", "[core][en
   CHECK(early.phase("n2") == RecoveryPhase::kCatchingUp);
 }
 
+TEST_CASE("core: facts of the term before do not contradict a session of this one", "[core][engine]") {
+  Subject s;
+  s.be_primary({"n2"}, {"n2"});
+  s.tell(connected("n2", 1));
+  s.tell(ack("n2", term(1), 1, 9, 100));
+  s.tell(assigned(Role::kPrimary, 2, 1, {"n2"}));
+  s.tell(applied_primary(2, term(2), {"n2"}));
+  s.tell(configured(2, 1));
+  // Told before the facts that it rests on. The count of syncs began anew, so the old ones have a higher number.
+  CHECK(s.tell(started("n2", term(2), 1, SessionKind::kKeepup, 100, 100)) == kNothing);
+  CHECK(s.outstanding() == kNothing);
+}
+
+TEST_CASE("core: one of the in-sync set that comes back counts, and is not healthy before it has proven all", "[core][engine]") {
+  for (const SessionKind kind : {SessionKind::kCatchup, SessionKind::kRebuild}) {
+    Subject s = connected_pair();
+    s.tell(ack("n2", term(1), 1, 1, 60));
+    s.tell(started("n2", term(1), 1, kind, 60, 100));
+    CHECK(in_sync(s.state(), s.replica("n2")));
+    CHECK(s.mode() == "degraded: recovery_in_progress: replica n2");
+    s.tell(accepted("n2", term(1), 1, 1, 100));
+    CHECK(s.mode() == "publish_healthy");
+  }
+}
+
 TEST_CASE("core: membership is the last decision of the term, else what the opening found", "[core][engine]") {
   Subject s;
   s.be_primary({"n2", "n3"}, {"n2"});

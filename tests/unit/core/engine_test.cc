@@ -229,6 +229,17 @@ TEST_CASE("core: a raised epoch ends the sessions, then the role is applied, the
   CHECK(s.tell(facts) == Lines{"start_recovery_task replica=n2 kind=keepup session=1 position=100"});
 }
 
+TEST_CASE("core: shippers are configured by epoch and version, not by one of them", "[core][engine]") {
+  Subject s;
+  s.tell(assigned(Role::kPrimary, 2, 1, {"n2"}));
+  s.tell(applied_primary(1, term(2)));
+  for (const ShipperConfigured& other : {configured(1, 1), configured(2, 0), configured(1, 9)}) {
+    CHECK(s.tell(other) == kNothing);
+    CHECK(s.outstanding() == Lines{configure(2, 1, "n2@n2.example:10810")});
+  }
+  CHECK(s.tell(configured(2, 1)) == Lines{kProbe2});
+}
+
 TEST_CASE("core: a primary that is told to leave keeps its sessions: it hands over through them", "[core][engine]") {
   Subject s;
   s.be_primary({"n2"}, {"n2"});

@@ -129,6 +129,8 @@ TEST_CASE("core: why a replica that the term before knew is asked again", "[core
   Subject s;
   s.be_primary({"n2"}, {"n2"});
   s.keep_up("n2", 1, 1, 1);
+  s.tell(rejected("n2", term(1), 2, "a decision of the term before"));
+  s.tell(failed("n2", term(1), 1, Reason::kEpochMismatch, "an end in the term before"));
   s.tell(assigned(Role::kPrimary, 2, 1, {"n2"}));
   s.tell(applied_primary(2, term(2), {"n2"}));
   s.tell(configured(2, 1));
