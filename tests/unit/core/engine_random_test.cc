@@ -13,7 +13,7 @@ TEST_CASE("core: an engine takes any facts in any order", "[core][engine][proper
   std::mt19937_64 random(815);
   size_t most = 0;
   std::map<std::string, size_t> wanted;
-  for (size_t round = 0; round < 3000; ++round) {
+  for (size_t round = 0; round < 1000; ++round) {
     // Some short, so that what is decided early is seen; some long, for the limits.
     std::vector<uint8_t> data(round % 100 == 0 ? 20000 : 50 + round % 700);
     for (uint8_t& byte : data) byte = static_cast<uint8_t>(random());
@@ -31,7 +31,7 @@ TEST_CASE("core: an engine takes any facts in any order", "[core][engine][proper
   for (const char* name : {"apply_role", "start_receiver", "configure_shipper", "start_recovery_task", "drain_recovery_task", "start_catchup",
                            "start_rebuild", "invalidate_session"}) {
     INFO(name << ": " << wanted[name]);
-    CHECK(wanted[name] >= 20);
+    CHECK(wanted[name] >= 5);
   }
 }
 
