@@ -3,7 +3,6 @@
 namespace ringbolt::repl::codec {
 
 size_t character_bytes(std::string_view text) {
-  if (text.empty()) return 0;
   const auto byte = [text](size_t at) { return static_cast<unsigned char>(text[at]); };
   const unsigned char lead = byte(0);
   if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;

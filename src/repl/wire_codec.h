@@ -17,7 +17,8 @@
 
 namespace ringbolt::repl::codec {
 
-/// Bytes of the UTF-8 character that `text` begins with; 0 if there is none, or a control character.
+/// Bytes of the UTF-8 character that `text` begins with; 0 if that is none, or a control character.
+/// Requires: `text` not empty.
 size_t character_bytes(std::string_view text);
 
 class Writer {

@@ -252,6 +252,11 @@ TEST_CASE("wire: texts are cut to whole characters, and are printable UTF-8 or r
   };
   CHECK(sent("plain ~") == "plain ~");
   CHECK(sent("\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\xa9") == "\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\xa9");
+  // The first and last character of each length, and around the surrogates.
+  for (const char* text : {" ", "~", "\xc2\xa0", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
+                           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    CHECK(sent(text) == text);
+  }
   CHECK(sent(std::string(300, 'x')) == std::string(255, 'x'));
   CHECK(sent(std::string(254, 'x') + "\xc3\xa9") == std::string(254, 'x'));
   CHECK(sent(std::string(253, 'x') + "\xc3\xa9") == std::string(253, 'x') + "\xc3\xa9");
