@@ -93,13 +93,13 @@ void plan_replica(const EngineState& state, const ReplicaState& replica, std::ve
   }
 }
 
-/// Sessions that the change of role ends, told before it.
+/// Sessions that the change of role ends, told before it. A primary that leaves because it was told to ends them
+/// itself, last: it drains and hands over through them.
 void plan_farewells(const EngineState& state, std::vector<Command>& commands) {
-  const bool stays_primary = wanted_role(state).role == Role::kPrimary;
-  const Reason reason = stays_primary || is_fenced(state) ? Reason::kEpochMismatch : Reason::kCancelled;
+  if (wanted_role(state).role != Role::kPrimary && !is_fenced(state)) return;
   for (const ReplicaState& replica : state.replicas) {
     if (const Session* session = live_session(state, replica)) {
-      commands.push_back(InvalidateSession{state.volume, replica.id, session->id, reason});
+      commands.push_back(InvalidateSession{state.volume, replica.id, session->id, Reason::kEpochMismatch});
     }
   }
 }

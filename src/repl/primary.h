@@ -35,6 +35,7 @@ class PrimaryListener {
   /// Somebody holds this epoch or a higher one: the volume stops being primary at once.
   virtual void on_primary_fenced(Epoch epoch, const std::string& why) = 0;
   virtual void on_primary_serving() = 0;
+  [[nodiscard]] virtual uint64_t next_connection() = 0;
   /// A fact for the engine.
   virtual void on_primary_fact(core::Event event) = 0;
 };
@@ -87,6 +88,7 @@ class Primary final : public InSyncSetOwner {
   [[nodiscard]] Lsn stable() const override { return stable_; }
   [[nodiscard]] Lsn flush_wanted() const override { return flush_wanted_; }
   [[nodiscard]] uint64_t next_sync() override { return ++syncs_; }
+  [[nodiscard]] uint64_t next_connection() override { return listener_.next_connection(); }
   [[nodiscard]] bool active() const override { return term_open_ && !fenced_ && !stopping_; }
   void on_replica_changed(Shipper& shipper) override;
   void on_barrier_answered(Shipper& shipper, SyncAckKind kind, Lsn durable) override { members_.on_barrier_answered(shipper, kind, durable); }

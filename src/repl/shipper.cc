@@ -51,7 +51,7 @@ void Shipper::connect() {
     return;
   }
   phase_ = Phase::kConnecting;
-  ++connection_;
+  connection_ = owner_.next_connection();
   connection_term_ = owner_.term();
   cause_ = Reason::kNone;
   sync_open_ = false;

@@ -31,6 +31,8 @@ class ShipperOwner {
   [[nodiscard]] virtual Lsn flush_wanted() const = 0;  ///< replicas flush at least up to here
   /// Counts within the term.
   [[nodiscard]] virtual uint64_t next_sync() = 0;
+  /// Counts since the daemon's start: also a replica that is one again after it was none goes on counting.
+  [[nodiscard]] virtual uint64_t next_connection() = 0;
   /// Positions acknowledged, the head reached, lost: whatever the shipper's state says now.
   virtual void on_replica_changed(Shipper& shipper) = 0;
   /// The answer to sync_up_to() of the session that runs.
@@ -162,7 +164,7 @@ class Shipper final : public LinkListener, private WalReaderListener {
   std::unique_ptr<Link> link_;
   std::unique_ptr<Link> closed_link_;
   std::function<void()> stopped_;
-  uint64_t connection_ = 0;  // attempts
+  uint64_t connection_ = 0;  // the attempt
   Term connection_term_;
   Reason cause_ = Reason::kNone;  // why this end closes the link
   uint64_t sync_ = 0;             // the last one asked

@@ -96,6 +96,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void on_primary_opened() override;
   void on_primary_fenced(Epoch epoch, const std::string& why) override;
   void on_primary_serving() override;
+  [[nodiscard]] uint64_t next_connection() override { return ++connections_; }
   void on_primary_fact(core::Event event) override { tell(std::move(event)); }
   void on_replica_session() override { observe_copy(); }
   [[nodiscard]] core::CopyFacts copy_facts() const;
@@ -134,6 +135,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   core::Engine engine_;
   std::deque<core::Event> events_;  // told, not applied yet
   uint64_t copy_count_ = 0;
+  uint64_t connections_ = 0;
   uint64_t role_count_ = 0;
 
   // The role in force, and the one that is wanted. A change leaves the old one, records the epoch, enters the new one.

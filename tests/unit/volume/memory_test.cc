@@ -149,6 +149,7 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
   void on_primary_opened() override {}
   void on_primary_fenced(Epoch, const std::string&) override { FAIL("fenced"); }
   void on_primary_serving() override {}
+  uint64_t next_connection() override { return 1; }
   void on_primary_fact(core::Event) override {}
 
  private:
