@@ -165,7 +165,11 @@ void Store::fail(std::string reason) {
   continue_stopping();
 }
 
-void Store::set_stable(Lsn stable) { checkpointer_->set_stable(stable); }
+void Store::set_stable(Lsn stable) {
+  checkpointer_->set_stable(stable);
+  // What a recovery found may become stable without a further record.
+  if (checkpointer_->checkpoint() < checkpointer_->stable() && !failed() && !tick_.armed()) io_.arm(tick_, io::kSecond);
+}
 
 /// Once a second while anything is unsettled: flushes what no client flushed, and checkpoints an idle
 /// volume, so that it restarts quickly and its base image is current.
@@ -180,7 +184,8 @@ void Store::on_tick() {
     superblock_.change().durable = wal_->durable();
   }
   checkpointer_->set_eager(quiet);
-  if (!quiet || checkpointer_->checkpoint() < wal_->head()) io_.arm(tick_, io::kSecond);
+  const bool settled = quiet && wal_->durable() == wal_->head() && checkpointer_->checkpoint() >= checkpointer_->stable();
+  if (!settled) io_.arm(tick_, io::kSecond);
 }
 
 // --- stopping: to cut or to close ---------------------------------------------------------------------

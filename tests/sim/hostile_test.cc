@@ -384,6 +384,25 @@ TEST_CASE("sim_hostile: two nodes that claim one epoch do not both ship to a rep
   CHECK(f.written(2));
 }
 
+TEST_CASE("sim_hostile: who called first in an epoch holds it across a restart, too",
+          "[sim][repl]") {
+  FakePrimary f(9);
+  f.hello();
+  static_cast<void>(f.facts());  // no session yet: nothing but the promise says who it was
+  f.c.power_loss(1, io::SimPowerLoss::kDropAll);
+  f.c.start(1);
+  RawPeer other(f.c.world, f.c.world.add_node("n9"));
+  REQUIRE(other.call(f.c.address(1)));
+  other.volume = some_volume();
+  other.send(MessageType::kHello, Hello{"vol0", "n9", "n2", Incarnation(7), 2u << 20});
+  const auto reject = other.reject();
+  REQUIRE(reject.has_value());
+  CHECK(reject->reason == Reason::kEpochMismatch);
+  INFO(reject->text);
+  CHECK(reject->text.find("n1 is primary of epoch 1") != std::string::npos);
+  f.session_with(1);
+}
+
 TEST_CASE("sim_hostile: a primary believes no impossible acknowledgement", "[sim][repl]") {
   FakeReplica f(10);
   f.facts();

@@ -312,6 +312,24 @@ TEST_CASE("recovery: damage is noticed although the term of the frame that prove
   CHECK(opened.error().code == Errc::kCorrupt);
 }
 
+TEST_CASE("recovery: what is flushed after a cut is protected from then on", "[volume][recovery]") {
+  StoreBed bed;
+  fill(bed);
+  bed.flush();
+  REQUIRE(bed.cut(Lsn(6)).has_value());
+  bed.begin_term();  // 7
+  const uint64_t seventh = bed.frame_offset(Lsn(7));
+  bed.flush();
+  bed.write(28, 2);
+  bed.settle_written();
+  bed.kill();
+  bed.node.disk().flip_bit(bed.path("wal"), seventh + 40, 2);
+  const Status damaged = bed.open();
+  REQUIRE_FALSE(damaged.has_value());
+  CHECK(damaged.error().code == Errc::kCorrupt);
+  CHECK(contains(damaged.error().message, "proves that records up to 7"));
+}
+
 TEST_CASE("recovery: what lies behind a cut proves nothing about what was written since",
           "[volume][recovery]") {
   // A replica has records 4 .. 9 of a term and has flushed them. It is told to cut at 6, inside

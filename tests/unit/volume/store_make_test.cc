@@ -300,6 +300,54 @@ TEST_CASE("store_make: of two processes that make the same store, one makes it",
   CHECK(contains(bed.open_result->error().message, "n9"));
 }
 
+TEST_CASE("store_make: a store that another process makes during the survey is not made over",
+          "[volume][make]") {
+  // It is over and done with when this one is: no lock is left that would tell.
+  StoreBed bed;
+  REQUIRE(bed.node.create_io()->make_directory(bed.config.directory).has_value());
+  bed.node.write_file(bed.path("base"), bed.config.volume_bytes - 1, std::vector<std::byte>(1));
+  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kRead, .path = "base"});
+  bed.begin_open();
+  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) > 0; }));
+  Superblock made;
+  made.node_id = "n9";
+  made.name = bed.config.name;
+  made.volume_bytes = bed.config.volume_bytes;
+  made.wal_bytes = bed.config.wal_bytes;
+  std::vector<std::byte> slot(Superblock::kSlotBytes);
+  made.encode(slot.data());
+  for (const uint64_t offset : Superblock::kSlotOffset)
+    bed.node.write_file(bed.path("superblock"), offset, slot);
+  bed.node.disk().release(hold);
+  REQUIRE(bed.run([&] { return bed.open_result.has_value(); }));
+  REQUIRE_FALSE(bed.open_result->has_value());
+  CHECK(contains(bed.open_result->error().message, "n9"));
+}
+
+TEST_CASE("store_make: a marker that has been used up counts for the try that used it",
+          "[volume][make]") {
+  // The try ends between using it and saying that the store is made.
+  const bool adopt = GENERATE(true, false);
+  StoreBed bed;
+  bed.config.adopt_base = adopt;
+  put_base(bed, bed.path("base"));
+  put_marker(bed);
+  const auto used_up = [&] {
+    return bed.node.disk().file_bytes(bed.path("use-existing-base")) > 0;
+  };
+  bed.begin_open();
+  REQUIRE(bed.run(used_up));
+  const auto superblock = bed.node.read_file(bed.path("superblock"), 0, Superblock::kFileBytes);
+  bed.kill();
+  bed.world.run_for(10 * io::kSecond);
+  bed.node.write_file(bed.path("superblock"), 0, superblock);  // whatever landed after the kill
+  REQUIRE(used_up());
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.store->base_usable() == adopt);
+  CHECK(bed.store->facts().base_seeded == adopt);
+  CHECK(base_block_is_kept(bed));
+}
+
 TEST_CASE("store_make: a scan finds the first thing that is not zero, wherever it is",
           "[volume][make]") {
   io::SimWorld world({.seed = 3});

@@ -329,6 +329,26 @@ TEST_CASE("store: an idle volume flushes and checkpoints by itself", "[volume][s
   CHECK(bed.world.events_run() == events);
 }
 
+TEST_CASE("store: what a start finds is checkpointed as soon as it is stable", "[volume][store]") {
+  // Nothing is appended any more, as on a copy that is all that is left.
+  StoreBed bed;
+  bed.serve();
+  bed.stable_follows = false;
+  bed.write(7, 3);
+  bed.flush();
+  bed.kill();
+  REQUIRE(bed.open().has_value());
+  bed.world.run_for(10 * io::kSecond);
+  CHECK(bed.store->checkpoint() == Lsn{});
+  // While nothing is stable it rests.
+  const uint64_t events = bed.world.events_run();
+  bed.world.run_for(3600 * io::kSecond);
+  CHECK(bed.world.events_run() == events);
+  bed.store->set_stable(bed.model.head());
+  REQUIRE(bed.run([&] { return bed.store->checkpoint() == bed.model.head(); }));
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
 TEST_CASE("store: writing goes on for many laps, the WAL never fills for good", "[volume][store]") {
   StoreBed bed({.volume_blocks = 1024});
   bed.serve();

@@ -131,10 +131,17 @@ TEST_CASE(
     "[volume][superblock]") {
   WriterBed bed;
   bed.writer->open(bed.file, sample(), 0);
+  // While the first slot is flushed, or while the second one is written.
+  const bool early = GENERATE(true, false);
+  const uint64_t first_flush =
+      bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
   const uint64_t second_write = bed.node.disk().hold(bed.slot_write(1));
   Waiter first, second;
   bed.writer->change().epoch = Epoch(10);
   bed.writer->wait(first);
+  REQUIRE(bed.run([&] { return bed.node.disk().held(first_flush) == 1; }));
+  if (early) bed.writer->change().epoch = Epoch(11);
+  bed.node.disk().release(first_flush);
   REQUIRE(bed.run([&] { return bed.node.disk().held(second_write) == 1; }));
   bed.writer->change().epoch = Epoch(11);
   bed.writer->wait(second);

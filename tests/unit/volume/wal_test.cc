@@ -336,6 +336,27 @@ TEST_CASE("wal: a full WAL refuses, and takes records again when its tail moves"
   CHECK(bed.wal->head() == Lsn(frames + 1));
 }
 
+TEST_CASE("wal: the space that a pad frame takes is counted, too", "[volume][wal]") {
+  // 100 blocks are left before the end, of which a frame of 128 leaves 99 unused; behind them is room
+  // for it, but not for both.
+  WalBed bed;
+  bed.frame(1, 99);
+  for (uint64_t i = 0; i < 14; ++i) bed.frame(2 + i, 127);
+  bed.frame(20, 55);
+  bed.settle();
+  REQUIRE(bed.wal->append_position() == 2048 - 100);
+  bed.wal->advance_tail(*bed.wal->find_place(Lsn(2)));
+  CHECK(bed.try_append(RecordKind::kWrite, 50, 127) == Wal::Admission::kNoSpace);
+  CHECK(bed.wal->used_blocks() == 2048 - 200);
+  // What fits before the end goes there.
+  CHECK(bed.try_append(RecordKind::kWrite, 50, 99) == Wal::Admission::kOk);
+  bed.settle();
+  CHECK(bed.wal->used_blocks() == 2048 - 100);
+  bed.wal->advance_tail(*bed.wal->find_place(Lsn(4)));
+  CHECK(bed.try_append(RecordKind::kWrite, 50, 127) == Wal::Admission::kOk);
+  bed.settle();
+}
+
 TEST_CASE("wal: a full WAL still takes term records", "[volume][wal]") {
   WalBed bed;
   while (bed.try_append(RecordKind::kWrite, 1, 6) == Wal::Admission::kOk) bed.settle();
