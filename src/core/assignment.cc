@@ -33,7 +33,9 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
   if (current && next.epoch < current->epoch) {
     return {Verdict::kStaleEpoch, "epoch " + number(next.epoch) + " is over: the current one is " + number(current->epoch)};
   }
-  if (current && current->same_content(next)) return {Verdict::kNothingNew, ""};
+  // Delivered again to one that had to give way since, it is not what is in force.
+  const bool is_held = next.role == Role::kPrimary && held_by_another(next.epoch, copy);
+  if (current && current->same_content(next) && !is_held) return {Verdict::kNothingNew, ""};
   if (current && next.epoch == current->epoch && next.role != current->role) {
     return refuse(std::string("it is ") + to_string(current->role) + " of epoch " + number(current->epoch) +
                   " here; another role needs a higher epoch");
@@ -43,7 +45,7 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
     return {};
   }
   if (next.replicas.size() > kReplicasMax) return refuse("at most " + std::to_string(kReplicasMax) + " replicas are possible");
-  if (held_by_another(next.epoch, copy)) {
+  if (is_held) {
     return refuse("another node was primary of epoch " + number(next.epoch) + "; the assignment needs a higher one");
   }
   if (!copy.base_usable) return refuse("its base image is marked unusable: it cannot be primary before it has been rebuilt");

@@ -43,7 +43,7 @@ struct ConfigureShipper {
 
 /// What a recovery task without a target of its own does.
 enum class TaskKind : uint8_t {
-  kProbe,    ///< reach the replica and ask for facts, until it answers: SyncAckObserved
+  kProbe,    ///< reach the replica and ask for facts newer than those of sync `session`, until it answers: SyncAckObserved
   kKeepup,   ///< it misses nothing: the stream goes on from `position`. SessionStarted
   kCutTail,  ///< it discards what is beyond `position` and reports again. SyncAckObserved
 };
@@ -52,7 +52,7 @@ const char* to_string(TaskKind kind);
 struct StartRecoveryTask {
   std::string volume, replica;
   TaskKind kind = TaskKind::kProbe;
-  SessionId session;  ///< kKeepup, kCutTail: of the facts it rests on
+  SessionId session;  ///< of the facts it rests on; kProbe: that do not do, 0 if there are none
   Lsn position;
   bool operator==(const StartRecoveryTask&) const = default;
 };

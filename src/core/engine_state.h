@@ -49,8 +49,16 @@ struct RebuildObstacle {
   bool operator==(const RebuildObstacle&) const = default;
 };
 
+/// Which assignment: they follow each other by it.
+struct AssignmentNumber {
+  Epoch epoch;
+  uint64_t version = 0;
+  constexpr auto operator<=>(const AssignmentNumber&) const = default;
+};
+
 struct ReplicaState {
   std::string id;
+  std::optional<AssignmentNumber> named;  ///< the newest assignment whose replica it is
   Connection connection;
   std::optional<SyncAckObserved> facts;
   std::optional<Session> session;
@@ -61,17 +69,25 @@ struct ReplicaState {
   bool operator==(const ReplicaState&) const = default;
 };
 
+/// The highest epoch that somebody else has spoken of.
+struct Fence {
+  Epoch epoch;
+  bool held = false;   ///< another node is its primary; else it may be this one, that was told so since it asked
+  std::string reason;  ///< who, for people
+  bool operator==(const Fence&) const = default;
+};
+
 struct EngineState {
   std::string volume;
   std::optional<Assignment> assignment;
-  std::optional<EpochObserved> fence;
+  std::optional<Fence> fence;
   std::optional<RoleApplied> role;
   Epoch receiver;
   std::optional<ShipperConfigured> shipper;
   std::optional<CommittedAdvanced> committed;
   Lsn checkpoint;
   CopyObserved copy;
-  std::vector<ReplicaState> replicas;  ///< by id
+  std::vector<ReplicaState> replicas;  ///< by id; those that are a replica no more, too
   bool operator==(const EngineState&) const = default;
 
   [[nodiscard]] const ReplicaState* find(const std::string& id) const;

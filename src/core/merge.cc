@@ -1,53 +1,65 @@
 // How a fact enters the state. Each kind has its own order; merging is idempotent, and of any two facts the
 // result does not depend on which came first.
 #include <algorithm>
+#include <tuple>
 
 #include "core/engine.h"
+#include "core/plan.h"
 
 namespace ringbolt::core {
 
 namespace {
 
-/// Replicas that may be known at a time: those of the assignment, and as many that come or go.
+/// Replicas that may be known at a time: those of the assignment, and those that were. Those named longest ago are
+/// forgotten first.
 constexpr size_t kReplicasKnownMax = size_t{4} * kReplicasMax;
-
-bool is_assigned(const EngineState& state, const std::string& id) {
-  if (!state.assignment) return false;
-  const auto& replicas = state.assignment->replicas;
-  return std::any_of(replicas.begin(), replicas.end(), [&](const ReplicaAddress& r) { return r.id == id; });
-}
 
 /// Null: nobody that this volume has to do with.
 ReplicaState* entry(EngineState& state, const std::string& id) {
-  const auto at = std::lower_bound(state.replicas.begin(), state.replicas.end(), id,
-                                   [](const ReplicaState& replica, const std::string& wanted) { return replica.id < wanted; });
-  if (at != state.replicas.end() && at->id == id) return &*at;
-  if (state.replicas.size() >= kReplicasKnownMax && !is_assigned(state, id)) return nullptr;
+  auto& replicas = state.replicas;
+  const auto place = [&] {
+    return std::lower_bound(replicas.begin(), replicas.end(), id,
+                            [](const ReplicaState& replica, const std::string& wanted) { return replica.id < wanted; });
+  };
+  if (const auto at = place(); at != replicas.end() && at->id == id) return &*at;
+  if (replicas.size() >= kReplicasKnownMax) {
+    if (!is_assigned(state, id)) return nullptr;
+    // There is one: fewer than that are assigned.
+    const auto key = [&](const ReplicaState& replica) { return std::pair(is_assigned(state, replica.id), replica.named); };
+    replicas.erase(std::min_element(replicas.begin(), replicas.end(),
+                                    [&](const ReplicaState& a, const ReplicaState& b) { return key(a) < key(b); }));
+  }
   ReplicaState replica;
   replica.id = id;
-  return &*state.replicas.insert(at, std::move(replica));
+  return &*replicas.insert(place(), std::move(replica));
 }
 
-/// Who is no replica any more is forgotten when nothing is going on with it.
-void forget_removed(EngineState& state) {
-  if (!state.assignment || !state.shipper) return;
-  if (state.shipper->epoch != state.assignment->epoch || state.shipper->version != state.assignment->version) return;
-  std::erase_if(state.replicas, [&](const ReplicaState& replica) { return !is_assigned(state, replica.id); });
-}
-
+/// Who is a replica no more is remembered: facts of it that come late change nothing then, and if it is one again
+/// it has left the set and its sessions are over.
 void take(EngineState& state, const AssignmentDelivered& event) {
-  const auto key = [](const Assignment& a) { return std::pair(a.epoch, a.version); };
-  if (state.assignment && key(event.assignment) <= key(*state.assignment)) return;
-  state.assignment = event.assignment;
-  for (const ReplicaAddress& replica : event.assignment.replicas) entry(state, replica.id);
-  forget_removed(state);
+  const Assignment& next = event.assignment;
+  if (next.replicas.size() > kReplicasMax) return;  // judge() takes none such
+  const AssignmentNumber number{next.epoch, next.version};
+  if (!state.assignment || number > AssignmentNumber{state.assignment->epoch, state.assignment->version}) state.assignment = next;
+  for (const ReplicaAddress& address : next.replicas) {
+    ReplicaState* replica = entry(state, address.id);
+    if (replica != nullptr) replica->named = std::max(replica->named, std::optional(number));
+  }
 }
 
-void take(EngineState& state, const EpochObserved& event) {
+void observe(EngineState& state, const Fence& next) {
   auto& known = state.fence;
-  const bool newer = !known || event.epoch > known->epoch;
+  const auto key = [](const Fence& fence) { return std::pair(fence.epoch, fence.held); };
   // Several may say the same of one epoch; whose words are kept must not depend on who was first.
-  if (newer || (event.epoch == known->epoch && event.reason < known->reason)) known = event;
+  if (!known || key(next) > key(*known) || (key(next) == key(*known) && next.reason < known->reason)) known = next;
+}
+
+void take(EngineState& state, const EpochObserved& event) { observe(state, {event.epoch, true, event.reason}); }
+
+/// A replica spoke of an epoch when it was asked. The asking primary's own epoch is then another's as well; a higher one
+/// may be this node's by now.
+void observe(EngineState& state, const SyncAckObserved& event, Epoch epoch, const char* what) {
+  observe(state, {epoch, epoch == event.term.epoch, "replica " + event.replica + what + std::to_string(epoch.value())});
 }
 
 void take(EngineState& state, const RoleApplied& event) {
@@ -59,7 +71,6 @@ void take(EngineState& state, const ReceiverReady& event) { state.receiver = std
 void take(EngineState& state, const ShipperConfigured& event) {
   if (state.shipper && std::pair(event.epoch, event.version) <= std::pair(state.shipper->epoch, state.shipper->version)) return;
   state.shipper = event;
-  forget_removed(state);
 }
 
 void merge_connection(Connection& known, uint64_t number, bool up, const std::string& reason) {
@@ -67,7 +78,8 @@ void merge_connection(Connection& known, uint64_t number, bool up, const std::st
   if (number > known.number) known = Connection{number, false, false, ""};
   if (!up) {
     known.over = true;
-    if (!reason.empty()) known.reason = reason;
+    // Two may tell of one end; whose words are kept must not depend on who was first.
+    if (!reason.empty() && (known.reason.empty() || reason < known.reason)) known.reason = reason;
   }
   known.up = (known.up || up) && !known.over;
 }
@@ -93,6 +105,15 @@ void take(EngineState& state, const CommittedAdvanced& event) {
 
 void take(EngineState& state, const CheckpointAdvanced& event) { state.checkpoint = std::max(state.checkpoint, event.checkpoint); }
 
+void take_facts(EngineState& state, ReplicaState& replica, const SyncAckObserved& event) {
+  merge_connection(replica.connection, event.connection, true, "");
+  if (!replica.facts || std::pair(event.term, event.sync) > std::pair(replica.facts->term, replica.facts->sync)) replica.facts = event;
+  // The adapter should have noticed; a later primary's records are not to be cut on an older one's word.
+  if (event.epoch > event.term.epoch) observe(state, event, event.epoch, " knows epoch ");
+  const auto last = event.facts.history.last();
+  if (last && last->term > event.term) observe(state, event, last->term.epoch, " has records of a later primary, of epoch ");
+}
+
 void take(EngineState& state, const SyncAckObserved& event) {
   ReplicaState* replica = entry(state, event.replica);
   if (replica == nullptr) return;
@@ -100,12 +121,9 @@ void take(EngineState& state, const SyncAckObserved& event) {
     case SyncAckKind::kTransportLost:
       // Says that it cannot be reached, and nothing of the copy.
       return merge_connection(replica->connection, event.connection, false, "");
-    case SyncAckKind::kEpochMismatch:
-      return take(state, EpochObserved{event.epoch, "replica " + event.replica + " knows a primary of epoch " + std::to_string(event.epoch.value())});
+    case SyncAckKind::kEpochMismatch: return observe(state, event, event.epoch, " knows a primary of epoch ");
     case SyncAckKind::kQuorum:
-    case SyncAckKind::kTimedOut:
-      merge_connection(replica->connection, event.connection, true, "");
-      if (!replica->facts || std::pair(event.term, event.sync) > std::pair(replica->facts->term, replica->facts->sync)) replica->facts = event;
+    case SyncAckKind::kTimedOut: return take_facts(state, *replica, event);
   }
 }
 
@@ -139,7 +157,8 @@ void take(EngineState& state, const SessionStarted& event) {
 void take(EngineState& state, const SessionProgress& event) {
   Session* session = newest(state, event.replica, event.term, event.session);
   if (session == nullptr) return;
-  session->phase = std::max(session->phase, event.phase);
+  // Its end is told by SessionFailed, with the reason.
+  if (event.phase < SessionPhase::kFailed) session->phase = std::max(session->phase, event.phase);
   session->applied = std::max(session->applied, event.wal_applied);
 }
 
@@ -150,23 +169,31 @@ void take(EngineState& state, const SessionCompleted& event) {
   session->achieved = std::max(session->achieved, std::optional(event.achieved));
 }
 
+/// A session ends once. Both its end and the refusal of a late command for it may be told, each with a reason; which
+/// one is kept must not depend on who was first. That the transport was lost is the least of them: the refusal says so.
+void end(Session& session, const SessionFailed& event) {
+  const auto key = [](Reason reason, const std::string& text) {
+    return std::tuple<bool, Reason, const std::string&>(reason == Reason::kTransportLost, reason, text);
+  };
+  if (session.phase == SessionPhase::kFailed && key(session.reason, session.text) <= key(event.reason, event.text)) return;
+  session.phase = SessionPhase::kFailed;
+  session.reason = event.reason;
+  session.text = event.text;
+}
+
 void take(EngineState& state, const SessionFailed& event) {
   ReplicaState* replica = entry(state, event.replica);
   if (replica == nullptr) return;
-  if (Session* session = newest(*replica, event.term, event.session); session != nullptr && session->phase != SessionPhase::kFailed) {
-    session->phase = SessionPhase::kFailed;
-    session->reason = event.reason;
-    session->text = event.text;
+  if (Session* session = newest(*replica, event.term, event.session)) end(*session, event);
+  auto& last = replica->last_failure;
+  const auto key = std::pair(event.term, event.session);
+  if (last && std::pair(last->term, last->id) > key) return;
+  if (!last || std::pair(last->term, last->id) < key) {
+    last = Session{};
+    last->term = event.term;
+    last->id = event.session;
   }
-  const auto& last = replica->last_failure;
-  if (last && std::pair(last->term, last->id) >= std::pair(event.term, event.session)) return;
-  Session failure;
-  failure.term = event.term;
-  failure.id = event.session;
-  failure.phase = SessionPhase::kFailed;
-  failure.reason = event.reason;
-  failure.text = event.text;
-  replica->last_failure = failure;
+  end(*last, event);
 }
 
 void decide_membership(ReplicaState& replica, const Membership& next) {

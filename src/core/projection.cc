@@ -13,6 +13,7 @@ std::string of_replica(const ReplicaView& replica, const char* what) {
 Projection project_primary(const VolumeView& volume) {
   if (!volume.role_applied) return {"bootstrap_pending", "awaiting_role_apply", false};
   if (!volume.serving) {
+    if (!volume.shipper_configured) return {"bootstrap_pending", "awaiting_shipper_configured", false};
     for (const ReplicaView& replica : volume.replicas) {
       if (replica.in_sync && !replica.connected) return {"bootstrap_pending", of_replica(replica, "awaiting_shipper_connected"), false};
     }
@@ -25,7 +26,8 @@ Projection project_primary(const VolumeView& volume) {
   for (const ReplicaView& replica : volume.replicas) {
     if (!replica.connected) return {"degraded", of_replica(replica, "awaiting_shipper_connected"), false};
     if (!replica.in_session) return {"degraded", of_replica(replica, "awaiting_shipper_configured"), false};
-    if (!replica.in_sync) return {"degraded", of_replica(replica, "recovery_in_progress"), false};
+    // One of the set that comes back counts, so that nothing is acknowledged without it, before it has everything.
+    if (replica.recovering || !replica.in_sync) return {"degraded", of_replica(replica, "recovery_in_progress"), false};
   }
   return {"publish_healthy", "", true};
 }

@@ -16,6 +16,7 @@ struct ReplicaView {
   bool in_sync = false;
   bool needs_rebuild = false;
   std::string reason;
+  bool recovering = false;  ///< its session has not proven yet that it has everything
 };
 
 struct VolumeView {

@@ -18,18 +18,16 @@ constexpr io::Nanos kPositionsDelay = 5 * io::kMillisecond;
 Shipper::Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, core::ReplicaAddress peer, const Timing& timing,
                  uint64_t jitter_seed)
     : io_(io), pool_(pool), store_(store), owner_(owner), peer_(std::move(peer)), timing_(timing), jitter_(jitter_seed | 1),
-      slice_(std::make_unique<std::byte[]>(kBlockBytes)) {}
+      reader_(io, pool, store, *this), slice_(std::make_unique<std::byte[]>(kBlockBytes)) {}
 
 Shipper::~Shipper() {
-  RINGBOLT_ASSERT(!connect_.pending() && !read_.pending());
+  RINGBOLT_ASSERT(!connect_.pending());
   io_.disarm(retry_);
   io_.disarm(tick_);
   io_.disarm(positions_);
   io_.undefer(destroy_);
   io_.undefer(pin_lost_);
   io_.undefer(end_session_);
-  pool_.cancel_wait(memory_);
-  if (read_buffer_) pool_.release(read_buffer_);
 }
 
 // --- connecting ---------------------------------------------------------------------------------------
@@ -47,7 +45,7 @@ void Shipper::probe() {
 
 void Shipper::connect() {
   if (phase_ != Phase::kWaiting) return;
-  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || read_.pending()) {
+  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || reader_.pending()) {
     // The old connection is still ending.
     io_.arm(retry_, timing_.retry_min);
     return;
@@ -137,7 +135,7 @@ void Shipper::on_link_closed(const std::string& reason) {
   // From inside the link: it is destroyed at the end of the turn.
   closed_link_ = std::move(link_);
   io_.defer(destroy_);
-  drop_read();
+  reader_.drop();
   tell_lost(reason);
   handed_over(false);
   if (phase_ == Phase::kStopped) return;
@@ -161,7 +159,7 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(retry_);
   io_.disarm(tick_);
   io_.disarm(positions_);
-  pool_.cancel_wait(memory_);
+  reader_.drop();
   if (connect_.pending()) io_.cancel(connect_);
   close_link(Reason::kCancelled, "the primary stops");
   finish_stop();
@@ -177,7 +175,7 @@ void Shipper::reconnect() {
 }
 
 void Shipper::finish_stop() {
-  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || read_.pending() || !stopped_) return;
+  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || reader_.pending() || !stopped_) return;
   const std::function<void()> stopped = std::move(stopped_);
   stopped_ = nullptr;
   stopped();
@@ -469,11 +467,10 @@ void Shipper::on_send_ready(FrameGather& gather) {
       if (!gather_from_memory(gather, *frame)) break;
       continue;
     }
-    if (read_ready_) {
-      if (!gather_from_read(gather)) break;
+    if (const WalReader::ReadFrame* frame = reader_.find(next_)) {
+      if (!gather_from_read(gather, *frame)) break;
       continue;
     }
-    if (next_ <= store_.wal().sealed() && store_.wal().find_place(next_)) read_frame();
     if (next_ < store_.wal().tail()) {
       // Its part of the WAL was needed: it loses catch-up, nobody waits for it.
       io_.defer(pin_lost_);
@@ -512,65 +509,38 @@ bool Shipper::gather_from_memory(FrameGather& gather, Frame& frame) {
   return true;
 }
 
-void Shipper::read_frame() {
-  if (!shipping() || read_.pending() || read_ready_ || read_in_send_ || memory_.queued()) return;
-  const auto place = store_.wal().find_place(next_);
-  if (!place) return link_->request_send();
-  if (!read_buffer_) read_buffer_ = pool_.allocate(place->blocks * kBlockBytes);
-  if (read_buffer_ && read_buffer_.bytes < place->blocks * kBlockBytes) {
-    pool_.release(read_buffer_);
-    read_buffer_ = pool_.allocate(place->blocks * kBlockBytes);
+bool Shipper::gather_from_read(FrameGather& gather, const WalReader::ReadFrame& frame) {
+  FrameHeader header(const_cast<std::byte*>(frame.bytes));
+  const std::byte* data = frame.bytes + kBlockBytes;
+  const std::byte* header_bytes = frame.bytes;
+  WalDataFields f = fields();
+  f.data_bytes = header.payload_blocks() * kBlockBytes;
+  if (frame.place.first != next_ || frame.place.live_last != header.last_lsn()) {
+    // It begins before what the replica lacks, or its end was cut off.
+    if (slice_in_send_) return false;
+    const auto slice = header.slice(next_, frame.place.live_last, slice_.get());
+    slice_in_send_ = true;
+    header_bytes = slice_.get();
+    header = FrameHeader(slice_.get());
+    data += size_t{slice.first_block} * kBlockBytes;
+    f.data_bytes = slice.blocks * kBlockBytes;
   }
-  if (!read_buffer_) {
-    pool_.wait(memory_);
-    return;
-  }
-  read_place_ = *place;
-  io_.read(store_.wal().geometry().file, read_buffer_.data, place->blocks * kBlockBytes,
-           store_.wal().device_block(place->position) * kBlockBytes, read_);
+  f.frame_header_bytes = header.used_bytes();
+  gather.add(f, header_bytes, data);
+  next_ = frame.place.live_last.next();
+  return true;
 }
 
-void Shipper::on_frame_read(int32_t result) {
+void Shipper::on_wal_read() {
+  if (phase_ == Phase::kStopped) return finish_stop();
+  if (shipping()) link_->request_send();
+}
+
+void Shipper::on_wal_unreadable(const std::string& why) {
   if (phase_ == Phase::kStopped) return finish_stop();
   if (!shipping()) return;
-  if (result < 0) {
-    log::error("volume {}: reading the WAL for replica {}: {}", store_.config().name, peer_.id, std::strerror(-result));
-    return close_link(Reason::kLocalWalCorrupt, "the primary cannot read its WAL");
-  }
-  // The place may have been given up and written again while it was read.
-  const auto place = store_.wal().find_place(next_);
-  if (!place || place->position != read_place_.position) return link_->request_send();
-  const FrameHeader header(read_buffer_.data);
-  const char* wrong = header.check(store_.wal().geometry().volume, store_.wal().geometry().volume_blocks);
-  if (wrong == nullptr && (header.first_lsn() != place->first || header.total_blocks() != place->blocks)) wrong = "another frame";
-  if (wrong == nullptr && header.check_payload(read_buffer_.data + kBlockBytes)) wrong = "payload checksum mismatch";
-  if (wrong != nullptr) {
-    log::error("volume {}: the WAL is damaged at byte {}: {}", store_.config().name,
-               store_.wal().device_block(place->position) * kBlockBytes, wrong);
-    return close_link(Reason::kLocalWalCorrupt, "the primary's WAL is damaged");
-  }
-  read_place_ = *place;
-  read_ready_ = true;
-  link_->request_send();
-}
-
-bool Shipper::gather_from_read(FrameGather& gather) {
-  const FrameHeader header(read_buffer_.data);
-  if (next_ < read_place_.first || next_ > read_place_.live_last) {
-    read_ready_ = false;  // the cursor moved elsewhere meanwhile
-    return true;
-  }
-  if (slice_in_send_) return false;
-  const auto slice = header.slice(next_, read_place_.live_last, slice_.get());
-  slice_in_send_ = true;
-  WalDataFields f = fields();
-  f.frame_header_bytes = FrameHeader(slice_.get()).used_bytes();
-  f.data_bytes = slice.blocks * kBlockBytes;
-  gather.add(f, slice_.get(), read_buffer_.data + kBlockBytes + size_t{slice.first_block} * kBlockBytes);
-  read_ready_ = false;
-  read_in_send_ = true;
-  next_ = read_place_.live_last.next();
-  return true;
+  log::error("volume {}: for replica {}: {}", store_.config().name, peer_.id, why);
+  close_link(Reason::kLocalWalCorrupt, "the primary cannot read its WAL");
 }
 
 void Shipper::on_sent() {
@@ -580,18 +550,8 @@ void Shipper::on_sent() {
   }
   for (size_t i = 0; i < pinned_size_; ++i) store_.wal().unpin(*pinned_[i]);
   pinned_size_ = 0;
-  read_in_send_ = false;
+  reader_.sent(next_);
   slice_in_send_ = false;
-}
-
-/// The link is gone: what was read for it is not needed.
-void Shipper::drop_read() {
-  read_ready_ = false;
-  pool_.cancel_wait(memory_);
-  if (!read_.pending() && read_buffer_) {
-    pool_.release(read_buffer_);
-    read_buffer_ = {};
-  }
 }
 
 /// Watches for silence, and keeps an idle connection talking so that silence means something.

@@ -14,6 +14,7 @@
 #include "core/events.h"
 #include "io/io.h"
 #include "repl/link.h"
+#include "repl/wal_reader.h"
 #include "volume/store.h"
 
 namespace ringbolt::repl {
@@ -40,7 +41,7 @@ class ShipperOwner {
   virtual void report(core::Event event) = 0;
 };
 
-class Shipper final : public LinkListener {
+class Shipper final : public LinkListener, private WalReaderListener {
  public:
   enum class Phase : uint8_t {
     kIdle,         ///< nothing was asked for yet
@@ -131,28 +132,21 @@ class Shipper final : public LinkListener {
   void on_reject(const MessageHeader& header, std::span<const std::byte> payload);
   void on_ack(std::span<const std::byte> payload);
   bool gather_from_memory(FrameGather& gather, Frame& frame);
-  bool gather_from_read(FrameGather& gather);
-  void read_frame();
-  void on_frame_read(int32_t result);
+  bool gather_from_read(FrameGather& gather, const WalReader::ReadFrame& frame);
+  void on_wal_read() override;
+  void on_wal_unreadable(const std::string& why) override;
   void on_tick();
   void on_positions_due();
   void retry_later(std::string reason);
   void close_link(Reason cause, std::string reason);
   void tell_lost(const std::string& reason);
   void session_not_possible(SessionId session, const char* why);
-  void drop_read();
   void destroy_closed_link();
   void on_pin_lost();
   void on_session_over();
   void finish_stop();
   void handed_over(bool taken);
   [[nodiscard]] WalDataFields fields() const;
-
-  struct MemoryWaiter : io::PoolWaiter {
-    explicit MemoryWaiter(Shipper& owner)
-        : PoolWaiter([](PoolWaiter& waiter) { static_cast<MemoryWaiter&>(waiter).shipper->read_frame(); }), shipper(&owner) {}
-    Shipper* shipper;
-  };
 
   io::Io& io_;
   io::BufferPool& pool_;
@@ -189,17 +183,12 @@ class Shipper final : public LinkListener {
 
   std::array<Frame*, FrameGather::kFramesMax> pinned_{};
   size_t pinned_size_ = 0;
-  // One frame read back from the WAL, or cut to the records that the replica lacks.
-  io::Buffer read_buffer_;
-  FramePlace read_place_{};
-  bool read_ready_ = false;
-  bool read_in_send_ = false;
+  WalReader reader_;
+  // A frame cut to the records that the replica lacks.
   std::unique_ptr<std::byte[]> slice_;  // a header block
   bool slice_in_send_ = false;
-  MemoryWaiter memory_{*this};
 
   io::Op<&Shipper::on_connected> connect_{*this};
-  io::Op<&Shipper::on_frame_read> read_{*this};
   io::TimerOf<&Shipper::connect> retry_{*this};
   io::TimerOf<&Shipper::on_tick> tick_{*this};
   io::TimerOf<&Shipper::on_positions_due> positions_{*this};

@@ -80,7 +80,7 @@ void Volume::take_call(const PeerCall& call) {
     return refuse(Reason::kProtocolViolation, version.error().message);
   }
   if (call.hello.channel != Channel::kLog) return refuse(Reason::kNotReady, "nothing is being rebuilt here");
-  if (role_ == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
+  if ((wanted_ ? wanted_->role : role_) == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
   if (call.header.epoch < facts.epoch) {
     return refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), facts.epoch.value()));
   }

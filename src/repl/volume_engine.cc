@@ -134,18 +134,21 @@ void Volume::observe_copy() {
   tell(std::move(copy));
 }
 
+/// Positions, for people: nothing is decided from them, so they are not queued like facts that call for something.
 void Volume::on_tick() {
   io_.arm(tick_, kTickInterval);
   const core::EngineState& known = engine_.state();
   if (!opened_ || store_.failed()) return;
-  if (store_.checkpoint() > known.checkpoint) tell(core::CheckpointAdvanced{store_.checkpoint()});
-  if (primary_ == nullptr || !primary_->serving()) return;
-  const core::CommittedAdvanced committed{primary_->term(), primary_->committed(), store_.wal().durable()};
-  if (!known.committed || committed != *known.committed) tell(committed);
+  if (store_.checkpoint() > known.checkpoint) static_cast<void>(engine_.apply(core::CheckpointAdvanced{store_.checkpoint()}));
+  // Of the present term only: that of a new one is a fact that calls for something.
+  if (primary_ == nullptr || !known.committed || known.committed->term != primary_->term()) return;
+  static_cast<void>(engine_.apply(core::CommittedAdvanced{primary_->term(), primary_->committed(), store_.wal().durable()}));
   for (size_t i = 0; i < primary_->members().size(); ++i) {
     const Shipper& shipper = primary_->members().shipper(i);
     const core::ReplicaState* replica = known.find(shipper.peer().id);
-    if (replica != nullptr && shipper.sent() > replica->shipped) tell(core::ShippedAdvanced{replica->id, shipper.sent()});
+    if (replica != nullptr && shipper.sent() > replica->shipped) {
+      static_cast<void>(engine_.apply(core::ShippedAdvanced{replica->id, shipper.sent()}));
+    }
   }
 }
 

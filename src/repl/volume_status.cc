@@ -25,7 +25,7 @@ VolumeStatus Volume::status() const {
   s.wal_capacity_bytes = options_.store.wal_bytes;
   const core::EngineState& facts = engine_.state();
   s.assigned = facts.assignment.has_value();
-  s.role_applied = (primary_ != nullptr && primary_->serving()) || (role_ != Role::kPrimary && facts.role.has_value());
+  s.role_applied = (primary_ != nullptr && primary_->serving()) || (role_ != Role::kPrimary && facts.role && facts.role->role == role_);
   s.receiver_ready = replica_ != nullptr && receiving_;
   if (facts.assignment && facts.assignment->role == Role::kPrimary) s.durability = to_string(facts.assignment->durability);
   if (primary_ != nullptr) fill_primary(s);

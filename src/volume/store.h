@@ -30,6 +30,7 @@ struct StoreConfig {
   std::string wal_path;   ///< likewise
   uint64_t volume_bytes = 0;
   uint64_t wal_bytes = 0;
+  uint32_t wal_retain_percent = 50;  ///< share of the WAL that is kept for replicas that lag, 0 .. 90
   /// If the store does not exist yet and a base image that holds data is to be used (store_make.cc),
   /// what that means. True: it is the volume's content (a primary takes it over). False: it is garbage,
   /// and the copy is unusable until it has been rebuilt.

@@ -128,11 +128,7 @@ struct FakeReplica {
   }
   void facts(Lsn position = {}, core::TermHistory history = {}, const std::string& id = "n2") {
     if (!std::exchange(welcomed, true)) {
-      Welcome welcome;
-      welcome.node_id = id;
-      welcome.volume_bytes = 2u << 20;
-      welcome.wal_bytes = 8u << 20;
-      peer.send(MessageType::kWelcome, welcome);
+      welcome(id);
       if (id != "n2") return;
     }
     const auto sync = peer.expect(MessageType::kSync);
@@ -140,6 +136,13 @@ struct FakeReplica {
     const auto asked = decode_sync(sync->payload);
     REQUIRE(asked.has_value());
     send_facts(asked.value().sync_id, position, history);
+  }
+  void welcome(const std::string& id = "n2") {
+    Welcome message;
+    message.node_id = id;
+    message.volume_bytes = 2u << 20;
+    message.wal_bytes = 8u << 20;
+    peer.send(MessageType::kWelcome, message);
   }
   void send_facts(uint64_t sync_id, Lsn position, const core::TermHistory& history) {
     SyncAck ack;
@@ -488,7 +491,7 @@ TEST_CASE("sim_hostile: a stranger's epoch fences nobody", "[sim][repl]") {
   }
   SECTION("facts of another volume's copy") {
     f.peer.volume = some_volume();
-    f.facts();
+    f.welcome();
   }
   CHECK(f.peer.wait_ended());
   f.c.run_for(kSecond);

@@ -306,7 +306,7 @@ TEST_CASE("sim_members: a new member counts for commits before it is in the set"
   c.start(1);
   const uint64_t set = c.sim(0).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   const auto recording = [&] {
-    return c.session_kind(0, 1) == "keepup" && c.sim(0).disk().held(set) > 0;
+    return c.session_kind(0, 1) == "catchup" && c.sim(0).disk().held(set) > 0;
   };
   REQUIRE(c.run_until(recording, 10 * kSecond));
   CHECK_FALSE(c.replica_status(0, 1).in_sync);
@@ -334,7 +334,7 @@ TEST_CASE("sim_members: who has written everything but flushed nothing is not ad
   REQUIRE(c.run_until(in_session, 30 * kSecond));
   const uint64_t hold = c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/wal"});
   c.run_for(5 * kSecond);
-  REQUIRE(c.session_kind(0, 1) == "keepup");
+  REQUIRE(c.session_kind(0, 1) == "catchup");  // until it has proven itself
   CHECK(c.status(1).written_lsn == c.status(0).wal_head);
   CHECK_FALSE(c.replica_status(0, 1).in_sync);
   CHECK_FALSE(contains(c.in_sync_on_disk(0), "n2"));
