@@ -129,6 +129,7 @@ void SimIo::run_end_of_turn() {
 
 void SimIo::turn() {
   turn_requested_ = false;
+  if (node_.paused_) return;
   in_turn_ = true;
   world_.trace(kTraceTurn, id_, ready_.size());
   run_messages();
@@ -348,6 +349,13 @@ void SimNode::set_slow_factor(uint32_t factor) {
   RINGBOLT_ASSERT(factor >= 1);
   slow_factor_ = factor;
   disk_.set_slow_factor(factor);
+}
+
+void SimNode::pause() { paused_ = true; }
+
+void SimNode::resume() {
+  paused_ = false;
+  for (SimIo* io : ios_) io->request_turn();
 }
 
 void SimNode::on_io_destroyed(SimIo& io) {

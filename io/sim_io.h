@@ -142,6 +142,9 @@ class SimNode {
   void power_loss(SimPowerLoss mode);
   /// Multiplies disk latencies and the time between turns.
   void set_slow_factor(uint32_t factor);
+  /// SIGSTOP: no turn until resume(). What devices and the network were asked for goes on meanwhile.
+  void pause();
+  void resume();
 
   // Shorthands for disk().
   [[nodiscard]] std::vector<std::byte> read_file(const std::string& path, uint64_t offset,
@@ -161,6 +164,7 @@ class SimNode {
   std::string name_;
   uint64_t index_;
   uint32_t slow_factor_ = 1;
+  bool paused_ = false;
   SimDisk disk_;
   std::vector<SimIo*> ios_;
 };

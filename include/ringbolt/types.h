@@ -88,8 +88,8 @@ inline constexpr uint32_t kZeroRecordBlocksMax = 4096;
 inline constexpr uint64_t kVolumeBytesMax = uint64_t{1} << 44;
 /// Smallest WAL, bytes.
 inline constexpr uint64_t kWalBytesMin = 8u << 20;
-/// Largest WAL, bytes (positions within it are 32-bit block numbers).
-inline constexpr uint64_t kWalBytesMax = uint64_t{1} << 40;
+/// Largest WAL, bytes: the records in it at the same time must be told apart by 32 bits of their Lsns.
+inline constexpr uint64_t kWalBytesMax = uint64_t{1} << 36;
 /// Replicas of one volume besides the primary.
 inline constexpr uint32_t kReplicasMax = 8;
 

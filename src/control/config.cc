@@ -53,6 +53,11 @@ constexpr int64_t kTimeoutNsMin = 100'000'000;
 constexpr int64_t kTimeoutNsMax = 3600 * kSecondNs;
 constexpr uint64_t kRebuildChunkBytesMax = uint64_t{64} << 20;
 
+/// What becomes of writes when a replica of the in-sync set stops answering.
+enum class WhenLost : uint8_t { kDrop, kWait };
+
+const char* to_string(WhenLost when) { return when == WhenLost::kDrop ? "drop" : "wait"; }
+
 struct Bad {
   uint32_t line;  ///< 0: not known
   std::string message;
@@ -182,6 +187,19 @@ class TableReader {
     }
   }
 
+  void read_percent(std::string_view key, uint32_t max, uint32_t& value) const {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    // A bare number could mean percent, a fraction or bytes.
+    if (!node->is_string()) fail_type(key, "a share (string such as \"50%\")", *node);
+    const Result<uint32_t> percent = parse_percent(text(key, *node));
+    if (percent.has_error()) fail_at(key, percent.error().message);
+    value = percent.value();
+    if (value > max) {
+      fail_at(key, fmt::format("{}% is out of range, allowed are 0% to {}%", value, max));
+    }
+  }
+
   /// One string or an array of strings.
   void read_list(std::string_view key, std::vector<std::string>& values) const {
     const toml::node* node = find(key);
@@ -277,7 +295,7 @@ constexpr std::string_view kRootKeys[] = {"node", "nbd", "replication", "admin",
 constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin"};
 constexpr std::string_view kNbdKeys[] = {"listen", "max_connections", "handshake_timeout",
                                          "stall_timeout"};
-constexpr std::string_view kReplicationKeys[] = {"listen", "timeout"};
+constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain"};
 constexpr std::string_view kAdminKeys[] = {"listen"};
 constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight"};
 constexpr std::string_view kVolumeKeys[] = {"name", "size",  "wal_size", "path",   "wal_path",
@@ -338,6 +356,10 @@ void read_replication(const toml::table& table, Config& config, Seen& listening)
   const std::string key = collision_key(config.replication_listen);
   if (!key.empty()) claim(listening, key, in, "listen");
   in.read_duration("timeout", kTimeoutNsMin, kTimeoutNsMax, config.replica_timeout_ns);
+  auto when_lost = config.wait_for_lost_replicas ? WhenLost::kWait : WhenLost::kDrop;
+  in.read_word("when_lost", {WhenLost::kDrop, WhenLost::kWait}, when_lost);
+  config.wait_for_lost_replicas = when_lost == WhenLost::kWait;
+  in.read_percent("wal_retain", kWalRetainPercentMax, config.wal_retain_percent);
 }
 
 void read_admin(const toml::table& table, Config& config, Seen& listening) {
@@ -420,8 +442,7 @@ VolumeConfig read_volume(const toml::table& table, const Config& config, Seen& n
                {Durability::kBestEffort, Durability::kSyncQuorum, Durability::kSyncAll},
                volume.durability);
   in.read_word("role", {Role::kPrimary, Role::kReplica, Role::kNone}, volume.role);
-  in.read_integer("epoch", uint64_t{1},
-                  static_cast<uint64_t>(std::numeric_limits<int64_t>::max()), volume.epoch);
+  in.read_integer("epoch", uint64_t{1}, kEpochMax, volume.epoch);
   read_replicas(in, config, volume);
   return volume;
 }

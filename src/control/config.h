@@ -15,6 +15,8 @@ inline constexpr uint32_t kVolumesMax = 1024;
 inline constexpr uint32_t kNbdListenMax = 16;
 inline constexpr uint32_t kNbdConnectionsMax = 1u << 20;
 inline constexpr uint32_t kRebuildInFlightMax = 256;
+/// The rest of the WAL is for writes that the base image does not have yet.
+inline constexpr uint32_t kWalRetainPercentMax = 90;
 
 struct ReplicaConfig {
   std::string id;
@@ -50,8 +52,13 @@ struct Config {
   int64_t nbd_stall_timeout_ns = 30'000'000'000;
 
   std::string replication_listen = "127.0.0.1:10810";
-  /// A replica that owes an acknowledgement for this long leaves the in-sync set.
+  /// A replica that owes an acknowledgement for this long is lost: it leaves the in-sync set.
   int64_t replica_timeout_ns = 5'000'000'000;
+  /// sync_all: writes wait for a lost replica for as long as it takes, instead of dropping it from the
+  /// in-sync set.
+  bool wait_for_lost_replicas = false;
+  /// Share of the WAL that is kept for replicas that lag; what falls out of it is rebuilt.
+  uint32_t wal_retain_percent = 50;
 
   std::string admin_listen = "127.0.0.1:10811";
 

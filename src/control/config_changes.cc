@@ -23,6 +23,8 @@ std::vector<std::string> changed_keys(const Config& from, const Config& to) {
   compare("nbd.stall_timeout", from.nbd_stall_timeout_ns, to.nbd_stall_timeout_ns);
   compare("replication.listen", from.replication_listen, to.replication_listen);
   compare("replication.timeout", from.replica_timeout_ns, to.replica_timeout_ns);
+  compare("replication.when_lost", from.wait_for_lost_replicas, to.wait_for_lost_replicas);
+  compare("replication.wal_retain", from.wal_retain_percent, to.wal_retain_percent);
   compare("admin.listen", from.admin_listen, to.admin_listen);
   compare("rebuild.rate_max", from.rebuild_rate_max, to.rebuild_rate_max);
   compare("rebuild.chunk", from.rebuild_chunk_bytes, to.rebuild_chunk_bytes);

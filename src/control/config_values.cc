@@ -125,6 +125,17 @@ Result<int64_t> parse_duration(std::string_view text) {
   return static_cast<int64_t>(ns);
 }
 
+Result<uint32_t> parse_percent(std::string_view text) {
+  uint32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, number);
+  if (failure != std::errc{} || std::string_view(rest, end) != "%" || number > 100) {
+    return make_error(Errc::kInvalid, fmt::format("expected a share from \"0%\" to \"100%\", whole "
+                                                  "numbers only, got \"{}\"", text));
+  }
+  return number;
+}
+
 std::string format_size(uint64_t bytes) { return format_with_unit(bytes, kSizeUnits); }
 
 std::string format_duration(int64_t ns) {
@@ -156,6 +167,10 @@ Status check_listen_address(std::string_view text, bool allow_unix) {
 }
 
 Status check_peer_address(std::string_view text) {
+  if (text.size() > kPeerAddressBytesMax) {
+    return make_error(Errc::kInvalid, fmt::format("an address of {} bytes, at most {} are allowed",
+                                                  text.size(), kPeerAddressBytesMax));
+  }
   BOOST_OUTCOME_TRY(const io::Address address, parse_host_port(text));
   if (address.port != 0) return boost::outcome_v2::success();
   return make_error(Errc::kInvalid, fmt::format("address \"{}\": port 0 is no peer's port", text));

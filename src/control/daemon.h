@@ -4,14 +4,27 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "control/config.h"
 #include "control/status.h"
+#include "core/assignment.h"
 #include "ringbolt/result.h"
 
 namespace ringbolt {
+
+/// An assignment as it is asked for: what it does not mention stays.
+struct AssignmentOrder {
+  Role role = Role::kNone;
+  Epoch epoch;
+  std::optional<Durability> durability;
+  /// Absent: as they are if the role stays, else none. At most kReplicasMax, ids and addresses unique.
+  std::optional<std::vector<core::ReplicaAddress>> replicas;
+  core::Authority authority = core::Authority::kAssigned;
+  bool operator==(const AssignmentOrder&) const = default;
+};
 
 class Daemon {
  public:
@@ -20,6 +33,14 @@ class Daemon {
   /// runs on some shard's thread: the caller posts to its own. Never blocks.
   virtual void volumes(std::function<void(std::vector<VolumeStatus>)> done) = 0;
   virtual void node(std::function<void(NodeStatus)> done) = 0;
+  /// Gives `volume` an assignment; `done` is called once, on some shard's thread, when it is in force
+  /// and durable (a role change drains first), or refused with nothing changed. Orders for one volume
+  /// are carried out one after another. Never blocks. Errors: kNotFound, there is no such volume;
+  /// kStaleEpoch, the message names the current epoch; kInvalid, it cannot be meant (a replica that is
+  /// this node); kNotPermitted, this copy must not take it (it may be stale, its base image is
+  /// unusable, the role needs a higher epoch); kIo, it failed.
+  virtual void assign(const std::string& volume, const AssignmentOrder& order,
+                      std::function<void(Result<VolumeStatus>)> done) = 0;
   /// Clean stop: no new clients, drain, checkpoint, mark, close. `done` runs on some shard's thread.
   virtual void stop(std::function<void()> done) = 0;
 

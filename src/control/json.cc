@@ -106,6 +106,19 @@ std::string to_json(const NodeStatus& node) {
                                       {"connections", node.connections}});
 }
 
+std::string why_json(const VolumeStatus& volume) {
+  json::array facts;
+  facts.reserve(volume.why.size());
+  for (const std::string& fact : volume.why) facts.push_back(ascii(fact));
+  return json::serialize(json::object{{"name", ascii(volume.name)},
+                                      {"role", ascii(volume.role)},
+                                      {"epoch", volume.epoch},
+                                      {"mode", ascii(volume.mode)},
+                                      {"reason", ascii(volume.reason)},
+                                      {"healthy", volume.healthy},
+                                      {"facts", std::move(facts)}});
+}
+
 std::string error_json(std::string_view code, std::string_view message) {
   return json::serialize(json::object{
       {"error", json::object{{"code", ascii(code)},

@@ -42,6 +42,8 @@ struct VolumeStatus {
   bool shipper_configured = false, shipper_connected = false;
   uint64_t clients = 0;
   std::vector<ReplicaStatus> replicas;
+  /// The chain of facts behind the present mode, for people, the first cause first.
+  std::vector<std::string> why;
 };
 
 struct NodeStatus {

@@ -8,7 +8,7 @@
 namespace ringbolt::core {
 
 Lsn satisfied_prefix(Durability mode, Lsn local, std::span<const CopyPosition> replicas) {
-  RINGBOLT_ASSERT(replicas.size() <= kReplicasMax);
+  RINGBOLT_ASSERT(replicas.size() <= kCopiesMax);
   switch (mode) {
     case Durability::kBestEffort: return local;
     case Durability::kSyncAll: {
@@ -20,7 +20,7 @@ Lsn satisfied_prefix(Durability mode, Lsn local, std::span<const CopyPosition> r
     }
     case Durability::kSyncQuorum: {
       // The primary's own copy must have it too: it answers reads from there.
-      std::array<Lsn, kReplicasMax + 1> positions{};
+      std::array<Lsn, kCopiesMax + 1> positions{};
       size_t count = 0;
       positions[count++] = local;
       for (const CopyPosition& copy : replicas) positions[count++] = copy.position;

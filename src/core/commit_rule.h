@@ -16,7 +16,10 @@ struct CopyPosition {
   bool required = false;  ///< member of the in-sync set, or about to become one
 };
 
-/// `local`: the primary's own position; `replicas`: every configured replica (at most kReplicasMax).
+/// Replicas that may be given at a time: those of the assignment, and those that it replaces.
+inline constexpr size_t kCopiesMax = size_t{2} * kReplicasMax;
+
+/// `local`: the primary's own position; `replicas`: every configured replica (at most kCopiesMax).
 ///   best_effort: `local`.
 ///   sync_all: the least of `local` and of all required replicas.
 ///   sync_quorum: the highest position that a majority of the configured copies (the primary

@@ -16,15 +16,20 @@ struct ReplicaView {
   bool in_sync = false;
   bool needs_rebuild = false;
   std::string reason;
+  bool recovering = false;  ///< its session has not proven yet that it has everything
 };
 
 struct VolumeView {
   Role role = Role::kNone;
+  bool role_applied = true;
+  std::string fenced;          ///< a primary that had to give way: to whom; else empty
   bool failed = false;
   std::string failure;
   bool base_usable = true;
-  bool serving = false;        ///< primary: the term record is committed
-  bool has_session = false;    ///< replica: a primary ships to it
+  bool receiver_ready = true;      ///< replica
+  bool has_session = false;        ///< replica: a primary ships to it
+  bool shipper_configured = true;  ///< primary
+  bool serving = false;            ///< primary: the term record is committed
   std::span<const ReplicaView> replicas;
 };
 
@@ -32,6 +37,7 @@ struct Projection {
   std::string mode;
   std::string reason;
   bool healthy = false;
+  bool operator==(const Projection&) const = default;
 };
 
 Projection project(const VolumeView& volume);

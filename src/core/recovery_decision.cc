@@ -2,6 +2,16 @@
 
 namespace ringbolt::core {
 
+const char* to_string(RecoveryKind kind) {
+  switch (kind) {
+    case RecoveryKind::kKeepup: return "keepup";
+    case RecoveryKind::kCatchup: return "catch-up";
+    case RecoveryKind::kCutTail: return "a cut of its tail";
+    case RecoveryKind::kRebuild: return "a rebuild";
+  }
+  return "unknown";
+}
+
 RecoveryDecision decide_recovery(const ReplicaFacts& replica, const PrimaryFacts& primary) {
   if (!replica.base_usable) return {RecoveryKind::kRebuild, Lsn{}, "the replica's base image is marked unusable"};
   if (primary.base_seeded && replica.position == Lsn{}) {

@@ -14,6 +14,7 @@ struct ReplicaFacts {
   Lsn position;              ///< contiguous and flushed on its device
   Lsn checkpoint;            ///< all up to it is in its base image, and cannot be cut
   TermHistory history;
+  bool operator==(const ReplicaFacts&) const = default;
 };
 
 /// The primary's own log.
@@ -26,6 +27,7 @@ struct PrimaryFacts {
 };
 
 enum class RecoveryKind : uint8_t { kKeepup, kCatchup, kCutTail, kRebuild };
+const char* to_string(RecoveryKind kind);
 
 struct RecoveryDecision {
   RecoveryKind kind;

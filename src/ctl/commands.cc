@@ -9,12 +9,17 @@
 #include "control/config_values.h"
 #include "control/http_target.h"
 #include "ctl/http_client.h"
+#include "ctl/order.h"
 #include "ctl/render.h"
+#include "ctl/table.h"
 
 namespace ringbolt::ctl {
 namespace {
 
 namespace json = boost::json;
+
+/// Longer than the daemon's own limit for an order, so that its answer says what became of it.
+constexpr std::chrono::seconds kOrderAnswerTime{70};
 
 /// What every command works with.
 struct Session {
@@ -26,34 +31,52 @@ struct Session {
   std::function<int()> action = nullptr;
 };
 
-int fail(const Session& session, ExitCode code, std::string_view why) {
-  session.err << "ringboltctl: " << why << "\n";
+/// `next`: what to do about it, on a line of its own; may be empty.
+int fail(const Session& session, ExitCode code, std::string_view why, std::string_view next = {}) {
+  // Some of it are a peer's words.
+  session.err << "ringboltctl: " << plain(why) << "\n";
+  if (!next.empty()) session.err << "next: " << plain(next) << "\n";
   return code;
 }
 
-/// The message of an error reply; a general one if the body has none.
-std::string error_message(const HttpReply& reply) {
+struct Refusal {
+  std::string code, message;
+};
+
+/// What an error reply says; a general message if the body has none.
+Refusal refusal(const HttpReply& reply) {
   json::error_code error;
   const json::value body = json::parse(reply.body, error);
-  const json::value* message = error ? nullptr : body.find_pointer("/error/message", error);
-  if (message != nullptr && message->is_string()) {
-    return std::string(message->get_string().data(), message->get_string().size());
-  }
-  return "the daemon answered with HTTP status " + std::to_string(reply.status);
+  const auto text = [&](const char* path) {
+    json::error_code missing;
+    const json::value* value = error ? nullptr : body.find_pointer(path, missing);
+    return value == nullptr || !value->is_string() ? std::string() : std::string(value->get_string().data(), value->get_string().size());
+  };
+  Refusal result{text("/error/code"), text("/error/message")};
+  if (result.message.empty()) result.message = "the daemon answered with HTTP status " + std::to_string(reply.status);
+  return result;
 }
 
-/// Asks the daemon and shows what it returned.
-int show(const Session& session, const std::string& target,
-         std::string (*render)(const json::value&)) {
+using Render = std::string (*)(const json::value&);
+
+/// Asks the daemon and shows what it returned. `order`: the one that `request` gives, if it is one.
+int ask(const Session& session, const HttpRequest& request, Render render, const OrderArguments* order = nullptr) {
   const Result<io::Address> address = parse_host_port(session.admin);
   if (address.has_error()) return fail(session, kUsage, address.error().message);
-  const Result<HttpReply> reply = http_get(address.value(), target);
-  if (reply.has_error()) return fail(session, kNoAnswer, reply.error().message);
-  if (session.as_json) session.out << reply.value().body << std::flush;
-  if (reply.value().status != 200) return fail(session, kRefused, error_message(reply.value()));
+  const auto answer = http_ask(address.value(), request);
+  if (const auto* failure = std::get_if<HttpFailure>(&answer)) {
+    return fail(session, kNoAnswer, failure->message,
+                order != nullptr && failure->maybe_sent ? next_step_unanswered(*order) : std::string());
+  }
+  const HttpReply& reply = std::get<HttpReply>(answer);
+  if (session.as_json) session.out << reply.body << std::flush;
+  if (reply.status != 200) {
+    const Refusal refused = refusal(reply);
+    return fail(session, kRefused, refused.message, order != nullptr ? next_step(refused.code, *order) : std::string());
+  }
   if (!session.as_json) {
     json::error_code error;
-    const json::value body = json::parse(reply.value().body, error);
+    const json::value body = json::parse(reply.body, error);
     if (error) return fail(session, kRefused, "the daemon's reply is not JSON: " + error.message());
     session.out << render(body) << std::flush;
   }
@@ -61,10 +84,12 @@ int show(const Session& session, const std::string& target,
   return session.out ? kDone : fail(session, kRefused, "the output could not be written");
 }
 
+std::string volume_target(const std::string& name) { return "/v1/volumes/" + escape_segment(name); }
+
 void add_status(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("status", "every volume on the node");
   command->callback([&session] {
-    session.action = [&session] { return show(session, "/v1/volumes", render_status); };
+    session.action = [&session] { return ask(session, {.target = "/v1/volumes"}, render_status); };
   });
 }
 
@@ -73,10 +98,54 @@ void add_volume_show(CLI::App& volume, Session& session) {
   auto name = std::make_shared<std::string>();
   command->add_option("NAME", *name, "the volume's name")->required();
   command->callback([&session, name] {
-    session.action = [&session, name] {
-      return show(session, "/v1/volumes/" + escape_segment(*name), render_volume);
+    session.action = [&session, name] { return ask(session, {.target = volume_target(*name)}, render_volume); };
+  });
+}
+
+void add_why(CLI::App& app, Session& session) {
+  CLI::App* command = app.add_subcommand("why", "the chain of facts behind a volume's present mode");
+  auto name = std::make_shared<std::string>();
+  command->add_option("NAME", *name, "the volume's name")->required();
+  command->callback([&session, name] {
+    session.action = [&session, name] { return ask(session, {.target = volume_target(*name) + "/why"}, render_why); };
+  });
+}
+
+/// What `assign` and `promote` have in common.
+void add_order_options(CLI::App& command, Session& session, const std::shared_ptr<OrderArguments>& order) {
+  command.add_option("NAME", order->volume, "the volume's name")->required();
+  command.add_option("--epoch", order->epoch, "the assignment's epoch; a new role needs a higher one than the present")->required();
+  command.add_option("--replica", order->replicas, "ID=HOST:PORT of a replica, once for each; none given: as they are if it stays primary")
+      ->allow_extra_args(false);
+  command.add_flag("--no-replicas", order->no_replicas, "a primary without replicas");
+  command.add_option("--durability", order->durability, "when writes are acknowledged; not given: as it is")
+      ->check(CLI::IsMember({"best_effort", "sync_quorum", "sync_all"}));
+  command.callback([&session, order] {
+    const Result<std::string> body = order_body(*order);
+    if (body.has_error()) throw CLI::ValidationError(body.error().message, CLI::ExitCodes::ValidationError);
+    session.action = [&session, order, body = body.value()] {
+      const HttpRequest request{volume_target(order->volume) + "/assignment", true, body, kOrderAnswerTime};
+      return ask(session, request, render_volume, order.get());
     };
   });
+}
+
+void add_assign(CLI::App& app, Session& session) {
+  CLI::App* command = app.add_subcommand("assign", "deliver an assignment: role, epoch, replicas");
+  auto order = std::make_shared<OrderArguments>();
+  command->add_option("--role", order->role, "what this node is to be for the volume")
+      ->required()
+      ->check(CLI::IsMember({"primary", "replica", "none"}));
+  add_order_options(*command, session, order);
+}
+
+void add_promote(CLI::App& app, Session& session) {
+  CLI::App* command = app.add_subcommand("promote", "make this node's copy the primary, if it has everything");
+  auto order = std::make_shared<OrderArguments>();
+  order->role = "primary";
+  order->promote = true;
+  command->add_flag("--force", order->force, "also a copy that may be stale: what only the old primary has is lost");
+  add_order_options(*command, session, order);
 }
 
 std::string check_admin(const std::string& text) {
@@ -99,6 +168,9 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   app.fallthrough();
   app.require_subcommand(1);
   add_status(app, session);
+  add_assign(app, session);
+  add_promote(app, session);
+  add_why(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);

@@ -18,6 +18,7 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr uint64_t kReplyBytesMax = uint64_t{64} << 20;
+constexpr std::chrono::seconds kStepTime{15};
 
 /// Runs one asynchronous step to its end: Beast's time limits exist for asynchronous ones only.
 template <class Start>
@@ -31,12 +32,11 @@ error_code run_step(asio::io_context& io, Start start) {
 
 }  // namespace
 
-Result<HttpReply> http_get(const io::Address& address, const std::string& target,
-                           std::chrono::milliseconds time) {
+std::variant<HttpReply, HttpFailure> http_ask(const io::Address& address, const HttpRequest& request) {
   asio::io_context io;
+  bool maybe_sent = false;
   const auto failed = [&](const error_code& error) {
-    return make_error(Errc::kIo, fmt::format("no answer from {}: {}", address.to_string(),
-                                             error.message()));
+    return HttpFailure{fmt::format("no answer from {}: {}", address.to_string(), error.message()), maybe_sent};
   };
   error_code error;
   asio::ip::tcp::resolver resolver(io);
@@ -45,18 +45,24 @@ Result<HttpReply> http_get(const io::Address& address, const std::string& target
 
   beast::tcp_stream stream(io);
   error = run_step(io, [&](error_code& result) {
-    stream.expires_after(time);
+    stream.expires_after(kStepTime);
     stream.async_connect(endpoints, [&](error_code ec, const auto&) { result = ec; });
   });
   if (error) return failed(error);
 
-  http::request<http::empty_body> request(http::verb::get, target, 11);
-  request.set(http::field::host, address.to_string());
-  request.set(http::field::user_agent, "ringboltctl/" RINGBOLT_VERSION);
-  request.keep_alive(false);
+  http::request<http::string_body> message(request.post ? http::verb::post : http::verb::get, request.target, 11);
+  message.set(http::field::host, address.to_string());
+  message.set(http::field::user_agent, "ringboltctl/" RINGBOLT_VERSION);
+  if (request.post) {
+    message.set(http::field::content_type, "application/json");
+    message.body() = request.body;
+  }
+  message.keep_alive(false);
+  message.prepare_payload();
+  maybe_sent = true;
   error = run_step(io, [&](error_code& result) {
-    stream.expires_after(time);
-    http::async_write(stream, request, [&](error_code ec, size_t) { result = ec; });
+    stream.expires_after(kStepTime);
+    http::async_write(stream, message, [&](error_code ec, size_t) { result = ec; });
   });
   if (error) return failed(error);
 
@@ -64,7 +70,7 @@ Result<HttpReply> http_get(const io::Address& address, const std::string& target
   http::response_parser<http::string_body> parser;
   parser.body_limit(kReplyBytesMax);
   error = run_step(io, [&](error_code& result) {
-    stream.expires_after(time);
+    stream.expires_after(request.answer_time);
     http::async_read(stream, buffer, parser, [&](error_code ec, size_t) { result = ec; });
   });
   if (error) return failed(error);

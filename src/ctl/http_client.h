@@ -3,20 +3,33 @@
 
 #include <chrono>
 #include <string>
+#include <variant>
 
 #include "io/address.h"
-#include "ringbolt/result.h"
 
 namespace ringbolt::ctl {
+
+struct HttpRequest {
+  std::string target;
+  bool post = false;
+  std::string body = {};  ///< of a POST: JSON
+  /// For the reply to come, once the request has been sent; the steps before have a limit of their own.
+  std::chrono::milliseconds answer_time{15'000};
+};
 
 struct HttpReply {
   unsigned status = 0;
   std::string body;
 };
 
-/// GET `target` from `address`. Errors: kIo, with a message, if no complete HTTP reply came within
-/// `time` for each of the steps resolve, connect, send, receive.
-Result<HttpReply> http_get(const io::Address& address, const std::string& target,
-                           std::chrono::milliseconds time = std::chrono::seconds(15));
+/// No complete HTTP reply came.
+struct HttpFailure {
+  std::string message;
+  /// The request may have arrived, so what it ordered may have been done.
+  bool maybe_sent = false;
+};
+
+/// Sends `request` to `address`, once: never again by itself.
+std::variant<HttpReply, HttpFailure> http_ask(const io::Address& address, const HttpRequest& request);
 
 }  // namespace ringbolt::ctl

@@ -67,10 +67,61 @@ std::string replica_state(const json::value& replica) {
   return flag(replica, "connected") ? "connected" : "cut off";
 }
 
+/// How much of a catch-up or rebuild is done, in percent; nullopt if it cannot be said.
+std::optional<uint64_t> percent_done(const json::value& replica) {
+  const json::value* session = find(replica, "session");
+  if (session == nullptr || !session->is_object() || text(*session, "phase") == "failed") return std::nullopt;
+  const auto share = [](uint64_t done, uint64_t total) {
+    return static_cast<uint64_t>(static_cast<double>(std::min(done, total)) / static_cast<double>(total) * 100);
+  };
+  const uint64_t bytes = number(*session, "base_bytes_total").value_or(0);
+  // What is skipped is done: the log has brought something newer.
+  const uint64_t bytes_done = number(*session, "base_bytes_done").value_or(0) + number(*session, "base_bytes_skipped").value_or(0);
+  if (bytes > 0) return share(bytes_done, bytes);
+  if (text(*session, "kind") != "catchup") return std::nullopt;
+  const std::optional<uint64_t> from = number(*session, "base_lsn");
+  const std::optional<uint64_t> to = number(*session, "target_lsn");
+  const std::optional<uint64_t> now = number(replica, "written_lsn");
+  if (!from || !to || !now || *to <= *from || *now < *from) return std::nullopt;
+  return share(*now - *from, *to - *from);
+}
+
 std::string session_words(const json::value& replica) {
   const json::value* session = find(replica, "session");
   if (session == nullptr || !session->is_object()) return "-";
-  return fmt::format("{} {}", text(*session, "kind"), text(*session, "phase"));
+  std::string words = fmt::format("{} {}", text(*session, "kind"), text(*session, "phase"));
+  if (const std::optional<uint64_t> percent = percent_done(replica)) words += fmt::format(" {}%", *percent);
+  return words;
+}
+
+/// A replica that only a rebuild brings back, and none is under way.
+bool needs_rebuild(const json::value& replica) {
+  const json::value* session = find(replica, "session");
+  if (session == nullptr || !session->is_object() || text(*session, "kind") != "rebuild") return false;
+  return text(*session, "phase") == "idle" || text(*session, "phase") == "failed";
+}
+
+/// What a person can do about a replica; empty if there is nothing to do.
+std::string replica_next_step(const json::value& replica) {
+  if (needs_rebuild(replica)) {
+    return "it has to be rebuilt and counts for nothing until it is; this version cannot do that yet. A larger wal_size or "
+           "[replication] wal_retain keeps more for a replica that is away";
+  }
+  if (!flag(replica, "connected")) return fmt::format("see that {} runs there and can be reached", text(replica, "id"));
+  return {};
+}
+
+/// What a person can do about the volume; empty if there is nothing to do.
+std::string volume_next_step(const json::value& volume) {
+  if (text(volume, "role") == "none") {
+    return fmt::format("ringboltctl assign {} --role primary|replica --epoch N gives it a role", text(volume, "name"));
+  }
+  if (!flag(volume, "healthy")) return fmt::format("ringboltctl why {} tells how it came to this", text(volume, "name"));
+  return {};
+}
+
+std::string optional_field(std::string_view title, const std::string& what) {
+  return what.empty() || what == "-" ? std::string() : field(title, what);
 }
 
 /// The largest lag of any replica; "-" if none is known.
@@ -99,11 +150,11 @@ std::string replica_text(const json::value& replica) {
                   replica_state(replica), text(replica, "written_lsn"),
                   text(replica, "durable_lsn"), bytes(replica, "lag_bytes")));
   const json::value* session = find(replica, "session");
-  if (session == nullptr || !session->is_object()) return result;
+  if (session == nullptr || !session->is_object()) return result + optional_field("  next", replica_next_step(replica));
   result += field(
       "  session",
-      fmt::format("{}: {} {}, base {}, target {}, achieved {}", text(*session, "id"),
-                  text(*session, "kind"), text(*session, "phase"), text(*session, "base_lsn"),
+      fmt::format("{}: {}, base {}, target {}, achieved {}", text(*session, "id"),
+                  session_words(replica), text(*session, "base_lsn"),
                   text(*session, "target_lsn"), text(*session, "achieved_lsn")));
   if (number(*session, "base_bytes_total").value_or(0) > 0) {
     result += field("  base copy",
@@ -111,8 +162,8 @@ std::string replica_text(const json::value& replica) {
                                 bytes(*session, "base_bytes_total"),
                                 bytes(*session, "base_bytes_skipped")));
   }
-  if (text(*session, "reason") != "-") result += field("  reason", text(*session, "reason"));
-  return result;
+  result += optional_field("  reason", text(*session, "reason"));
+  return result + optional_field("  next", replica_next_step(replica));
 }
 
 }  // namespace
@@ -142,11 +193,21 @@ std::string render_status(const json::value& volumes) {
   size_t row = 1;
   for (const json::value& volume : elements(&volumes)) {
     result += lines[row++] + "\n";
-    if (text(volume, "reason") != "-") result += field("  reason", text(volume, "reason"));
+    result += optional_field("  reason", text(volume, "reason"));
+    result += optional_field("  next", volume_next_step(volume));
   }
   if (!any_replica) return result;
-  result += "\n";
-  for (const std::string& line : replicas.lines()) result += line + "\n";
+  const std::vector<std::string> replica_lines = replicas.lines();
+  result += "\n" + replica_lines[0] + "\n";
+  row = 1;
+  for (const json::value& volume : elements(&volumes)) {
+    for (const json::value& replica : elements(find(volume, "replicas"))) {
+      result += replica_lines[row++] + "\n";
+      const json::value* session = find(replica, "session");
+      if (session != nullptr && session->is_object()) result += optional_field("  reason", text(*session, "reason"));
+      result += optional_field("  next", replica_next_step(replica));
+    }
+  }
   return result;
 }
 
@@ -159,6 +220,7 @@ std::string render_volume(const json::value& volume) {
   result += field("mode", text(volume, "mode"));
   result += field("reason", text(volume, "reason"));
   result += field("healthy", text(volume, "healthy"));
+  result += optional_field("next", volume_next_step(volume));
   result += field("clients", text(volume, "clients"));
   result += field("wal", fmt::format("{} of {} used", bytes(volume, "wal.used_bytes"),
                                      bytes(volume, "wal.capacity_bytes")));
@@ -182,6 +244,19 @@ std::string render_volume(const json::value& volume) {
                               text(volume, "readiness.shipper_connected")));
   for (const json::value& replica : elements(find(volume, "replicas"))) {
     result += replica_text(replica);
+  }
+  return result;
+}
+
+std::string render_why(const json::value& why) {
+  std::string result = field("volume", fmt::format("{}, {} at epoch {}", text(why, "name"), text(why, "role"), text(why, "epoch")));
+  result += field("mode", fmt::format("{}, {}", text(why, "mode"), flag(why, "healthy") ? "healthy" : "not healthy"));
+  result += optional_field("reason", text(why, "reason"));
+  size_t count = 0;
+  for (const json::value& fact : elements(find(why, "facts"))) {
+    const std::string words = fact.is_string() ? std::string(fact.get_string().data(), fact.get_string().size()) : "?";
+    result += field(fmt::format("{} {}.", count == 0 ? "because" : "       ", count + 1), words);
+    ++count;
   }
   return result;
 }

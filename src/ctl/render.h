@@ -11,5 +11,7 @@ namespace ringbolt::ctl {
 std::string render_status(const boost::json::value& volumes);
 /// `volume`: what GET /v1/volumes/NAME returned.
 std::string render_volume(const boost::json::value& volume);
+/// `why`: what GET /v1/volumes/NAME/why returned.
+std::string render_why(const boost::json::value& why);
 
 }  // namespace ringbolt::ctl

@@ -14,15 +14,6 @@ constexpr size_t kGap = 2;
 constexpr size_t kShrunkMin = 8;
 constexpr size_t kTitleColumns = 14;
 
-/// One byte is one column: anything that is not printable ASCII, a terminal escape for one, is '?'.
-std::string plain(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c < 0x20 || c > 0x7e) c = '?';
-  }
-  return result;
-}
-
 std::string fit(const std::string& text, size_t width, bool right_aligned) {
   std::string cell = text;
   if (cell.size() > width) cell = cell.substr(0, width - 1) + "~";
@@ -30,6 +21,14 @@ std::string fit(const std::string& text, size_t width, bool right_aligned) {
 }
 
 }  // namespace
+
+std::string plain(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c < 0x20 || c > 0x7e) c = '?';
+  }
+  return result;
+}
 
 void Table::add_row(std::vector<std::string> cells) {
   RINGBOLT_ASSERT(cells.size() == columns_.size());

@@ -10,6 +10,10 @@ namespace ringbolt::ctl {
 
 inline constexpr size_t kTerminalColumns = 80;
 
+/// `text` with '?' for everything that is not printable ASCII, a terminal escape for one. One byte is one
+/// column then.
+std::string plain(std::string_view text);
+
 struct Column {
   std::string title;
   bool right_aligned = false;

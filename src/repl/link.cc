@@ -192,6 +192,11 @@ bool Link::parse_one() {
     return false;
   }
   if (header.type == MessageType::kWalData) return take_wal_data(header);
+  if (header.type == MessageType::kSessionData) {
+    // Longer than the staging buffer, and nobody here takes it.
+    close("session_data on the log connection");
+    return false;
+  }
   if (staged.size() < kHeaderBytes + header.payload_bytes) {
     receive_more();
     return false;

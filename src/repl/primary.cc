@@ -17,7 +17,7 @@ constexpr io::Nanos kDrainTimeout = 3 * io::kSecond;
 }  // namespace
 
 Primary::Primary(io::Io& io, io::BufferPool& pool, Store& store, const PrimaryConfig& config, PrimaryListener& listener)
-    : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), members_(config.replicas.size()) {
+    : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), members_(io, pool, store, *this, config.members) {
   RINGBOLT_ASSERT(config.replicas.size() <= kReplicasMax);
 }
 
@@ -27,7 +27,6 @@ Primary::~Primary() {
   io_.undefer(seal_);
   io_.undefer(flush_);
   io_.undefer(advance_soon_);
-  io_.disarm(watch_);
   io_.disarm(drain_timeout_);
 }
 
@@ -36,28 +35,45 @@ Primary::~Primary() {
 void Primary::start() {
   const Superblock& facts = store_.facts();
   const bool same_epoch = facts.epoch == config_.epoch;
-  term_ = Term{config_.epoch, same_epoch ? facts.incarnation.next() : Incarnation(1)};
-  term_first_ = store_.wal().head().next();
+  const Term term{config_.epoch, same_epoch ? facts.incarnation.next() : Incarnation(1)};
   committed_ = stable_ = store_.checkpoint();
   // A volume without any record is the same everywhere, so all its replicas are in sync; later the
   // set says who is. A copy that was a replica knows of nobody.
   const bool brand_new = store_.wal().head() == Lsn{} && !facts.base_seeded;
-  std::vector<std::string> set;
-  for (size_t i = 0; i < config_.replicas.size(); ++i) {
-    const std::string& id = config_.replicas[i].id;
-    const bool was_in = std::find(facts.in_sync.begin(), facts.in_sync.end(), id) != facts.in_sync.end();
-    if (!brand_new && !was_in) continue;
-    members_[i].state = Member::State::kIn;
-    set.push_back(id);
-  }
+  term_ = term;
+  members_.open(config_.replicas, brand_new);
+  begin_term(term);
+}
+
+/// The term is durable before its first record exists: the same Lsn never names two records of one
+/// term, whatever a crash takes back.
+void Primary::begin_term(Term term) {
+  term_ = term;
+  term_first_ = store_.wal().head().next();
+  term_durable_ = term_open_ = serving_ = false;
+  syncs_ = 0;
   Superblock& superblock = store_.superblock().change();
-  superblock.epoch = term_.epoch;
-  superblock.incarnation = term_.incarnation;
-  superblock.history.open(term_, term_first_);
-  superblock.in_sync = set;
-  // The term is durable before its first record exists: the same Lsn never names two records of one
-  // term, whatever a crash takes back.
+  superblock.epoch = term.epoch;
+  superblock.incarnation = term.incarnation;
+  superblock.epoch_holder.clear();
+  superblock.handed_over = Lsn{};
+  superblock.history.open(term, term_first_);
+  superblock.in_sync = members_.ids();
   store_.superblock().wait(term_recorded_);
+}
+
+void Primary::raise_epoch(Epoch epoch) {
+  RINGBOLT_ASSERT(epoch > term_.epoch);
+  raise_to_ = epoch;
+  raise_now();
+}
+
+/// When neither the term before nor a change of the set is being recorded.
+void Primary::raise_now() {
+  if (raise_to_ == Epoch{} || !term_open_ || members_.recording() || fenced_ || stopping_ || store_.failed()) return;
+  store_.seal();
+  begin_term(Term{std::exchange(raise_to_, Epoch{}), Incarnation(1)});
+  members_.begin_term();
 }
 
 void Primary::on_term_recorded() {
@@ -66,6 +82,7 @@ void Primary::on_term_recorded() {
   term_durable_ = true;
   store_.set_term(term_);
   append_term_record();
+  listener_.on_primary_opened();
 }
 
 void Primary::append_term_record() {
@@ -78,31 +95,21 @@ void Primary::append_term_record() {
   window_.add(lsn, 1);
   store_.seal();
   log::info("volume {}: primary of epoch {} (incarnation {}) from Lsn {}, {} of {} replicas in sync", store_.config().name,
-            term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), config_.replicas.size());
-  const Shipper::Timing timing{.timeout = config_.replica_timeout, .heartbeat = std::min(config_.replica_timeout / 4, io::kSecond / 2)};
-  for (size_t i = 0; i < config_.replicas.size(); ++i) {
-    uint64_t seed = term_.incarnation.value() * 31 + i;
-    for (const uint8_t byte : store_.facts().volume.bytes) seed = seed * 257 + byte;
-    shippers_.push_back(std::make_unique<Shipper>(io_, pool_, store_, *this, config_.replicas[i], timing, seed));
-  }
-  for (const auto& shipper : shippers_) shipper->start();
-  watch_members();
+            term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), members_.size());
+  if (flush_wanted_ > store_.wal().durable()) io_.defer(flush_);  // asked for while the term was being recorded
+  io_.defer(advance_soon_);
 }
 
-bool Primary::in_sync(const std::string& replica) const {
-  for (size_t i = 0; i < config_.replicas.size(); ++i) {
-    if (config_.replicas[i].id == replica) {
-      return members_[i].state == Member::State::kIn || members_[i].state == Member::State::kRemoving;
-    }
-  }
-  return false;
+void Primary::configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done) {
+  config_.durability = durability;
+  config_.replicas = replicas;
+  members_.configure(replicas, std::move(done));
+  io_.defer(advance_soon_);
 }
 
 // --- positions --------------------------------------------------------------------------------------
 
-void Primary::on_sealed() {
-  for (const auto& shipper : shippers_) shipper->pump();
-}
+void Primary::on_sealed() { members_.pump(); }
 
 void Primary::on_positions() {
   if (store_.wal().has_open_records()) io_.defer(seal_);
@@ -116,13 +123,10 @@ void Primary::on_space() {
 
 /// Recomputes what is committed and stable, and acts on what moved.
 void Primary::advance() {
+  if (raise_to_ != Epoch{}) raise_now();
   if (!term_open_ || fenced_ || store_.failed()) return;
-  std::array<core::CopyPosition, kReplicasMax> written{}, durable{};
-  const size_t count = shippers_.size();
-  for (size_t i = 0; i < count; ++i) {
-    written[i] = {shippers_[i]->acked_written(), required(i)};
-    durable[i] = {shippers_[i]->acked_durable(), required(i)};
-  }
+  std::array<core::CopyPosition, InSyncSet::kMembersMax> written{}, durable{};
+  const size_t count = members_.positions(written, durable);
   const Lsn committed = core::satisfied_prefix(config_.durability, store_.wal().written(), {written.data(), count});
   const Lsn stable = core::satisfied_prefix(config_.durability, store_.wal().durable(), {durable.data(), count});
   // Records of older terms count through the term record only, never by counting their copies: a
@@ -130,19 +134,24 @@ void Primary::advance() {
   const Lsn committed_before = committed_, stable_before = stable_;
   if (committed >= term_first_) committed_ = std::max(committed_, committed);
   if (stable >= term_first_) stable_ = std::max(stable_, stable);
+  const bool was_serving = serving_;
   if (!serving_ && committed_ >= term_first_) {
     serving_ = true;
     log::info("volume {}: serving clients, committed up to Lsn {}", store_.config().name, committed_.value());
+    listener_.on_primary_serving();
   }
   if (stable_ != stable_before) {
     store_.set_stable(stable_);
     window_.release(stable_);
   }
-  watch_members();
-  if (committed_ == committed_before && stable_ == stable_before) return;
+  members_.watch();
+  if (committed_ == committed_before && stable_ == stable_before && serving_ == was_serving) {
+    if (draining_) continue_stop();
+    return;
+  }
   answer_ready();
   pump();
-  for (const auto& shipper : shippers_) shipper->pump();
+  members_.pump();
   if (draining_) continue_stop();
 }
 
@@ -156,7 +165,7 @@ void Primary::flush_now() {
   if (store_.failed() || !term_open_) return;
   store_.seal();
   store_.request_flush(flush_wanted_);
-  for (const auto& shipper : shippers_) shipper->pump();
+  members_.pump();
 }
 
 /// At the end of a turn: what came together goes together. While several frames are being written
@@ -165,136 +174,10 @@ void Primary::seal_if_due() {
   if (store_.wal().has_open_records() && store_.wal().writes_in_flight() < kSealWritesMax) store_.seal();
 }
 
-uint64_t Primary::window_limit() const {
-  uint64_t blocks = store_.wal().capacity_blocks();
-  for (size_t i = 0; i < shippers_.size(); ++i) {
-    // Also one that is catching up must be able to store what it is sent before it can learn that it
-    // is stable. This waits for no replica: what does not count is not asked whether it flushed.
-    const bool receives = required(i) || shippers_[i]->shipping();
-    if (receives && shippers_[i]->wal_bytes() > 0) blocks = std::min(blocks, shippers_[i]->wal_bytes() / kBlockBytes);
-  }
-  return blocks / 2;
-}
-
-// --- the in-sync set ----------------------------------------------------------------------------------
+uint64_t Primary::window_limit() const { return members_.smallest_wal_blocks(store_.wal().capacity_blocks()) / 2; }
 
 void Primary::on_replica_changed(Shipper&) {
   if (stopping_ && !draining_) return;
-  advance();
-  if (draining_) continue_stop();
-}
-
-void Primary::watch_members() {
-  if (!term_open_ || fenced_ || stopping_ || store_.failed()) return;
-  bool watching = false;
-  const io::Nanos now = io_.now();
-  for (size_t i = 0; i < shippers_.size(); ++i) {
-    Member& member = members_[i];
-    const Shipper& shipper = *shippers_[i];
-    if (member.state == Member::State::kOut || member.state == Member::State::kProving) prove(i);
-    if (member.state != Member::State::kIn && member.state != Member::State::kProving) {
-      member.owing = false;
-      continue;
-    }
-    const Lsn written_due = store_.wal().written();
-    const Lsn durable_due = std::min(flush_wanted_, store_.wal().durable());
-    if (shipper.acked_written() >= written_due && shipper.acked_durable() >= durable_due) {
-      member.owing = false;
-      continue;
-    }
-    watching = true;
-    const bool paid = member.owing && shipper.acked_written() >= member.owed && shipper.acked_durable() >= member.owed_durable;
-    if (!member.owing || paid) {
-      member.owing = true;
-      member.owed = written_due;
-      member.owed_durable = durable_due;
-      member.owed_since = now;
-    } else if (now - member.owed_since >= config_.replica_timeout) {
-      member.owing = false;
-      // Or it would be counted, and waited for, again at once.
-      shippers_[i]->end_session();
-      if (member.state == Member::State::kProving) {
-        member.state = Member::State::kOut;
-        io_.defer(advance_soon_);
-        continue;
-      }
-      log::warn("volume {}: replica {} leaves the in-sync set: no acknowledgement of Lsn {} for {} ms{}{}", store_.config().name,
-                shipper.peer().id, member.owed.value(), (now - member.owed_since) / io::kMillisecond,
-                shipper.reason().empty() ? "" : "; ", shipper.reason());
-      member.state = Member::State::kRemoving;
-      record_set();
-    }
-  }
-  if (watching && !watch_.armed()) io_.arm(watch_, std::max(config_.replica_timeout / 16, io::kMillisecond));
-}
-
-void Primary::on_watch() { advance(); }
-
-/// A replica outside the set that has caught up comes back in this order: it counts for commits, it
-/// proves by a flush that it has everything up to a barrier, the set with it is recorded.
-void Primary::prove(size_t index) {
-  Member& member = members_[index];
-  const Shipper& shipper = *shippers_[index];
-  if (member.state == Member::State::kOut) {
-    // Before its own term record is committed a primary does not know what is, and adds nobody.
-    if (!serving_ || !shipper.reached_head()) return;
-    // That everything was sent says nothing of the replica. It is waited for only once it has written,
-    // in this session, all that was written here at the session's first sight of the head.
-    if (member.session != shipper.session()) {
-      member.session = shipper.session();
-      member.barrier = store_.wal().written();
-    }
-    if (shipper.acked_written() < member.barrier) return;
-    member.state = Member::State::kProving;
-    member.barrier = store_.wal().sealed();
-    member.owing = false;
-    RINGBOLT_ASSERT(member.barrier >= committed_);
-    want_flush(member.barrier);
-    // Falls through: it may have flushed that far already.
-  }
-  if (!shipper.shipping() || shipper.session() != member.session) {
-    member.state = Member::State::kOut;
-    return;
-  }
-  if (shipper.acked_durable() < member.barrier) return;
-  member.state = Member::State::kAdding;
-  record_set();
-}
-
-void Primary::record_set() {
-  if (set_recording_) {
-    set_dirty_ = true;
-    return;
-  }
-  set_recording_ = true;
-  set_dirty_ = false;
-  Superblock& superblock = store_.superblock().change();
-  superblock.in_sync.clear();
-  for (size_t i = 0; i < members_.size(); ++i) {
-    Member& member = members_[i];
-    member.recording = member.state == Member::State::kAdding || member.state == Member::State::kRemoving;
-    if (member.state == Member::State::kAdding || member.state == Member::State::kIn) {
-      superblock.in_sync.push_back(config_.replicas[i].id);
-    }
-  }
-  store_.superblock().wait(set_recorded_);
-}
-
-void Primary::on_set_recorded() {
-  set_recording_ = false;
-  for (size_t i = 0; i < members_.size(); ++i) {
-    Member& member = members_[i];
-    if (!member.recording) continue;
-    member.recording = false;
-    if (member.state == Member::State::kAdding) {
-      member.state = Member::State::kIn;
-      log::info("volume {}: replica {} is in sync at Lsn {}", store_.config().name, config_.replicas[i].id, member.barrier.value());
-    } else if (member.state == Member::State::kRemoving) {
-      member.state = Member::State::kOut;
-    }
-  }
-  if (stopping_ && !draining_) return end_stop();
-  if (set_dirty_) record_set();
   advance();
 }
 
@@ -307,22 +190,25 @@ void Primary::fence() {
   fail_all(RequestError::kShutdown);
 }
 
-void Primary::on_fenced(Epoch epoch, const std::string& by) {
+void Primary::on_fenced(Epoch epoch, const std::string& why) {
   if (fenced_) return;
   fence();
-  listener_.on_primary_fenced(epoch, by);
+  listener_.on_primary_fenced(epoch, why);
 }
 
 void Primary::on_failed() {
   fail_all(RequestError::kIo);
+  members_.on_failed();
   if (draining_) continue_stop();
+  if (stopping_) end_stop();
 }
 
-void Primary::stop(bool drain, std::function<void()> stopped) {
+void Primary::stop(Farewell farewell, std::function<void()> stopped) {
   RINGBOLT_ASSERT(!stopping_);
   stopping_ = true;
   stopped_ = std::move(stopped);
-  draining_ = drain && term_open_ && !fenced_ && !store_.failed();
+  draining_ = farewell != Farewell::kAtOnce && term_open_ && !fenced_ && !store_.failed();
+  handing_over_ = draining_ && farewell == Farewell::kHandOver;
   if (draining_) {
     io_.arm(drain_timeout_, kDrainTimeout);
     want_flush(store_.wal().head());
@@ -331,7 +217,7 @@ void Primary::stop(bool drain, std::function<void()> stopped) {
 }
 
 void Primary::on_drain_timeout() {
-  draining_ = false;
+  draining_ = handing_over_ = false;
   continue_stop();
 }
 
@@ -340,30 +226,39 @@ void Primary::continue_stop() {
     // Every copy that counts has everything flushed and knows it: then all base images end up equal.
     if (!queue_.empty() || !edges_reading_.empty() || !edges_ready_.empty()) return;
     if (store_.wal().head() > flush_wanted_) return want_flush(store_.wal().head());
-    if (stable_ < store_.wal().head()) return;
-    for (size_t i = 0; i < shippers_.size(); ++i) {
-      if (required(i) && shippers_[i]->shipping() && shippers_[i]->confirmed_stable() < stable_) return;
-    }
+    if (stable_ < store_.wal().head() || !members_.all_know(stable_)) return;
+    if (handing_over_) return leave_everything();
   }
   draining_ = false;
   io_.disarm(drain_timeout_);
-  io_.disarm(watch_);
   fail_all(RequestError::kShutdown);
-  if (stopped_started_) return end_stop();
-  stopped_started_ = true;
-  shippers_stopping_ = shippers_.size();
-  for (const auto& shipper : shippers_) {
-    shipper->stop([this] {
-      --shippers_stopping_;
-      end_stop();
-    });
+  if (members_stopping_) return end_stop();
+  members_stopping_ = true;
+  members_.stop([this] {
+    members_stopped_ = true;
+    end_stop();
+  });
+}
+
+/// To one copy only: two that both believed to be the heir could both become primary.
+void Primary::leave_everything() {
+  if (hand_over_open_) return;
+  Shipper* const successor = members_.successor();
+  if (successor == nullptr) {
+    heir_ = store_.config().node_id;
+    handing_over_ = false;
+    return continue_stop();
   }
-  end_stop();
+  hand_over_open_ = true;
+  successor->hand_over([this, id = successor->peer().id](bool taken) {
+    hand_over_open_ = handing_over_ = false;
+    if (taken) heir_ = id;
+    continue_stop();
+  });
 }
 
 void Primary::end_stop() {
-  if (!stopped_ || !stopped_started_ || shippers_stopping_ > 0 || reads_in_flight_ > 0) return;
-  if (term_recorded_.waiting() || set_recorded_.waiting()) return;
+  if (!stopped_ || !members_stopped_ || reads_in_flight_ > 0 || term_recorded_.waiting()) return;
   if (!store_.failed()) store_.seal();
   const std::function<void()> stopped = std::move(stopped_);
   stopped_ = nullptr;

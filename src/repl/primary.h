@@ -1,5 +1,5 @@
 // A volume in the role of primary: takes clients' requests, gives each record its Lsn, decides when a
-// reply may be sent, and keeps the in-sync set. Owns one Shipper per replica.
+// reply may be sent. Its replicas are InSyncSet's.
 //
 // Replies: a plain write when its record is committed, FLUSH and FUA when everything up to it is
 // stable (core/commit_rule over written and over durable positions), a read when the newest record
@@ -13,7 +13,7 @@
 
 #include "core/commit_rule.h"
 #include "repl/request_queue.h"
-#include "repl/shipper.h"
+#include "repl/in_sync_set.h"
 #include "repl/unstable_window.h"
 #include "volume/request.h"
 #include "volume/store.h"
@@ -21,32 +21,48 @@
 namespace ringbolt::repl {
 
 struct PrimaryConfig {
-  Durability durability = Durability::kSyncAll;
   Epoch epoch{1};
-  std::vector<PeerAddress> replicas;
-  io::Nanos replica_timeout = 5 * io::kSecond;
+  Durability durability = Durability::kSyncAll;
+  std::vector<core::ReplicaAddress> replicas;
+  InSyncSetOptions members;
 };
 
 class PrimaryListener {
  public:
   virtual ~PrimaryListener() = default;
-  /// Somebody holds a higher epoch: the volume stops being primary at once.
-  virtual void on_primary_fenced(Epoch epoch, const std::string& by) = 0;
+  /// Its term is durable: the role is in effect.
+  virtual void on_primary_opened() = 0;
+  /// Somebody holds this epoch or a higher one: the volume stops being primary at once.
+  virtual void on_primary_fenced(Epoch epoch, const std::string& why) = 0;
+  virtual void on_primary_serving() = 0;
+  [[nodiscard]] virtual uint64_t next_connection() = 0;
+  /// A fact for the engine.
+  virtual void on_primary_fact(core::Event event) = 0;
 };
 
-class Primary final : public ShipperOwner {
+/// How a primary leaves.
+enum class Farewell : uint8_t {
+  kAtOnce,    ///< somebody else is primary
+  kDrained,   ///< everything logged becomes stable first, within a bounded time
+  kHandOver,  ///< and one replica, or this copy if there is none, is told that it has everything
+};
+
+class Primary final : public InSyncSetOwner {
  public:
   Primary(io::Io& io, io::BufferPool& pool, Store& store, const PrimaryConfig& config, PrimaryListener& listener);
   ~Primary() override;
   Primary(const Primary&) = delete;
   Primary& operator=(const Primary&) = delete;
 
-  /// Opens a new term and begins to ship. Clients' requests wait until the term record is committed.
+  /// Opens a new term. Clients' requests wait until the term record is committed.
   void start();
-  /// Ends the role: requests that cannot be answered any more get kShutdown. With `drain`, first lets
-  /// everything logged become stable (within a bounded time). `stopped` is called once; then no
+  /// Goes on under a higher epoch: a new term, without a word to clients. Answered by on_primary_opened().
+  void raise_epoch(Epoch epoch);
+  /// Ships to exactly these; `done` when those that leave have left.
+  void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done);
+  /// Ends the role: requests that cannot be answered any more get kShutdown. `stopped` is called once; then no
   /// request, read or connection is left.
-  void stop(bool drain, std::function<void()> stopped);
+  void stop(Farewell farewell, std::function<void()> stopped);
 
   void submit(Request& request);
   /// A higher epoch is known: from here on nothing is answered but with an error. stop() follows.
@@ -58,57 +74,42 @@ class Primary final : public ShipperOwner {
   void on_space();
   void on_failed();
 
-  // for status
-  [[nodiscard]] bool serving() const { return serving_; }
-  [[nodiscard]] const std::vector<std::unique_ptr<Shipper>>& shippers() const { return shippers_; }
-  [[nodiscard]] bool in_sync(const std::string& replica) const;
-  [[nodiscard]] const PrimaryConfig& config() const { return config_; }
+  // for status and commands
+  [[nodiscard]] bool serving() const override { return serving_; }
+  [[nodiscard]] bool term_is_durable() const { return term_durable_; }
+  [[nodiscard]] InSyncSet& members() { return members_; }
+  [[nodiscard]] const InSyncSet& members() const { return members_; }
+  /// Whom kHandOver left everything to: a replica's id, this node's, or nobody.
+  [[nodiscard]] const std::string& heir() const { return heir_; }
 
-  // ShipperOwner
+  // InSyncSetOwner
   [[nodiscard]] Term term() const override { return term_; }
   [[nodiscard]] Lsn committed() const override { return committed_; }
   [[nodiscard]] Lsn stable() const override { return stable_; }
   [[nodiscard]] Lsn flush_wanted() const override { return flush_wanted_; }
-  [[nodiscard]] SessionId next_session() override { return session_ = session_.next(); }
+  [[nodiscard]] uint64_t next_sync() override { return ++syncs_; }
+  [[nodiscard]] uint64_t next_connection() override { return listener_.next_connection(); }
+  [[nodiscard]] bool active() const override { return term_open_ && !fenced_ && !stopping_; }
   void on_replica_changed(Shipper& shipper) override;
-  void on_fenced(Epoch epoch, const std::string& by) override;
+  void on_barrier_answered(Shipper& shipper, SyncAckKind kind, Lsn durable) override { members_.on_barrier_answered(shipper, kind, durable); }
+  void on_fenced(Epoch epoch, const std::string& why) override;
+  void on_set_changed() override { io_.defer(advance_soon_); }
+  void report(core::Event event) override { listener_.on_primary_fact(std::move(event)); }
 
  private:
-  /// A replica's part in the in-sync set.
-  struct Member {
-    enum class State : uint8_t {
-      kOut,       ///< not in the set
-      kProving,   ///< counts already; waiting for its barrier
-      kAdding,    ///< counts already; the set with it is being recorded
-      kIn,        ///< in the set
-      kRemoving,  ///< counts still; the set without it is being recorded
-    };
-    State state = State::kOut;
-    Lsn barrier;            ///< kProving: what it must have flushed; kOut: written, to be tried
-    SessionId session;      ///< kProving, kAdding: of this session; kOut: where the barrier was set
-    Lsn owed;               ///< what it owes since `owed_since`: written
-    Lsn owed_durable;       ///< and flushed
-    io::Nanos owed_since = 0;
-    bool owing = false;
-    bool recording = false;  ///< the superblock write under way changes its state
-  };
-
   // primary.cc
   void on_term_recorded();
   void append_term_record();
   void advance();
-  void watch_members();
-  void prove(size_t index);
-  void on_set_recorded();
-  void record_set();
-  void on_watch();
+  void begin_term(Term term);
+  void raise_now();
   void want_flush(Lsn target);
   void flush_now();
   void seal_if_due();
   void continue_stop();
+  void leave_everything();
   void on_drain_timeout();
   void end_stop();
-  [[nodiscard]] bool required(size_t index) const { return members_[index].state != Member::State::kOut; }
   [[nodiscard]] uint64_t window_limit() const;
 
   // primary_requests.cc
@@ -155,15 +156,13 @@ class Primary final : public ShipperOwner {
   bool term_open_ = false;
   bool serving_ = false;
   bool fenced_ = false;
-  SessionId session_;
+  uint64_t syncs_ = 0;
+  Epoch raise_to_;  // asked for, not begun
   Lsn committed_, stable_;
   Lsn flush_wanted_;
   UnstableWindow window_;
 
-  std::vector<std::unique_ptr<Shipper>> shippers_;
-  std::vector<Member> members_;
-  bool set_recording_ = false;
-  bool set_dirty_ = false;
+  InSyncSet members_;
 
   RequestQueue queue_;         // not appended yet, in order of arrival
   RequestQueue edges_ready_;   // their edge blocks are read: go first
@@ -179,8 +178,11 @@ class Primary final : public ShipperOwner {
 
   bool stopping_ = false;
   bool draining_ = false;
-  size_t shippers_stopping_ = 0;
-  bool stopped_started_ = false;
+  bool handing_over_ = false;  // part of the drain
+  bool hand_over_open_ = false;
+  std::string heir_;
+  bool members_stopping_ = false;
+  bool members_stopped_ = false;
   std::function<void()> stopped_;
 
   struct MemoryWaiter : io::PoolWaiter {
@@ -189,11 +191,9 @@ class Primary final : public ShipperOwner {
     Primary* primary;
   } memory_{*this};
   SuperblockWaiterOf<&Primary::on_term_recorded> term_recorded_{*this};
-  SuperblockWaiterOf<&Primary::on_set_recorded> set_recorded_{*this};
   io::DeferredOf<&Primary::seal_if_due> seal_{*this};
   io::DeferredOf<&Primary::flush_now> flush_{*this};
   io::DeferredOf<&Primary::advance> advance_soon_{*this};
-  io::TimerOf<&Primary::on_watch> watch_{*this};
   io::TimerOf<&Primary::on_drain_timeout> drain_timeout_{*this};
 };
 

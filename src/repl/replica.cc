@@ -13,8 +13,8 @@ namespace {
 constexpr io::Nanos kDrainTimeout = 2 * io::kSecond;
 }
 
-Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout)
-    : io_(io), pool_(pool), store_(store), timeout_(timeout) {}
+Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener)
+    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener) {}
 
 Replica::~Replica() {
   pool_.cancel_wait(memory_);
@@ -22,6 +22,7 @@ Replica::~Replica() {
   io_.undefer(destroy_);
   io_.disarm(drain_timeout_);
   io_.disarm(tick_);
+  io_.disarm(sync_deadline_);
 }
 
 // --- a call ---------------------------------------------------------------------------------------------
@@ -41,7 +42,7 @@ void Replica::take_call(const PeerCall& call) {
 }
 
 void Replica::begin_call() {
-  const bool busy = link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting();
+  const bool busy = link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting() || heir_recorded_.waiting();
   if (!waiting_call_ || busy || stopping_) return;
   const PeerCall call = *waiting_call_;
   waiting_call_.reset();
@@ -51,32 +52,59 @@ void Replica::begin_call() {
   link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
   link_->set_identity(store_.facts().volume, term_.epoch);
   link_->start_after(call.header.sequence);
-  receiving_since_ = io_.now();
+  receiving_since_ = ticked_at_ = io_.now();
   io_.arm(tick_, timeout_ / 4);
-  settling_ = true;
-  settle();
+  Welcome welcome;
+  welcome.node_id = store_.config().node_id;
+  welcome.volume_bytes = store_.config().volume_bytes;
+  welcome.wal_bytes = store_.config().wal_bytes;
+  welcome.features = call.hello.features & kFeatures;
+  link_->send(MessageType::kWelcome, welcome);
 }
 
-/// Facts are sent when they are facts: everything appended is flushed.
-void Replica::settle() {
-  if (!settling_ || link_ == nullptr) return;
+// --- facts ------------------------------------------------------------------------------------------------
+
+void Replica::on_sync(const MessageHeader& header, std::span<const std::byte> payload) {
+  const auto sync = decode_sync(payload);
+  if (!sync.has_value()) return refuse(Reason::kProtocolViolation, sync.error().message);
+  if (in_session_ && header.session != session_) return refuse(Reason::kProtocolViolation, "sync of another session");
+  sync_ = sync.value();
+  io_.disarm(sync_deadline_);
+  if (sync_->deadline.is_set()) io_.arm(sync_deadline_, sync_->deadline.nanos());
+  continue_sync();
+}
+
+/// Facts are told when they are facts: flushed. Outside a session that is everything appended.
+void Replica::continue_sync() {
+  if (!sync_ || link_ == nullptr || cutting_ || history_recorded_.waiting()) return;
   if (store_.failed()) return refuse(Reason::kLocalWalCorrupt, store_.failure());
   Wal& wal = store_.wal();
-  if (wal.durable() < wal.head()) return wal.request_flush(wal.head());
-  settling_ = false;
-  send_facts();
+  const Lsn target = sync_->target.value_or(in_session_ ? Lsn{} : wal.head());
+  const Lsn flush = std::min(target, wal.head());
+  if (wal.durable() < flush) wal.request_flush(flush);
+  if (wal.durable() >= target) send_facts(SyncAckKind::kQuorum);
 }
 
-void Replica::send_facts() {
-  Facts facts;
-  facts.node_id = store_.config().node_id;
-  facts.base_usable = store_.base_usable();
-  facts.position = store_.wal().durable();
-  facts.checkpoint = store_.base_limit();
-  facts.volume_bytes = store_.config().volume_bytes;
-  facts.wal_bytes = store_.config().wal_bytes;
-  facts.history = store_.facts().history;
-  link_->send(MessageType::kFacts, facts);
+void Replica::on_sync_deadline() {
+  if (sync_ && link_ != nullptr && !cutting_) send_facts(SyncAckKind::kTimedOut);
+}
+
+void Replica::send_facts(SyncAckKind kind) {
+  SyncAck ack;
+  ack.sync_id = sync_->sync_id;
+  ack.kind = kind;
+  ack.epoch = store_.facts().epoch;
+  ack.base_usable = store_.base_usable();
+  if (ack.base_usable) {
+    ack.written = store_.wal().written();
+    ack.durable = store_.wal().durable();
+    ack.base_limit = store_.base_limit();
+  }
+  ack.history = store_.facts().history;
+  if (in_session_) ack.session = ActiveSession{session_, kind_, SessionPhase::kRunning};
+  sync_.reset();
+  io_.disarm(sync_deadline_);
+  link_->send(MessageType::kSyncAck, ack);
 }
 
 void Replica::refuse(Reason reason, std::string text) {
@@ -103,28 +131,40 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
     const auto reject = decode_reject(payload);
     return link_->close(reject.has_value() ? "refused: " + reject.value().text : reject.error().message);
   }
-  if (header.type != MessageType::kSessionControl || settling_ || cutting_ || history_recorded_.waiting()) {
-    return refuse(Reason::kProtocolViolation, fmt::format("unexpected message of type {}", static_cast<int>(header.type)));
+  if (header.type == MessageType::kSync) return on_sync(header, payload);
+  if (header.type != MessageType::kSessionControl || cutting_ || history_recorded_.waiting() || heir_recorded_.waiting()) {
+    return refuse(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
   }
   const auto control = decode_session_control(payload);
   if (!control.has_value()) return refuse(Reason::kProtocolViolation, control.error().message);
+  if (control.value().kind == ControlKind::kCancelSession) {
+    if (!in_session_ || header.session != session_) return refuse(Reason::kProtocolViolation, "a cancelled session that does not run here");
+    return take_over(control.value());
+  }
+  if (control.value().kind == ControlKind::kCutTail && header.session != SessionId{}) {
+    return refuse(Reason::kProtocolViolation, "a cut within a session");
+  }
+  if (control.value().kind != ControlKind::kCutTail && header.session == SessionId{}) {
+    return refuse(Reason::kProtocolViolation, "a session without an id");
+  }
+  // A new session supersedes the one that ran.
   session_ = header.session;
   link_->set_session(session_);
-  in_session_ = false;
+  if (std::exchange(in_session_, false)) listener_.on_replica_session();
   on_control(control.value());
 }
 
 void Replica::on_control(const SessionControl& control) {
   const Lsn head = store_.wal().head();
   if (control.kind == ControlKind::kCutTail) {
-    if (control.position > head || control.position < store_.base_limit()) {
-      return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", control.position.value()));
-    }
-    return cut(control.position);
+    const Lsn fork = *control.target;
+    if (fork > head || fork < store_.base_limit()) return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", fork.value()));
+    return cut(fork);
   }
-  if (control.position != head || control.history.empty()) {
+  if (control.kind == ControlKind::kStartRebuild) return session_failed(Reason::kNotReady, "this node cannot be rebuilt yet");
+  if (*control.base != head || control.history.empty()) {
     return refuse(Reason::kProtocolViolation,
-                  fmt::format("a session from Lsn {} does not continue this log at {}", control.position.value(), head.value()));
+                  fmt::format("a session from Lsn {} does not continue this log at {}", control.base->value(), head.value()));
   }
   if (!store_.base_usable()) return refuse(Reason::kLocalExtentCorrupt, "the base image is not usable");
   // A term that the caller is not of would outlive it here, and stand in the way of every later primary.
@@ -135,6 +175,37 @@ void Replica::on_control(const SessionControl& control) {
   start_session(control);
 }
 
+void Replica::session_failed(Reason reason, const std::string& why) {
+  log::warn("volume {}: session {} of {} is refused: {}", store_.config().name, session_.value(), primary_id_, why);
+  SessionAck ack;
+  ack.phase = SessionPhase::kFailed;
+  ack.reason = reason;
+  link_->send(MessageType::kSessionAck, ack);
+}
+
+/// The primary leaves. Told so by one whose every record is here and flushed, this copy may be promoted.
+void Replica::take_over(const SessionControl& control) {
+  in_session_ = false;
+  listener_.on_replica_session();
+  if (control.reason != Reason::kHandedOver) return link_->close("the primary ended the session");
+  const Lsn head = store_.wal().head();
+  if (stable_ < head || store_.wal().durable() < head || !store_.base_usable()) {
+    return session_failed(Reason::kNotReady, "a hand-over before everything is stable");
+  }
+  store_.superblock().change().handed_over = head;
+  store_.superblock().wait(heir_recorded_);
+}
+
+void Replica::on_heir_recorded() {
+  if (stopping_) return continue_stop();
+  if (link_ == nullptr || link_->closing()) return begin_call();
+  SessionAck ack;
+  ack.phase = SessionPhase::kCompleted;
+  ack.applied = ack.achieved = store_.facts().handed_over;
+  log::info("volume {}: {} has handed over at Lsn {}", store_.config().name, primary_id_, store_.facts().handed_over.value());
+  link_->send(MessageType::kSessionAck, ack);
+}
+
 void Replica::cut(Lsn fork) {
   cutting_ = true;
   store_.cut(fork, [this](const Status& status) {
@@ -142,7 +213,7 @@ void Replica::cut(Lsn fork) {
     if (stopping_) return continue_stop();
     if (link_ != nullptr && !link_->closing()) {
       if (status.has_value()) {
-        send_facts();
+        continue_sync();
       } else {
         refuse(Reason::kLocalWalCorrupt, status.error().message);
       }
@@ -155,8 +226,10 @@ void Replica::cut(Lsn fork) {
 /// has are a prefix of the primary's: that is what the position and the cut established.)
 void Replica::start_session(const SessionControl& control) {
   starting_ = control;
+  kind_ = control.target == control.base ? core::SessionKind::kKeepup : core::SessionKind::kCatchup;
   Superblock& superblock = store_.superblock().change();
   superblock.history = control.history;
+  superblock.handed_over = Lsn{};
   superblock.durable = store_.wal().durable();
   superblock.in_sync.clear();
   store_.superblock().wait(history_recorded_);
@@ -171,10 +244,14 @@ void Replica::on_history_recorded() {
   acked_stable_ = Lsn{};
   // What an earlier primary said is no promise of this one: its history may have forked below.
   committed_ = stable_ = flush_to_ = Lsn{};
-  link_->send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  SessionAck ack;
+  ack.applied = store_.wal().written();
+  link_->send(MessageType::kSessionAck, ack);
+  listener_.on_replica_session();
   log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
-            starting_.position.value(), term_.epoch.value());
+            starting_.base->value(), term_.epoch.value());
   link_->resume();
+  continue_sync();
 }
 
 // --- records ----------------------------------------------------------------------------------------------
@@ -245,7 +322,7 @@ void Replica::on_send_ready(FrameGather&) {}
 
 void Replica::on_positions() {
   apply_stable();
-  settle();
+  continue_sync();
   if (in_session_ && (store_.wal().written() > acked_written_ || store_.wal().durable() > acked_durable_)) io_.defer(ack_);
   if (draining_) continue_stop();
 }
@@ -272,7 +349,11 @@ void Replica::on_space() {
 void Replica::on_tick() {
   if (link_ == nullptr || link_->closing()) return;
   io_.arm(tick_, timeout_ / 4);
-  const io::Nanos silent = io_.now() - std::max(link_->last_heard(), receiving_since_);
+  const io::Nanos now = io_.now();
+  // While this node did not run it heard nobody: that is not the primary's silence.
+  if (now - ticked_at_ > timeout_ / 2) receiving_since_ = now;
+  ticked_at_ = now;
+  const io::Nanos silent = now - std::max(link_->last_heard(), receiving_since_);
   // Before a session, or while this copy cuts its log, the primary waits for what is said here.
   if (in_session_ && !waiting_for_space_ && silent > timeout_) link_->close("the primary is silent");
 }
@@ -291,7 +372,10 @@ void Replica::on_link_closed(const std::string& reason) {
   }
   io_.disarm(tick_);
   closed_link_ = std::move(link_);
-  in_session_ = settling_ = waiting_for_space_ = false;
+  waiting_for_space_ = false;
+  sync_.reset();
+  io_.disarm(sync_deadline_);
+  if (std::exchange(in_session_, false)) listener_.on_replica_session();
   io_.defer(destroy_);
 }
 
@@ -327,7 +411,7 @@ void Replica::continue_stop() {
   draining_ = false;
   io_.disarm(drain_timeout_);
   if (link_ != nullptr) link_->close("the replica stops");
-  if (link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting() || !stopped_) return;
+  if (link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting() || heir_recorded_.waiting() || !stopped_) return;
   const std::function<void()> stopped = std::move(stopped_);
   stopped_ = nullptr;
   stopped();

@@ -1,5 +1,5 @@
-// A volume in the role of replica: answers a primary with facts, appends what it ships, acknowledges
-// written and durable positions, cuts its tail when told where the histories fork. Decides nothing.
+// A volume in the role of replica: answers a primary's syncs with facts, appends what it ships,
+// acknowledges written and durable positions, cuts its tail when told where the histories fork. Decides nothing.
 #pragma once
 
 #include <functional>
@@ -20,10 +20,17 @@ struct PeerCall {
   Hello hello;
 };
 
+class ReplicaListener {
+ public:
+  virtual ~ReplicaListener() = default;
+  /// A session began or ended: primary_id() and in_session() say.
+  virtual void on_replica_session() = 0;
+};
+
 class Replica final : public LinkListener {
  public:
   /// `timeout`: a primary that says nothing for so long is gone (it speaks several times as often).
-  Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout);
+  Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener);
   ~Replica() override;
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -54,10 +61,15 @@ class Replica final : public LinkListener {
   void on_link_closed(const std::string& reason) override;
 
   void begin_call();
-  void settle();
-  void send_facts();
+  void on_sync(const MessageHeader& header, std::span<const std::byte> payload);
+  void continue_sync();
+  void on_sync_deadline();
+  void send_facts(SyncAckKind kind);
   void on_control(const SessionControl& control);
+  void take_over(const SessionControl& control);
+  void on_heir_recorded();
   void start_session(const SessionControl& control);
+  void session_failed(Reason reason, const std::string& why);
   void on_history_recorded();
   void cut(Lsn fork);
   bool check_session(const MessageHeader& header);
@@ -75,21 +87,24 @@ class Replica final : public LinkListener {
   io::BufferPool& pool_;
   Store& store_;
   const io::Nanos timeout_;
+  ReplicaListener& listener_;
   std::unique_ptr<Link> link_;
   std::unique_ptr<Link> closed_link_;
   std::optional<PeerCall> waiting_call_;  // the newest caller, until the one before it is gone
   std::string primary_id_;
   Term term_;  // the caller's
   SessionId session_;
-  bool settling_ = false;    // flushing before facts are sent
+  std::optional<Sync> sync_;  // to be answered when its target is flushed
   bool in_session_ = false;
   bool cutting_ = false;
   SessionControl starting_;
+  core::SessionKind kind_ = core::SessionKind::kKeepup;
   Lsn committed_, stable_, flush_to_;
   Lsn acked_written_, acked_durable_, acked_stable_;
   bool ack_due_ = false;
   bool waiting_for_space_ = false;
   io::Nanos receiving_since_ = 0;  // while it waits for space nothing is received, and nobody is silent
+  io::Nanos ticked_at_ = 0;
 
   bool stopping_ = false;
   bool draining_ = false;
@@ -105,6 +120,8 @@ class Replica final : public LinkListener {
   io::DeferredOf<&Replica::destroy_closed_link> destroy_{*this};
   io::TimerOf<&Replica::on_drain_timeout> drain_timeout_{*this};
   io::TimerOf<&Replica::on_tick> tick_{*this};
+  io::TimerOf<&Replica::on_sync_deadline> sync_deadline_{*this};
+  SuperblockWaiterOf<&Replica::on_heir_recorded> heir_recorded_{*this};
 };
 
 }  // namespace ringbolt::repl

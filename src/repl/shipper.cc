@@ -15,36 +15,49 @@ namespace {
 constexpr io::Nanos kPositionsDelay = 5 * io::kMillisecond;
 }  // namespace
 
-Shipper::Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, PeerAddress peer, const Timing& timing,
+Shipper::Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, core::ReplicaAddress peer, const Timing& timing,
                  uint64_t jitter_seed)
     : io_(io), pool_(pool), store_(store), owner_(owner), peer_(std::move(peer)), timing_(timing), jitter_(jitter_seed | 1),
-      slice_(std::make_unique<std::byte[]>(kBlockBytes)) {}
+      reader_(io, pool, store, *this), slice_(std::make_unique<std::byte[]>(kBlockBytes)) {}
 
 Shipper::~Shipper() {
-  RINGBOLT_ASSERT(!connect_.pending() && !read_.pending());
+  RINGBOLT_ASSERT(!connect_.pending());
   io_.disarm(retry_);
   io_.disarm(tick_);
   io_.disarm(positions_);
   io_.undefer(destroy_);
   io_.undefer(pin_lost_);
   io_.undefer(end_session_);
-  pool_.cancel_wait(memory_);
-  if (read_buffer_) pool_.release(read_buffer_);
 }
 
 // --- connecting ---------------------------------------------------------------------------------------
 
-void Shipper::start() { connect(); }
+void Shipper::probe() {
+  if (phase_ == Phase::kIdle) {
+    phase_ = Phase::kWaiting;
+    connect();
+  } else if (phase_ == Phase::kDeciding) {
+    // What it said is no longer what a decision may rest on.
+    ask();
+  }
+  // Else it is under way, or (kObstructed) asked again before long.
+}
 
 void Shipper::connect() {
   if (phase_ != Phase::kWaiting) return;
-  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || read_.pending()) {
+  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || reader_.pending()) {
     // The old connection is still ending.
     io_.arm(retry_, timing_.retry_min);
     return;
   }
   phase_ = Phase::kConnecting;
+  connection_ = owner_.next_connection();
+  connection_term_ = owner_.term();
+  cause_ = Reason::kNone;
+  sync_open_ = false;
+  session_ = SessionId{};
   asked_at_ = io_.now();
+  ticked_at_ = asked_at_;
   io_.connect(peer_.address, connect_);
   io_.arm(tick_, timing_.heartbeat);
 }
@@ -54,24 +67,27 @@ void Shipper::on_connected(int32_t result) {
     if (result >= 0) io_.close_socket(io::Socket{result});
     return finish_stop();
   }
-  if (result < 0) return retry_later(fmt::format("cannot connect: {}", std::strerror(-result)));
+  if (result < 0) {
+    std::string why = fmt::format("cannot connect: {}", std::strerror(-result));
+    tell_lost(why);
+    return retry_later(std::move(why));
+  }
   link_ = std::make_unique<Link>(io_, pool_, io::Socket{result}, *this);
-  link_->set_identity(store_.facts().volume, owner_.term().epoch);
+  link_->set_identity(store_.facts().volume, connection_term_.epoch);
   link_->start();
-  ask();
+  greet();
 }
 
-void Shipper::ask() {
-  phase_ = Phase::kAsking;
+void Shipper::greet() {
+  phase_ = Phase::kGreeting;
   asked_at_ = io_.now();
   Hello hello;
   hello.volume_name = store_.config().name;
   hello.node_id = store_.config().node_id;
   hello.replica_id = peer_.id;
-  hello.incarnation = owner_.term().incarnation;
+  hello.incarnation = connection_term_.incarnation;
   hello.volume_bytes = store_.config().volume_bytes;
   link_->send(MessageType::kHello, hello);
-  owner_.on_replica_changed(*this);
 }
 
 void Shipper::retry_later(std::string reason) {
@@ -91,15 +107,37 @@ void Shipper::retry_later(std::string reason) {
   owner_.on_replica_changed(*this);
 }
 
-void Shipper::close_link(std::string reason) {
-  if (link_ != nullptr) link_->close(std::move(reason));
+void Shipper::close_link(Reason cause, std::string reason) {
+  if (link_ == nullptr || link_->closing()) return;
+  cause_ = cause;
+  link_->close(std::move(reason));
+}
+
+/// The connection is over, and with it what depended on it: facts for the engine, in this order.
+void Shipper::tell_lost(const std::string& reason) {
+  if (sync_open_) {
+    sync_open_ = false;
+    core::SyncAckObserved lost;
+    lost.replica = peer_.id;
+    lost.term = connection_term_;
+    lost.connection = connection_;
+    lost.sync = sync_;
+    lost.kind = SyncAckKind::kTransportLost;
+    owner_.report(lost);
+  }
+  const Reason cause = cause_ == Reason::kNone ? Reason::kTransportLost : cause_;
+  if (session_ != SessionId{}) owner_.report(core::SessionFailed{peer_.id, connection_term_, session_, cause, reason});
+  session_ = SessionId{};
+  owner_.report(core::ShipperConnected{peer_.id, connection_, false, reason});
 }
 
 void Shipper::on_link_closed(const std::string& reason) {
   // From inside the link: it is destroyed at the end of the turn.
   closed_link_ = std::move(link_);
   io_.defer(destroy_);
-  drop_read();
+  reader_.drop();
+  tell_lost(reason);
+  handed_over(false);
   if (phase_ == Phase::kStopped) return;
   retry_later(reason);
 }
@@ -109,10 +147,10 @@ void Shipper::destroy_closed_link() {
   if (phase_ == Phase::kStopped) finish_stop();
 }
 
-void Shipper::on_pin_lost() { close_link("pin_lost: the records that it needs are no longer in the WAL"); }
+void Shipper::on_pin_lost() { close_link(Reason::kPinLost, "pin_lost: the records that it needs are no longer in the WAL"); }
 
 void Shipper::on_session_over() {
-  if (shipping()) close_link("it does not acknowledge in time");
+  if (shipping()) close_link(Reason::kProgressStalled, "it does not acknowledge in time");
 }
 
 void Shipper::stop(std::function<void()> stopped) {
@@ -121,142 +159,168 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(retry_);
   io_.disarm(tick_);
   io_.disarm(positions_);
-  pool_.cancel_wait(memory_);
+  reader_.drop();
   if (connect_.pending()) io_.cancel(connect_);
-  close_link("the primary stops");
+  close_link(Reason::kCancelled, "the primary stops");
   finish_stop();
 }
 
+void Shipper::reconnect() {
+  retry_delay_ = 0;
+  if (phase_ == Phase::kConnecting) {
+    io_.cancel(connect_);
+  } else {
+    close_link(Reason::kEpochMismatch, "a new term begins");
+  }
+}
+
 void Shipper::finish_stop() {
-  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || read_.pending() || !stopped_) return;
+  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || reader_.pending() || !stopped_) return;
   const std::function<void()> stopped = std::move(stopped_);
   stopped_ = nullptr;
   stopped();
 }
 
-// --- facts, decision, session -------------------------------------------------------------------------
+// --- messages -----------------------------------------------------------------------------------------
 
 void Shipper::on_message(const MessageHeader& header, std::span<const std::byte> payload) {
   unanswered_ = false;
   if (header.type == MessageType::kReject) return on_reject(header, payload);
+  const bool greeted = header.type == MessageType::kWelcome && phase_ == Phase::kGreeting;
   // Addresses are used again: what another volume's copy says of its epochs is nothing to this one.
-  if (header.volume != store_.facts().volume) return close_link("the peer speaks of another volume");
-  if (header.epoch > owner_.term().epoch) {
-    owner_.on_fenced(header.epoch, peer_.id);
-    return close_link("the peer knows a higher epoch");
+  if (header.volume != store_.facts().volume && !(greeted && header.volume.is_nil())) {
+    return close_link(Reason::kWrongVolume, "the peer speaks of another volume");
   }
-  if (header.type == MessageType::kFacts && (phase_ == Phase::kAsking || phase_ == Phase::kCutting)) return on_facts(payload);
+  if (header.epoch > connection_term_.epoch) {
+    // Unless it is this primary's own that was raised since this connection was made.
+    if (header.epoch > owner_.term().epoch) owner_.on_fenced(header.epoch, fmt::format("replica {} knows it", peer_.id));
+    return close_link(Reason::kEpochMismatch, "the peer knows a higher epoch");
+  }
+  if (greeted) return on_welcome(payload);
   const bool of_session = header.session == session_ && (phase_ == Phase::kStarting || phase_ == Phase::kShipping);
-  if (header.type == MessageType::kSessionAck && of_session) {
-    const auto ack = decode_session_ack(payload);
-    if (!ack.has_value()) return close_link(ack.error().message);
-    if (ack.value().phase == SessionPhase::kFailed) {
-      return close_link(fmt::format("the replica ended the session: {}", to_string(ack.value().reason)));
-    }
-    if (phase_ == Phase::kStarting) {
+  if (header.type == MessageType::kSyncAck && sync_open_) return on_sync_ack(payload);
+  if (header.type == MessageType::kSessionAck && of_session) return on_session_ack(payload);
+  if (header.type == MessageType::kWalAck && of_session) return on_ack(payload);
+  close_link(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
+}
+
+void Shipper::on_welcome(std::span<const std::byte> payload) {
+  const auto welcome = decode_welcome(payload);
+  if (!welcome.has_value()) return close_link(Reason::kProtocolViolation, welcome.error().message);
+  // Identity is what the peer says of itself, never its address.
+  if (welcome.value().node_id != peer_.id) {
+    return close_link(Reason::kWrongVolume, fmt::format("the node there is {}, not {}", welcome.value().node_id, peer_.id));
+  }
+  if (welcome.value().volume_bytes != store_.config().volume_bytes) {
+    return close_link(Reason::kWrongVolume,
+                      fmt::format("its copy has {} bytes, the volume {}", welcome.value().volume_bytes, store_.config().volume_bytes));
+  }
+  wal_bytes_ = welcome.value().wal_bytes;
+  owner_.report(core::ShipperConnected{peer_.id, connection_, true, ""});
+  ask();
+}
+
+/// Asks for facts. The replica answers when they are facts: flushed.
+void Shipper::ask() {
+  phase_ = Phase::kSyncing;
+  asked_at_ = io_.now();
+  sync_ = owner_.next_sync();
+  sync_open_ = true;
+  session_ = SessionId{};
+  link_->set_session(session_);
+  link_->send(MessageType::kSync, Sync{.sync_id = sync_, .target = std::nullopt, .deadline = {}});
+  owner_.on_replica_changed(*this);
+}
+
+void Shipper::on_sync_ack(std::span<const std::byte> payload) {
+  const auto decoded = decode_sync_ack(payload);
+  if (!decoded.has_value()) return close_link(Reason::kProtocolViolation, decoded.error().message);
+  const SyncAck& ack = decoded.value();
+  if (ack.sync_id != sync_) return close_link(Reason::kProtocolViolation, fmt::format("an answer to sync {}, asked was {}", ack.sync_id, sync_));
+  if (ack.kind == SyncAckKind::kEpochMismatch) {
+    sync_open_ = false;
+    if (connection_term_ == owner_.term()) owner_.on_fenced(ack.epoch, fmt::format("replica {} knows another primary", peer_.id));
+    return close_link(Reason::kEpochMismatch, "the peer knows another primary");
+  }
+  if (ack.kind == SyncAckKind::kTransportLost) return close_link(Reason::kProtocolViolation, "an answer that says that there is none");
+  if (const auto last = ack.history.last(); last && last->term > owner_.term()) {
+    // A copy of this node's data runs somewhere, too, or a later primary wrote: this one must not go on.
+    owner_.on_fenced(last->term.epoch, fmt::format("replica {} has records of incarnation {} of epoch {}", peer_.id,
+                                                   last->term.incarnation.value(), last->term.epoch.value()));
+    return close_link(Reason::kEpochMismatch, "the peer has records of a later primary");
+  }
+  sync_open_ = false;
+  const bool in_session = phase_ == Phase::kShipping;
+  if (!in_session) phase_ = Phase::kDeciding;
+  take_facts(ack);
+  const bool of_session = in_session && ack.session && ack.session->id == session_;
+  if (of_session && ack.durable) owner_.on_barrier_answered(*this, ack.kind, *ack.durable);
+}
+
+void Shipper::take_facts(const SyncAck& ack) {
+  core::SyncAckObserved event;
+  event.replica = peer_.id;
+  event.term = connection_term_;
+  event.connection = connection_;
+  event.sync = ack.sync_id;
+  event.kind = ack.kind;
+  event.epoch = ack.epoch;
+  event.facts.base_usable = ack.base_usable;
+  event.facts.position = ack.durable.value_or(Lsn{});
+  event.facts.checkpoint = ack.base_limit.value_or(Lsn{});
+  event.facts.history = ack.history;
+  event.active = ack.session;
+  event.wal_tail = store_.wal().tail();
+  event.wal_head = store_.wal().head();
+  owner_.report(std::move(event));
+}
+
+void Shipper::on_session_ack(std::span<const std::byte> payload) {
+  const auto decoded = decode_session_ack(payload);
+  if (!decoded.has_value()) return close_link(Reason::kProtocolViolation, decoded.error().message);
+  const SessionAck& ack = decoded.value();
+  switch (ack.phase) {
+    case SessionPhase::kFailed:
+      return close_link(ack.reason, fmt::format("the replica ended the session: {}", to_string(ack.reason)));
+    case SessionPhase::kAccepted:
+      if (phase_ != Phase::kStarting) break;
       phase_ = Phase::kShipping;
       retry_delay_ = 0;
       last_logged_.clear();
       reason_.clear();
-      log::info("volume {}: replica {} in session {} from Lsn {}", store_.config().name, peer_.id, session_.value(),
-                session_base_.value());
+      log::info("volume {}: replica {} in session {} ({}) from Lsn {}", store_.config().name, peer_.id, session_.value(),
+                to_string(session_kind_), session_base_.value());
+      owner_.report(core::SessionStarted{peer_.id, connection_term_, session_, session_kind_, session_base_, session_target_});
+      owner_.report(core::SessionProgress{peer_.id, connection_term_, session_, SessionPhase::kRunning, session_base_});
       owner_.on_replica_changed(*this);
-      pump();
-    }
-    return;
+      return pump();
+    case SessionPhase::kCompleted:
+      if (!hand_over_done_) break;
+      return handed_over(ack.achieved == store_.wal().head());
+    default: break;
   }
-  if (header.type == MessageType::kWalAck && of_session) return on_ack(payload);
-  close_link(fmt::format("unexpected message of type {}", static_cast<int>(header.type)));
-}
-
-void Shipper::on_facts(std::span<const std::byte> payload) {
-  const auto facts = decode_facts(payload);
-  if (!facts.has_value()) return close_link(facts.error().message);
-  // Identity is what the peer says of itself, never its address.
-  if (facts.value().node_id != peer_.id) {
-    return close_link(fmt::format("the node there is {}, not {}", facts.value().node_id, peer_.id));
-  }
-  if (facts.value().volume_bytes != store_.config().volume_bytes) {
-    return close_link(fmt::format("its copy has {} bytes, the volume {}", facts.value().volume_bytes, store_.config().volume_bytes));
-  }
-  wal_bytes_ = facts.value().wal_bytes;
-  if (const auto last = facts.value().history.last(); last && last->term > owner_.term()) {
-    // A copy of this node's data runs somewhere, too, or a later primary wrote: this one must not go on.
-    owner_.on_fenced(last->term.epoch, peer_.id);
-    return close_link(fmt::format("the replica has records of incarnation {} of epoch {}", last->term.incarnation.value(),
-                                  last->term.epoch.value()));
-  }
-  decide(facts.value());
-}
-
-void Shipper::decide(const Facts& facts) {
-  const core::ReplicaFacts replica{facts.base_usable, facts.position, facts.checkpoint, facts.history};
-  const core::PrimaryFacts primary{store_.wal().tail(), store_.wal().head(), store_.facts().base_seeded, store_.facts().history};
-  const core::RecoveryDecision decision = core::decide_recovery(replica, primary);
-  switch (decision.kind) {
-    case core::RecoveryKind::kKeepup:
-    case core::RecoveryKind::kCatchup:
-      return start_session(decision.position);
-    case core::RecoveryKind::kCutTail: {
-      log::info("volume {}: replica {} is at Lsn {}, cuts its log after {}: {}", store_.config().name, peer_.id,
-                facts.position.value(), decision.position.value(), decision.reason);
-      phase_ = Phase::kCutting;
-      asked_at_ = io_.now();
-      link_->send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, decision.position, store_.facts().history});
-      return owner_.on_replica_changed(*this);
-    }
-    case core::RecoveryKind::kRebuild:
-      return needs_rebuild(decision.reason);
-  }
-}
-
-void Shipper::start_session(Lsn position) {
-  session_ = owner_.next_session();
-  session_base_ = position;
-  next_ = position.next();
-  written_ = durable_ = position;
-  confirmed_stable_ = Lsn{};
-  reached_head_ = false;
-  rebuild_needed_ = false;
-  told_committed_ = told_stable_ = told_flush_ = Lsn{};
-  phase_ = Phase::kStarting;
-  asked_at_ = io_.now();
-  link_->set_session(session_);
-  link_->send(MessageType::kSessionControl, SessionControl{ControlKind::kStart, position, store_.facts().history});
-  owner_.on_replica_changed(*this);
-}
-
-/// Stays connected and keeps asking: the facts may change (a rebuild, a new disk).
-void Shipper::needs_rebuild(std::string reason) {
-  if (reason != last_logged_) {
-    log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, reason);
-    last_logged_ = reason;
-  }
-  reason_ = std::move(reason);
-  phase_ = Phase::kNeedsRebuild;
-  rebuild_needed_ = true;
-  asked_at_ = io_.now();
-  session_ = SessionId{};
-  link_->set_session(session_);
-  owner_.on_replica_changed(*this);
+  close_link(Reason::kProtocolViolation, fmt::format("session_ack of phase {} out of place", to_string(ack.phase)));
 }
 
 void Shipper::on_reject(const MessageHeader& header, std::span<const std::byte> payload) {
-  const auto reject = decode_reject(payload);
-  if (!reject.has_value()) return close_link(reject.error().message);
-  const Epoch known = std::max(header.epoch, reject.value().epoch);
+  const auto decoded = decode_reject(payload);
+  if (!decoded.has_value()) return close_link(Reason::kProtocolViolation, decoded.error().message);
+  const Reject& reject = decoded.value();
+  const Epoch known = std::max(header.epoch, reject.epoch);
   // Of the same epoch, too: it is another's, or another opening's, and that one is acknowledged to.
   const bool of_this_volume = header.volume == store_.facts().volume;
-  if (of_this_volume && reject.value().reason == Reason::kEpochMismatch && known >= owner_.term().epoch) owner_.on_fenced(known, peer_.id);
-  close_link(fmt::format("refused: {} ({})", reject.value().text, to_string(reject.value().reason)));
+  if (of_this_volume && reject.reason == Reason::kEpochMismatch && known >= connection_term_.epoch && connection_term_ == owner_.term()) {
+    owner_.on_fenced(known, fmt::format("replica {} says: {}", peer_.id, reject.text));
+  }
+  close_link(reject.reason, fmt::format("refused: {} ({})", reject.text, to_string(reject.reason)));
 }
 
 void Shipper::on_ack(std::span<const std::byte> payload) {
   const auto ack = decode_wal_ack(payload);
-  if (!ack.has_value()) return close_link(ack.error().message);
+  if (!ack.has_value()) return close_link(Reason::kProtocolViolation, ack.error().message);
   // Positions only grow within a session and never pass what was sent.
   if (ack.value().written < written_ || ack.value().durable < durable_ || ack.value().written >= next_) {
-    return close_link("acknowledgement of an impossible position");
+    return close_link(Reason::kProtocolViolation, "acknowledgement of an impossible position");
   }
   written_ = ack.value().written;
   durable_ = ack.value().durable;
@@ -264,11 +328,99 @@ void Shipper::on_ack(std::span<const std::byte> payload) {
   owner_.on_replica_changed(*this);
 }
 
-void Shipper::on_positions(const MessageHeader&, const WalDataFields&) { close_link("wal_data from a replica"); }
+void Shipper::on_positions(const MessageHeader&, const WalDataFields&) { close_link(Reason::kProtocolViolation, "wal_data from a replica"); }
 
 bool Shipper::on_frame(const MessageHeader&, const WalDataFields&, io::Buffer&) {
-  close_link("wal_data from a replica");
+  close_link(Reason::kProtocolViolation, "wal_data from a replica");
   return false;
+}
+
+// --- what the engine decided ---------------------------------------------------------------------------
+
+/// The decision came when what it rests on was over. The engine must know, or it would wait for its answer.
+void Shipper::session_not_possible(SessionId session, const char* why) {
+  owner_.report(core::SessionFailed{peer_.id, owner_.term(), session, Reason::kTransportLost, why});
+}
+
+void Shipper::start_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target) {
+  if (session == session_) return;  // delivered again
+  if (phase_ != Phase::kDeciding || session.value() != sync_ || link_->closing()) {
+    return session_not_possible(session, "the connection that it was decided for is over");
+  }
+  session_ = session;
+  session_kind_ = kind;
+  session_base_ = position;
+  session_target_ = target;
+  next_ = position.next();
+  written_ = durable_ = position;
+  confirmed_stable_ = Lsn{};
+  reached_head_ = false;
+  told_committed_ = told_stable_ = told_flush_ = Lsn{};
+  phase_ = Phase::kStarting;
+  asked_at_ = io_.now();
+  link_->set_session(session_);
+  SessionControl control;
+  control.kind = ControlKind::kStartCatchup;
+  control.base = position;
+  control.target = target;
+  control.history = store_.facts().history;
+  link_->send(MessageType::kSessionControl, control);
+  owner_.on_replica_changed(*this);
+}
+
+void Shipper::cut_tail(SessionId decision, Lsn fork) {
+  if (phase_ != Phase::kDeciding || decision.value() != sync_ || link_->closing()) return;  // newer facts are on their way
+  log::info("volume {}: replica {} cuts its log after Lsn {}", store_.config().name, peer_.id, fork.value());
+  SessionControl control;
+  control.kind = ControlKind::kCutTail;
+  control.target = fork;
+  control.history = store_.facts().history;
+  link_->send(MessageType::kSessionControl, control);
+  ask();  // answered when the cut is done
+}
+
+void Shipper::start_rebuild(const core::StartRebuild& command) {
+  if (phase_ != Phase::kDeciding || command.session.value() != sync_) return;  // newer facts are on their way
+  if (command.why != last_logged_) {
+    log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, command.why);
+    last_logged_ = command.why;
+  }
+  reason_ = command.why;
+  phase_ = Phase::kObstructed;
+  asked_at_ = io_.now();
+  owner_.report(core::NeedsRebuildObserved{peer_.id, connection_term_, sync_, ""});
+  owner_.on_replica_changed(*this);
+}
+
+void Shipper::invalidate(SessionId session, Reason reason) {
+  if (session_ == session && link_ != nullptr) return close_link(reason, fmt::format("the session is over: {}", to_string(reason)));
+  session_not_possible(session, "it was over");
+}
+
+void Shipper::sync_up_to(Lsn target) {
+  RINGBOLT_ASSERT(shipping());
+  if (sync_open_) return;  // one at a time; the set asks again when it is answered
+  sync_ = owner_.next_sync();
+  sync_open_ = true;
+  unanswered_ = true;
+  link_->send(MessageType::kSync, Sync{.sync_id = sync_, .target = target, .deadline = Millis::from_nanos(timing_.timeout)});
+}
+
+void Shipper::hand_over(std::function<void(bool taken)> done) {
+  RINGBOLT_ASSERT(shipping() && !hand_over_done_);
+  hand_over_done_ = std::move(done);
+  SessionControl control;
+  control.kind = ControlKind::kCancelSession;
+  control.reason = Reason::kHandedOver;
+  unanswered_ = true;
+  link_->send(MessageType::kSessionControl, control);
+}
+
+void Shipper::handed_over(bool taken) {
+  if (!hand_over_done_) return;
+  const auto done = std::move(hand_over_done_);
+  hand_over_done_ = nullptr;
+  done(taken);
 }
 
 // --- shipping ---------------------------------------------------------------------------------------------
@@ -315,11 +467,10 @@ void Shipper::on_send_ready(FrameGather& gather) {
       if (!gather_from_memory(gather, *frame)) break;
       continue;
     }
-    if (read_ready_) {
-      if (!gather_from_read(gather)) break;
+    if (const WalReader::ReadFrame* frame = reader_.find(next_)) {
+      if (!gather_from_read(gather, *frame)) break;
       continue;
     }
-    if (next_ <= store_.wal().sealed() && store_.wal().find_place(next_)) read_frame();
     if (next_ < store_.wal().tail()) {
       // Its part of the WAL was needed: it loses catch-up, nobody waits for it.
       io_.defer(pin_lost_);
@@ -358,65 +509,38 @@ bool Shipper::gather_from_memory(FrameGather& gather, Frame& frame) {
   return true;
 }
 
-void Shipper::read_frame() {
-  if (!shipping() || read_.pending() || read_ready_ || read_in_send_ || memory_.queued()) return;
-  const auto place = store_.wal().find_place(next_);
-  if (!place) return link_->request_send();
-  if (!read_buffer_) read_buffer_ = pool_.allocate(place->blocks * kBlockBytes);
-  if (read_buffer_ && read_buffer_.bytes < place->blocks * kBlockBytes) {
-    pool_.release(read_buffer_);
-    read_buffer_ = pool_.allocate(place->blocks * kBlockBytes);
+bool Shipper::gather_from_read(FrameGather& gather, const WalReader::ReadFrame& frame) {
+  FrameHeader header(const_cast<std::byte*>(frame.bytes));
+  const std::byte* data = frame.bytes + kBlockBytes;
+  const std::byte* header_bytes = frame.bytes;
+  WalDataFields f = fields();
+  f.data_bytes = header.payload_blocks() * kBlockBytes;
+  if (frame.place.first != next_ || frame.place.live_last != header.last_lsn()) {
+    // It begins before what the replica lacks, or its end was cut off.
+    if (slice_in_send_) return false;
+    const auto slice = header.slice(next_, frame.place.live_last, slice_.get());
+    slice_in_send_ = true;
+    header_bytes = slice_.get();
+    header = FrameHeader(slice_.get());
+    data += size_t{slice.first_block} * kBlockBytes;
+    f.data_bytes = slice.blocks * kBlockBytes;
   }
-  if (!read_buffer_) {
-    pool_.wait(memory_);
-    return;
-  }
-  read_place_ = *place;
-  io_.read(store_.wal().geometry().file, read_buffer_.data, place->blocks * kBlockBytes,
-           store_.wal().device_block(place->position) * kBlockBytes, read_);
+  f.frame_header_bytes = header.used_bytes();
+  gather.add(f, header_bytes, data);
+  next_ = frame.place.live_last.next();
+  return true;
 }
 
-void Shipper::on_frame_read(int32_t result) {
+void Shipper::on_wal_read() {
+  if (phase_ == Phase::kStopped) return finish_stop();
+  if (shipping()) link_->request_send();
+}
+
+void Shipper::on_wal_unreadable(const std::string& why) {
   if (phase_ == Phase::kStopped) return finish_stop();
   if (!shipping()) return;
-  if (result < 0) {
-    log::error("volume {}: reading the WAL for replica {}: {}", store_.config().name, peer_.id, std::strerror(-result));
-    return close_link("the primary cannot read its WAL");
-  }
-  // The place may have been given up and written again while it was read.
-  const auto place = store_.wal().find_place(next_);
-  if (!place || place->position != read_place_.position) return link_->request_send();
-  const FrameHeader header(read_buffer_.data);
-  const char* wrong = header.check(store_.wal().geometry().volume, store_.wal().geometry().volume_blocks);
-  if (wrong == nullptr && (header.first_lsn() != place->first || header.total_blocks() != place->blocks)) wrong = "another frame";
-  if (wrong == nullptr && header.check_payload(read_buffer_.data + kBlockBytes)) wrong = "payload checksum mismatch";
-  if (wrong != nullptr) {
-    log::error("volume {}: the WAL is damaged at byte {}: {}", store_.config().name,
-               store_.wal().device_block(place->position) * kBlockBytes, wrong);
-    return close_link("the primary's WAL is damaged");
-  }
-  read_place_ = *place;
-  read_ready_ = true;
-  link_->request_send();
-}
-
-bool Shipper::gather_from_read(FrameGather& gather) {
-  const FrameHeader header(read_buffer_.data);
-  if (next_ < read_place_.first || next_ > read_place_.live_last) {
-    read_ready_ = false;  // the cursor moved elsewhere meanwhile
-    return true;
-  }
-  if (slice_in_send_) return false;
-  const auto slice = header.slice(next_, read_place_.live_last, slice_.get());
-  slice_in_send_ = true;
-  WalDataFields f = fields();
-  f.frame_header_bytes = FrameHeader(slice_.get()).used_bytes();
-  f.data_bytes = slice.blocks * kBlockBytes;
-  gather.add(f, slice_.get(), read_buffer_.data + kBlockBytes + size_t{slice.first_block} * kBlockBytes);
-  read_ready_ = false;
-  read_in_send_ = true;
-  next_ = read_place_.live_last.next();
-  return true;
+  log::error("volume {}: for replica {}: {}", store_.config().name, peer_.id, why);
+  close_link(Reason::kLocalWalCorrupt, "the primary cannot read its WAL");
 }
 
 void Shipper::on_sent() {
@@ -426,24 +550,17 @@ void Shipper::on_sent() {
   }
   for (size_t i = 0; i < pinned_size_; ++i) store_.wal().unpin(*pinned_[i]);
   pinned_size_ = 0;
-  read_in_send_ = false;
+  reader_.sent(next_);
   slice_in_send_ = false;
-}
-
-/// The link is gone: what was read for it is not needed.
-void Shipper::drop_read() {
-  read_ready_ = false;
-  pool_.cancel_wait(memory_);
-  if (!read_.pending() && read_buffer_) {
-    pool_.release(read_buffer_);
-    read_buffer_ = {};
-  }
 }
 
 /// Watches for silence, and keeps an idle connection talking so that silence means something.
 void Shipper::on_tick() {
   io_.arm(tick_, timing_.heartbeat);
   const io::Nanos now = io_.now();
+  // While this node did not run it heard nobody: that is not the peer's silence.
+  if (now - ticked_at_ > 2 * timing_.heartbeat) asked_at_ = now;
+  ticked_at_ = now;
   if (phase_ == Phase::kConnecting) {
     if (now - asked_at_ > timing_.timeout) io_.cancel(connect_);
     return;
@@ -451,12 +568,12 @@ void Shipper::on_tick() {
   if (link_ == nullptr) return;
   // Also while it cuts: nothing is sent then, so a dead connection would never be noticed. A cut that
   // takes longer goes on, and is what the next facts wait for.
-  const bool answer_due = phase_ == Phase::kAsking || phase_ == Phase::kCutting || phase_ == Phase::kStarting ||
+  const bool answer_due = phase_ == Phase::kGreeting || phase_ == Phase::kSyncing || phase_ == Phase::kStarting ||
                           (phase_ == Phase::kShipping && unanswered_);
   if (answer_due && now - std::max(link_->last_heard(), asked_at_) > timing_.timeout) {
-    return close_link("the replica does not answer");
+    return close_link(Reason::kDeadlineExceeded, "the replica does not answer");
   }
-  if (phase_ == Phase::kNeedsRebuild && now - asked_at_ > timing_.retry_max) return close_link("");  // to ask for fresh facts
+  if (phase_ == Phase::kObstructed && now - asked_at_ > timing_.retry_max) return ask();
   if (phase_ == Phase::kShipping && now - link_->last_sent() >= timing_.heartbeat && !link_->sending()) {
     unanswered_ = true;
     link_->send_positions(fields());

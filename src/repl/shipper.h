@@ -1,26 +1,23 @@
-// The primary's side of one replica: connects, asks for facts, decides (core/recovery_decision), runs
-// the session and follows its acknowledgements. Connects again by itself.
+// The primary's side of one replica: connects, asks for facts, carries out what the engine decides from them, runs
+// the session and follows its acknowledgements. Connects again by itself. Decides nothing.
 //
 // Keepup and catch-up are one mechanism: a cursor in the WAL. At the head frames go out from memory
 // as they are sealed; behind it they are read back in order. What a session's end means for the
-// in-sync set is the Primary's business.
+// in-sync set is InSyncSet's business.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "core/recovery_decision.h"
+#include "core/commands.h"
+#include "core/events.h"
 #include "io/io.h"
 #include "repl/link.h"
+#include "repl/wal_reader.h"
 #include "volume/store.h"
 
 namespace ringbolt::repl {
-
-struct PeerAddress {
-  std::string id;
-  std::string address;
-};
 
 class Shipper;
 
@@ -32,16 +29,34 @@ class ShipperOwner {
   [[nodiscard]] virtual Lsn committed() const = 0;
   [[nodiscard]] virtual Lsn stable() const = 0;
   [[nodiscard]] virtual Lsn flush_wanted() const = 0;  ///< replicas flush at least up to here
-  [[nodiscard]] virtual SessionId next_session() = 0;
-  /// Positions acknowledged, caught up, lost: whatever the shipper's state says now.
+  /// Counts within the term.
+  [[nodiscard]] virtual uint64_t next_sync() = 0;
+  /// Counts since the daemon's start: also a replica that is one again after it was none goes on counting.
+  [[nodiscard]] virtual uint64_t next_connection() = 0;
+  /// Positions acknowledged, the head reached, lost: whatever the shipper's state says now.
   virtual void on_replica_changed(Shipper& shipper) = 0;
-  /// A higher epoch exists.
-  virtual void on_fenced(Epoch epoch, const std::string& by) = 0;
+  /// The answer to sync_up_to() of the session that runs.
+  virtual void on_barrier_answered(Shipper& shipper, SyncAckKind kind, Lsn durable) = 0;
+  /// Somebody holds this epoch or a higher one.
+  virtual void on_fenced(Epoch epoch, const std::string& why) = 0;
+  /// A fact for the engine.
+  virtual void report(core::Event event) = 0;
 };
 
-class Shipper final : public LinkListener {
+class Shipper final : public LinkListener, private WalReaderListener {
  public:
-  enum class Phase : uint8_t { kWaiting, kConnecting, kAsking, kCutting, kStarting, kShipping, kNeedsRebuild, kStopped };
+  enum class Phase : uint8_t {
+    kIdle,         ///< nothing was asked for yet
+    kWaiting,      ///< for the next attempt
+    kConnecting,
+    kGreeting,     ///< hello is out
+    kSyncing,      ///< asked for facts
+    kDeciding,     ///< facts are told, the engine decides
+    kStarting,     ///< a session is asked for
+    kShipping,     ///< and runs
+    kObstructed,   ///< it needs a rebuild that cannot begin; it is asked again after a while
+    kStopped,
+  };
   struct Timing {
     io::Nanos timeout = 5 * io::kSecond;   ///< without a word from the peer
     io::Nanos heartbeat = 500 * io::kMillisecond;
@@ -49,36 +64,53 @@ class Shipper final : public LinkListener {
     io::Nanos retry_max = 2 * io::kSecond;
   };
 
-  Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, PeerAddress peer, const Timing& timing,
+  Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, core::ReplicaAddress peer, const Timing& timing,
           uint64_t jitter_seed);
   ~Shipper() override;
   Shipper(const Shipper&) = delete;
   Shipper& operator=(const Shipper&) = delete;
 
-  void start();
+  // --- commands: each again changes nothing -----------------------------------------------------------
+  /// Reaches the replica and asks for facts, again and again until there are some.
+  void probe();
+  /// Sends it everything after `position`.
+  void start_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target);
+  /// It discards what is beyond `fork` and reports again.
+  void cut_tail(SessionId decision, Lsn fork);
+  /// Cannot be done here: says so.
+  void start_rebuild(const core::StartRebuild& command);
+  /// Ends the session, if it is the one that runs or starts.
+  void invalidate(SessionId session, Reason reason);
+  /// The primary has a new term: what was begun in the one before ends, and it is reached anew.
+  void reconnect();
   /// Ends for good; `stopped` is called (once, possibly at once) when nothing is in flight.
   void stop(std::function<void()> stopped);
 
   /// The replica owes more than it may: ends the session (soon, not from inside). Another one begins
   /// only from fresh facts, which a replica that cannot write or flush does not have.
   void end_session() { io_.defer(end_session_); }
+  /// Asks it to prove that it has everything up to `target`, flushed. Requires: shipping().
+  void sync_up_to(Lsn target);
+  /// Tells it that it has everything and may take over. `done` is told once whether it has recorded that.
+  /// Requires: shipping().
+  void hand_over(std::function<void(bool taken)> done);
   /// Frames were sealed, or a position that the replica should know moved.
   void pump();
 
-  [[nodiscard]] const PeerAddress& peer() const { return peer_; }
+  [[nodiscard]] const core::ReplicaAddress& peer() const { return peer_; }
   [[nodiscard]] Phase phase() const { return phase_; }
-  [[nodiscard]] bool connected() const { return phase_ > Phase::kConnecting && phase_ < Phase::kStopped; }
+  [[nodiscard]] bool connected() const { return phase_ > Phase::kGreeting && phase_ < Phase::kStopped; }
   /// A session runs: positions below are acknowledged in it.
   [[nodiscard]] bool shipping() const { return phase_ == Phase::kShipping; }
-  /// The cursor has met the head in this session: keepup.
+  /// The cursor has met the head in this session.
   [[nodiscard]] bool reached_head() const { return shipping() && reached_head_; }
   [[nodiscard]] Lsn acked_written() const { return shipping() ? written_ : Lsn{}; }
   [[nodiscard]] Lsn acked_durable() const { return shipping() ? durable_ : Lsn{}; }
   /// The highest stable position that the replica confirmed to know.
   [[nodiscard]] Lsn confirmed_stable() const { return shipping() ? confirmed_stable_ : Lsn{}; }
   [[nodiscard]] SessionId session() const { return session_; }
-  [[nodiscard]] Lsn session_base() const { return session_base_; }
-  [[nodiscard]] bool rebuild_needed() const { return rebuild_needed_; }
+  /// The newest record sent in this session; Lsn 0 outside one.
+  [[nodiscard]] Lsn sent() const { return shipping() ? Lsn(next_.value() - 1) : Lsn{}; }
   [[nodiscard]] const std::string& reason() const { return reason_; }
   /// The replica's WAL, as it said; 0 until known.
   [[nodiscard]] uint64_t wal_bytes() const { return wal_bytes_; }
@@ -93,73 +125,72 @@ class Shipper final : public LinkListener {
 
   void connect();
   void on_connected(int32_t result);
+  void greet();
+  void on_welcome(std::span<const std::byte> payload);
   void ask();
-  void on_facts(std::span<const std::byte> payload);
-  void decide(const Facts& facts);
-  void start_session(Lsn position);
-  void needs_rebuild(std::string reason);
+  void on_sync_ack(std::span<const std::byte> payload);
+  void take_facts(const SyncAck& ack);
+  void on_session_ack(std::span<const std::byte> payload);
   void on_reject(const MessageHeader& header, std::span<const std::byte> payload);
   void on_ack(std::span<const std::byte> payload);
   bool gather_from_memory(FrameGather& gather, Frame& frame);
-  bool gather_from_read(FrameGather& gather);
-  void read_frame();
-  void on_frame_read(int32_t result);
+  bool gather_from_read(FrameGather& gather, const WalReader::ReadFrame& frame);
+  void on_wal_read() override;
+  void on_wal_unreadable(const std::string& why) override;
   void on_tick();
   void on_positions_due();
   void retry_later(std::string reason);
-  void close_link(std::string reason);
-  void drop_read();
+  void close_link(Reason cause, std::string reason);
+  void tell_lost(const std::string& reason);
+  void session_not_possible(SessionId session, const char* why);
   void destroy_closed_link();
   void on_pin_lost();
   void on_session_over();
   void finish_stop();
+  void handed_over(bool taken);
   [[nodiscard]] WalDataFields fields() const;
-
-  struct MemoryWaiter : io::PoolWaiter {
-    explicit MemoryWaiter(Shipper& owner)
-        : PoolWaiter([](PoolWaiter& waiter) { static_cast<MemoryWaiter&>(waiter).shipper->read_frame(); }), shipper(&owner) {}
-    Shipper* shipper;
-  };
 
   io::Io& io_;
   io::BufferPool& pool_;
   Store& store_;
   ShipperOwner& owner_;
-  PeerAddress peer_;
+  core::ReplicaAddress peer_;
   Timing timing_;
   uint64_t jitter_;
-  Phase phase_ = Phase::kWaiting;
+  Phase phase_ = Phase::kIdle;
   std::string reason_;
   std::string last_logged_;
   io::Nanos retry_delay_ = 0;
   std::unique_ptr<Link> link_;
   std::unique_ptr<Link> closed_link_;
   std::function<void()> stopped_;
+  uint64_t connection_ = 0;  // the attempt
+  Term connection_term_;
+  Reason cause_ = Reason::kNone;  // why this end closes the link
+  uint64_t sync_ = 0;             // the last one asked
+  bool sync_open_ = false;
+  std::function<void(bool)> hand_over_done_;
 
   SessionId session_;
-  Lsn session_base_;
+  core::SessionKind session_kind_ = core::SessionKind::kKeepup;
+  Lsn session_base_, session_target_;
   Lsn next_;     // the cursor: the first record not sent yet
   Lsn written_, durable_, confirmed_stable_;
   bool reached_head_ = false;
-  bool rebuild_needed_ = false;
   uint64_t wal_bytes_ = 0;
   Lsn told_committed_, told_stable_, told_flush_;
   bool unanswered_ = false;
   io::Nanos asked_at_ = 0;
+  io::Nanos ticked_at_ = 0;
 
   std::array<Frame*, FrameGather::kFramesMax> pinned_{};
   size_t pinned_size_ = 0;
-  // One frame read back from the WAL, or cut to the records that the replica lacks.
-  io::Buffer read_buffer_;
-  FramePlace read_place_{};
-  bool read_ready_ = false;
-  bool read_in_send_ = false;
+  WalReader reader_;
+  // A frame cut to the records that the replica lacks.
   std::unique_ptr<std::byte[]> slice_;  // a header block
   bool slice_in_send_ = false;
-  MemoryWaiter memory_{*this};
 
   io::Op<&Shipper::on_connected> connect_{*this};
-  io::Op<&Shipper::on_frame_read> read_{*this};
   io::TimerOf<&Shipper::connect> retry_{*this};
   io::TimerOf<&Shipper::on_tick> tick_{*this};
   io::TimerOf<&Shipper::on_positions_due> positions_{*this};

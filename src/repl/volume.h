@@ -1,13 +1,21 @@
-// A volume on this node: its store, and the role it plays. Tells clients whether they may come,
-// routes a primary's call to the replica role, and gives way to a higher epoch.
+// A volume on this node: its store, the role it plays, and the engine that decides on both. Executes the engine's
+// commands and tells it what came of them; tells clients whether they may come; gives way to a higher epoch.
+//
+//   volume.cc          opening, clients, stopping
+//   volume_engine.cc   assignments, the engine's commands and events
+//   volume_calls.cc    primaries that call
+//   volume_status.cc   what people see
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "control/status.h"
+#include "core/engine.h"
 #include "repl/primary.h"
 #include "repl/refusal.h"
 #include "repl/replica.h"
@@ -18,18 +26,29 @@ namespace ringbolt::repl {
 
 struct VolumeOptions {
   StoreConfig store;
+  // The assignment of the configuration file; one that was given at run time for the same or a higher epoch wins.
   Role role = Role::kNone;
   Durability durability = Durability::kSyncAll;
   Epoch epoch{1};
-  std::vector<PeerAddress> replicas;
+  std::vector<core::ReplicaAddress> replicas;
   io::Nanos replica_timeout = 5 * io::kSecond;
+  bool wait_for_lost_replicas = false;
   /// What a volume that is made here is to be called; nil: something random. Simulations set it.
   Uuid new_volume;
   /// Told whenever refusal() changes. May be empty.
   std::function<void(const std::string& refusal)> on_refusal;
 };
 
-class Volume final : public BlockService, private StoreListener, private PrimaryListener {
+/// An assignment as somebody gives it at run time: what it does not mention stays.
+struct AssignmentRequest {
+  Role role = Role::kNone;
+  Epoch epoch;
+  std::optional<Durability> durability;
+  std::optional<std::vector<core::ReplicaAddress>> replicas;
+  core::Authority authority = core::Authority::kAssigned;
+};
+
+class Volume final : public BlockService, private StoreListener, private PrimaryListener, private ReplicaListener {
  public:
   Volume(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, const VolumeOptions& options);
   ~Volume() override;
@@ -39,6 +58,10 @@ class Volume final : public BlockService, private StoreListener, private Primary
   /// Opens the store and takes the role. A store whose contents are damaged (kCorrupt, kIo) is an
   /// open volume in failed state, reported and not served; other errors are returned.
   void open(std::function<void(Status)> done);
+  /// Takes an assignment: judged, recorded, in force (a primary: its term is durable and its replicas are configured),
+  /// then `done`. Errors: kStaleEpoch (the message names the current one), kNotPermitted, kInvalid (it cannot be stored), kBusy (another
+  /// one is being carried out), kIo; nothing has changed then.
+  void assign(const AssignmentRequest& request, std::function<void(Status)> done);
   /// Leaves the role and closes the store; cleanly, if nothing failed. Clients must be gone.
   void stop(std::function<void(Status)> done);
 
@@ -46,6 +69,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void take_call(const PeerCall& call);
 
   [[nodiscard]] VolumeStatus status() const;
+  [[nodiscard]] const core::Engine& engine() const { return engine_; }
 
   // BlockService
   [[nodiscard]] const std::string& name() const override { return options_.store.name; }
@@ -56,57 +80,98 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void submit(Request& request) override;
 
  private:
+  // volume.cc
   void on_store_sealed() override;
   void on_store_written() override;
   void on_store_durable() override;
   void on_store_space() override;
   void on_store_failed(const std::string& reason) override;
-  void on_primary_fenced(Epoch epoch, const std::string& by) override;
-
-  void take_role();
   void publish_refusal();
-  [[nodiscard]] bool epoch_held_by_another() const;
-  void become_replica();
-  void fence(Epoch epoch, const std::string& by);
-  void stop_serving(const std::string& why);
-  [[nodiscard]] Incarnation known_incarnation() const;
-  void demote();
-  void demoted();
-  void record_promise();
-  void on_epoch_recorded();
-  void route_call();
   void send_clients_away(const std::string& reason);
   void close_store();
   void close_if_quiet();
   [[nodiscard]] std::string damage() const;
+
+  // volume_engine.cc
+  void on_primary_opened() override;
+  void on_primary_fenced(Epoch epoch, const std::string& why) override;
+  void on_primary_serving() override;
+  [[nodiscard]] uint64_t next_connection() override { return ++connections_; }
+  void on_primary_fact(core::Event event) override { tell(std::move(event)); }
+  void on_replica_session() override { observe_copy(); }
+  [[nodiscard]] core::CopyFacts copy_facts() const;
+  void take_first_assignment();
+  void finish_assignment(const Status& status);
+  void on_assignment_recorded();
+  void tell(core::Event event);
+  void observe_copy();
+  void on_tick();
+  void engine_turn();
+  void execute(const core::Command& command);
+  void apply_role(const core::ApplyRole& command);
+  void change_role();
+  void enter_role();
+  void role_left();
+  void role_applied();
+  void configure_shipper(const core::ConfigureShipper& command);
+  [[nodiscard]] Shipper* shipper_of(const std::string& replica) const;
+
+  // volume_calls.cc
+  void promise(Epoch epoch, const std::string& holder);
+  void record_promise();
+  void on_promise_recorded();
+  void stop_serving(const std::string& why);
+  void route_call();
+  [[nodiscard]] Incarnation known_incarnation() const;
+
+  // volume_status.cc
   void fill_primary(VolumeStatus& status) const;
 
   io::Io& io_;
   io::BufferPool& pool_;
-  VolumeOptions options_;
+  const VolumeOptions options_;
   Store store_;
+  Refusals refusals_;
+  core::Engine engine_;
+  std::deque<core::Event> events_;  // told, not applied yet
+  uint64_t copy_count_ = 0;
+  uint64_t connections_ = 0;
+  uint64_t role_count_ = 0;
+
+  // The role in force, and the one that is wanted. A change leaves the old one, records the epoch, enters the new one.
   Role role_ = Role::kNone;
-  std::string role_reason_;  ///< why the role is not the configured one
   std::unique_ptr<Primary> primary_;
   std::unique_ptr<Replica> replica_;
-  Refusals refusals_;
-  std::optional<PeerCall> waiting_call_;
+  std::optional<core::ApplyRole> wanted_;
+  bool leaving_role_ = false;
+  bool receiving_ = false;  // replica_ takes calls
+  bool promise_for_role_ = false;
+  bool serving_stopped_ = false;  // primary_ is fenced, or drains: clients are sent away
+
+  std::optional<core::Assignment> taking_;  // being recorded
+  std::optional<std::pair<Epoch, uint64_t>> awaited_;  // of the assignment that `assigned_` waits for
+  std::function<void(Status)> assigned_;
+  std::deque<std::pair<AssignmentRequest, std::function<void(Status)>>> orders_;  // wait for that
+
+  ClientObserver* first_client_ = nullptr;
+  uint64_t clients_ = 0;
+  std::optional<PeerCall> waiting_call_;  // until what it rests on is durable and there is a replica role
+  Incarnation called_;                    // the newest opening that called, in the promised epoch
+  bool promise_again_ = false;
+  std::string role_reason_;  // why this node is not what its configuration says, or no primary any more
+  std::string open_failure_;
   bool opened_ = false;
-  bool demoting_ = false;
-  bool promise_again_ = false;  ///< something was promised after the wait for epoch_recorded_ began
-  std::string epoch_holder_;    ///< who called as primary of the epoch promised to; empty: nobody yet
-  Incarnation called_;          ///< the highest incarnation that called in that epoch
   bool stopping_ = false;
   bool refusals_gone_ = false;
-  bool role_left_ = false;
-  std::string open_failure_;
-  uint64_t clients_ = 0;
-  ClientObserver* first_client_ = nullptr;
+  bool role_gone_ = false;
   std::function<void(Status)> done_;
-  SuperblockWaiterOf<&Volume::on_epoch_recorded> epoch_recorded_{*this};
-  io::DeferredOf<&Volume::demote> demote_{*this};
-  io::DeferredOf<&Volume::demoted> demoted_{*this};
+
+  SuperblockWaiterOf<&Volume::on_promise_recorded> promise_recorded_{*this};
+  SuperblockWaiterOf<&Volume::on_assignment_recorded> assignment_recorded_{*this};
+  io::DeferredOf<&Volume::engine_turn> engine_turn_{*this};
+  io::DeferredOf<&Volume::role_left> role_left_{*this};
   io::DeferredOf<&Volume::close_store> close_store_{*this};
+  io::TimerOf<&Volume::on_tick> tick_{*this};
 };
 
 }  // namespace ringbolt::repl

@@ -30,6 +30,17 @@ std::function<void()> after_all(size_t count, std::function<void()> done) {
   };
 }
 
+/// What only this node can know to be wrong with an order.
+Status check_order(const AssignmentOrder& order, const Config& config) {
+  if (!order.replicas) return boost::outcome_v2::success();
+  for (const core::ReplicaAddress& replica : *order.replicas) {
+    if (replica.id == config.node_id) return make_error(Errc::kInvalid, fmt::format("replica \"{}\" is this node itself", replica.id));
+    if (replica.address != config.replication_listen) continue;
+    return make_error(Errc::kInvalid, fmt::format("replica \"{}\": {} is where this node itself listens", replica.id, replica.address));
+  }
+  return boost::outcome_v2::success();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal) {
@@ -97,6 +108,8 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   options.epoch = Epoch(volume.epoch);
   for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
   options.replica_timeout = config_.replica_timeout_ns;
+  options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
+  options.store.wal_retain_percent = config_.wal_retain_percent;
   options.on_refusal = [&entry](const std::string& refusal) {
     const std::lock_guard lock(entry.mutex);
     entry.refusal = refusal;
@@ -235,6 +248,23 @@ void NodeDaemon::node(std::function<void(NodeStatus)> done) {
       one_done();
     });
   }
+}
+
+void NodeDaemon::assign(const std::string& volume, const AssignmentOrder& order, std::function<void(Result<VolumeStatus>)> done) {
+  const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) { return entry->name == volume; });
+  if (found == exports_.end()) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
+  const Status checked = check_order(order, config_);
+  if (checked.has_error()) return done(checked.error());
+  Shard* const owner = shards_[(*found)->shard].get();
+  repl::AssignmentRequest request{order.role, order.epoch, order.durability, order.replicas, order.authority};
+  owner->run([owner, volume, request = std::move(request), done = std::move(done)] {
+    repl::Volume* const assigned = owner->find_volume(volume);
+    if (assigned == nullptr) return done(make_error(Errc::kNotFound, fmt::format("volume {} is not open", volume)));
+    assigned->assign(request, [assigned, done](const Status& status) {
+      if (!status.has_value()) return done(status.error());
+      done(assigned->status());
+    });
+  });
 }
 
 void NodeDaemon::stop(std::function<void()> done) {

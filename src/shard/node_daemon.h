@@ -22,6 +22,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
 
   void volumes(std::function<void(std::vector<VolumeStatus>)> done) override;
   void node(std::function<void(NodeStatus)> done) override;
+  void assign(const std::string& volume, const AssignmentOrder& order,
+              std::function<void(Result<VolumeStatus>)> done) override;
   void stop(std::function<void()> done) override;
 
  private:

@@ -56,17 +56,22 @@ void Checkpointer::set_paused(bool paused) {
 }
 
 FramePlace Checkpointer::next_tail(Lsn checkpoint) const {
-  // Half of the WAL is kept for replicas that fall behind, the other half takes new records until
-  // the next round ends.
-  const uint64_t half = p_.wal.capacity_blocks() / 2;
+  // A share of the WAL is kept for replicas that fall behind, the rest takes new records until the next round ends.
   const uint64_t end = p_.wal.append_position();
-  return p_.wal.tail_candidate(end > half ? end - half : 0, checkpoint);
+  return p_.wal.tail_candidate(end > retained_blocks() ? end - retained_blocks() : 0, checkpoint);
+}
+
+uint64_t Checkpointer::retained_blocks() const {
+  const uint64_t capacity = p_.wal.capacity_blocks();
+  // Always room for some of the largest frames, wherever the end of the area is.
+  constexpr uint64_t kRoomBlocks = uint64_t{8} * kFrameBytesMax / kBlockBytes;
+  return std::min(capacity / 100 * p_.retain_percent, capacity - kRoomBlocks);
 }
 
 bool Checkpointer::is_needed() const {
   if (p_.wal.head() < p_.wal.tail()) return false;  // no records at all
   const uint64_t capacity = p_.wal.capacity_blocks();
-  const bool used_up = p_.wal.used_blocks() > capacity / 8 * 5;
+  const bool used_up = p_.wal.used_blocks() > retained_blocks() + (capacity - retained_blocks()) / 4;
   if (stable_ <= checkpoint_) {
     // Nothing to copy, but perhaps space to give back.
     return used_up && next_tail(checkpoint_).first > p_.wal.tail();
@@ -87,7 +92,10 @@ void Checkpointer::start_round_if_needed() {
   loaded_ = checkpoint_;
   if (target_ <= p_.superblock.current().base_limit) return begin_batch();
   step_ = Step::kAnnouncing;
-  p_.superblock.change().base_limit = target_;
+  Superblock& superblock = p_.superblock.change();
+  superblock.base_limit = target_;
+  // With it goes that the log reaches so far: one that ends before what the base image holds is damaged.
+  superblock.durable = std::max(superblock.durable, p_.wal.durable());
   p_.superblock.wait(announced_);
 }
 

@@ -21,7 +21,7 @@
 #include "volume/checkpoint_memory.h"
 #include "volume/dirty_index.h"
 #include "volume/reader_gate.h"
-#include "volume/superblock.h"
+#include "volume/superblock_writer.h"
 #include "volume/wal.h"
 
 namespace ringbolt {
@@ -48,6 +48,7 @@ class Checkpointer {
     ReaderGate& gate;
     SuperblockWriter& superblock;
     io::File base;
+    uint32_t retain_percent = 50;  ///< of the WAL, for replicas that lag
   };
   Checkpointer(const Parts& parts, CheckpointListener& listener);
   ~Checkpointer();
@@ -105,6 +106,7 @@ class Checkpointer {
   };
 
   [[nodiscard]] bool is_needed() const;
+  [[nodiscard]] uint64_t retained_blocks() const;
   [[nodiscard]] FramePlace next_tail(Lsn checkpoint) const;
   void start_round_if_needed();
   void on_announced();

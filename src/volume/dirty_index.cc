@@ -1,6 +1,5 @@
 #include "volume/dirty_index.h"
 
-#include <bit>
 #include <cstdlib>
 #include <cstring>
 
@@ -11,13 +10,12 @@ namespace ringbolt {
 void DirtyIndex::Freed::operator()(void* memory) const { std::free(memory); }
 
 DirtyIndex::DirtyIndex(uint32_t entries_max) : entries_max_(entries_max) {
-  const uint64_t slots = std::bit_ceil(uint64_t{entries_max} + entries_max / 2 + 64);
+  const uint64_t slots = slots_for(entries_max);
   RINGBOLT_ASSERT(slots <= uint64_t{1} << 32);
   mask_ = static_cast<uint32_t>(slots - 1);
   shift_ = static_cast<uint32_t>(64 - std::countr_zero(slots));
   slots_.reset(static_cast<Entry*>(std::calloc(slots, sizeof(Entry))));
   used_.reset(static_cast<uint64_t*>(std::calloc(slots / 64, sizeof(uint64_t))));
-  RINGBOLT_ASSERT(slots_ && used_);
 }
 
 const DirtyIndex::Entry* DirtyIndex::find(Lba lba) const {

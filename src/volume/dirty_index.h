@@ -3,6 +3,7 @@
 // allocation after construction. One thread.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,6 +30,10 @@ class DirtyIndex {
 
   /// Room for `entries_max` blocks at a load of at most 2/3.
   explicit DirtyIndex(uint32_t entries_max);
+  /// False if there was no memory for it: then nothing else may be called.
+  [[nodiscard]] bool has_memory() const { return slots_ != nullptr && used_ != nullptr; }
+  /// Bytes of memory at most; only what was ever used of it is really taken.
+  [[nodiscard]] static uint64_t bytes_max(uint32_t entries_max) { return slots_for(entries_max) * sizeof(Entry); }
 
   [[nodiscard]] uint32_t size() const { return size_; }
   [[nodiscard]] uint32_t capacity() const { return entries_max_; }
@@ -44,6 +49,7 @@ class DirtyIndex {
   void clear();
 
  private:
+  [[nodiscard]] static uint64_t slots_for(uint32_t entries_max) { return std::bit_ceil(uint64_t{entries_max} + entries_max / 2 + 64); }
   [[nodiscard]] uint32_t home(uint32_t lba) const {
     return static_cast<uint32_t>((uint64_t{lba} * 0x9E3779B97F4A7C15ull) >> shift_);
   }

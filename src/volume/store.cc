@@ -174,6 +174,11 @@ void Store::on_tick() {
   const bool quiet = wal_->head() == head_at_tick_;
   head_at_tick_ = wal_->head();
   if (wal_->durable() < wal_->written()) wal_->request_flush(wal_->written());
+  // No further frame will say that the last ones are flushed: without this, damage to them would pass
+  // for a torn tail.
+  if (quiet && wal_->durable() == wal_->head() && superblock_.current().durable < wal_->durable()) {
+    superblock_.change().durable = wal_->durable();
+  }
   checkpointer_->set_eager(quiet);
   if (!quiet || checkpointer_->checkpoint() < wal_->head()) io_.arm(tick_, io::kSecond);
 }

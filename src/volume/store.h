@@ -15,9 +15,10 @@
 #include "volume/checkpointer.h"
 #include "volume/dirty_index.h"
 #include "volume/reader_gate.h"
-#include "volume/superblock.h"
+#include "volume/superblock_writer.h"
 #include "volume/wal.h"
 #include "volume/wal_recovery.h"
+#include "volume/zero_scan.h"
 
 namespace ringbolt {
 
@@ -29,9 +30,10 @@ struct StoreConfig {
   std::string wal_path;   ///< likewise
   uint64_t volume_bytes = 0;
   uint64_t wal_bytes = 0;
-  /// If the store does not exist yet: what a base image that holds data already means. True: it is
-  /// the volume's content (a primary takes it over). False: it is garbage, and the copy is unusable
-  /// until it has been rebuilt.
+  uint32_t wal_retain_percent = 50;  ///< share of the WAL that is kept for replicas that lag, 0 .. 90
+  /// If the store does not exist yet and a base image that holds data is to be used (store_make.cc),
+  /// what that means. True: it is the volume's content (a primary takes it over). False: it is garbage,
+  /// and the copy is unusable until it has been rebuilt.
   bool adopt_base = false;
 };
 
@@ -55,8 +57,9 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   Store& operator=(const Store&) = delete;
 
   /// Opens what is there, or makes it, and recovers: afterwards the WAL's end is known and flushed.
-  /// Errors: kInvalid (sizes differ from the configuration), kUnsupported, kCorrupt, kBusy (another
-  /// process, or the late writes of a killed one, hold the files), kNoSpace, kIo, kNotPermitted.
+  /// Errors: kInvalid (other sizes, names or files than the configuration says, or making it might
+  /// destroy something), kUnsupported, kCorrupt, kBusy (another process, or the late writes of a killed
+  /// one, hold the files), kNoSpace, kIo, kNotPermitted.
   void open(Done done);
   /// Everything appended is flushed, everything stable is copied to the base image, the superblock
   /// says "clean", files are closed. Requires: no reads in flight, no further calls. A failed store
@@ -109,22 +112,16 @@ class Store final : private WalListener, private CheckpointListener, private Wal
  private:
   // store_open.cc
   void open_superblock();
-  bool wait_if_busy(const Error& error);
+  void wait_or_fail(const Error& error, void (Store::*retry)());
   void on_open_retry();
-  void on_slots_read(int32_t result);
-  void make_new();
-  Status open_data_files(bool create);
-  void write_wal_zeros();
-  void on_zeros_written(int32_t result);
-  void on_zeros_flushed(int32_t result);
-  void on_base_flushed(int32_t result);
-  void look_for_wal(std::string damage);
-  void on_wal_probed(int32_t result);
-  void refuse_to_make();
-  void make_first();
-  void on_made();
+  void read_slots();
+  void on_slot_read(uint32_t slot, int32_t result);
+  void on_slot0_read(int32_t result) { on_slot_read(0, result); }
+  void on_slot1_read(int32_t result) { on_slot_read(1, result); }
   void open_existing(const Superblock& found);
-  void build_parts();
+  void open_existing_files();
+  Status open_data_files(bool create);
+  Status build_parts();
   void recover(std::optional<Lsn> limit);
   void on_recovered(Status status) override;
   bool on_record(Lsn lsn, const WalRecord& record, uint32_t wal_block, const FrameHeader& header, uint32_t first_crc) override;
@@ -133,6 +130,25 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void open_failed(Error error);
   void close_files();
   [[nodiscard]] std::string path_of(const char* leaf, const std::string& configured) const;
+
+  // store_make.cc
+  void survey();
+  Result<io::FileInfo> open_surveyed(const std::string& path);
+  void survey_wal();
+  void survey_base();
+  void scan(io::File file, uint64_t bytes, const std::string& path, std::function<void(uint64_t data_at)> refuse, void (Store::*next)());
+  void close_surveyed();
+  void refuse_to_make(const char* what, const std::string& path, uint64_t data_at, const std::string& remedy);
+  [[nodiscard]] std::string marker_path() const;
+  Result<bool> is_marked();
+  void use_up_marker();
+  void make_superblock();
+  void on_made();
+  void make_files();
+  void write_wal_zeros();
+  void on_zeros_written(int32_t result);
+  void on_zeros_flushed(int32_t result);
+  void on_base_flushed(int32_t result);
 
   // store.cc
   void on_wal_sealed() override;
@@ -175,17 +191,20 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   std::optional<Lsn> recovery_limit_;
   io::Nanos busy_since_ = 0;
   bool busy_ = false;
+  void (Store::*retry_)() = nullptr;
+  bool slot_readable_[2] = {};
+  uint32_t write_first_ = 0;
   Superblock making_;
-  std::string superblock_damage_;
+  std::unique_ptr<ZeroScan> scan_;
   std::byte* scratch_ = nullptr;  // slots, zeros; while opening
   uint64_t zeroed_bytes_ = 0;
   uint64_t flush_requested_position_ = 0;
   Lsn head_at_tick_;
-  io::Op<&Store::on_slots_read> slots_read_{*this};
+  io::Op<&Store::on_slot0_read> slot0_read_{*this};
+  io::Op<&Store::on_slot1_read> slot1_read_{*this};
   io::Op<&Store::on_zeros_written> zeros_written_{*this};
   io::Op<&Store::on_zeros_flushed> zeros_flushed_{*this};
   io::Op<&Store::on_base_flushed> base_flushed_{*this};
-  io::Op<&Store::on_wal_probed> wal_probed_{*this};
   io::Op<&Store::on_wal_clean> wal_cleaned_{*this};
   SuperblockWaiterOf<&Store::on_made> made_{*this};
   SuperblockWaiterOf<&Store::on_opened> opened_{*this};

@@ -1,8 +1,5 @@
-// Opening a store: reading its superblock, making it if it is not there, recovering its WAL.
-//
-// Order when making: the superblock with the mark "being made" becomes durable before the WAL and the
-// base image exist, and loses the mark after both are. So a crash in between leads to making it
-// again, and a store without a readable superblock beside an existing WAL is damage, never "new".
+// Opening a store: reading its superblock, and recovering its WAL. What is done if there is no superblock
+// yet is in store_make.cc.
 
 #include <fmt/format.h>
 
@@ -43,129 +40,84 @@ void Store::open(Done done) {
 
 /// A file can be locked although no process has it open any more: the writes of a killed predecessor
 /// may still be in flight in the kernel, and overwrite what this one writes. Waits until the lock is
-/// free; false if `error` is something else or it took too long.
-bool Store::wait_if_busy(const Error& error) {
-  if (error.code != Errc::kBusy) return false;
+/// free, then goes on with `retry`; fails if `error` is something else or it took too long.
+void Store::wait_or_fail(const Error& error, void (Store::*retry)()) {
+  if (error.code != Errc::kBusy) return open_failed(error);
   if (!busy_) {
     busy_ = true;
     busy_since_ = io_.now();
     log::warn("volume {}: waiting: {}", config_.name, error.message);
   }
-  if (io_.now() - busy_since_ > kBusyTimeout) return false;
+  if (io_.now() - busy_since_ > kBusyTimeout) return open_failed(error);
+  retry_ = retry;
   io_.arm(open_retry_, kBusyRetry);
-  return true;
 }
 
-void Store::on_open_retry() {
-  if (!superblock_file_.is_open()) return open_superblock();
-  if (superblock_.current().being_made) return on_made();
-  open_existing(superblock_.current());
-}
+void Store::on_open_retry() { (this->*retry_)(); }
 
 void Store::open_superblock() {
-  const auto opened = io_.open_file(path_of("superblock", ""), {.create = true, .resize_bytes = Superblock::kFileBytes});
+  // Not made here: nothing may look like a volume before it is certain that a new one is wanted.
+  const auto opened = io_.open_file(path_of("superblock", ""), {.resize_bytes = Superblock::kFileBytes});
   if (!opened.has_value()) {
-    if (!wait_if_busy(opened.error())) open_failed(opened.error());
-    return;
+    if (opened.error().code == Errc::kNotFound) return survey();
+    return wait_or_fail(opened.error(), &Store::open_superblock);
   }
   superblock_file_ = opened.value().file;
-  static_assert(kScratchBytes >= Superblock::kFileBytes);
-  io_.read(superblock_file_, scratch_, Superblock::kFileBytes, 0, slots_read_);
+  read_slots();
 }
 
-void Store::on_slots_read(int32_t result) {
-  if (result < 0) {
-    return open_failed(make_error(Errc::kIo, fmt::format("cannot read {}: {}", path_of("superblock", ""), std::strerror(-result))));
+/// One by one: where the device cannot read one of them, the other one is there.
+void Store::read_slots() {
+  static_assert(kScratchBytes >= 2 * Superblock::kSlotBytes);
+  io_.read(superblock_file_, scratch_, Superblock::kSlotBytes, Superblock::kSlotOffset[0], slot0_read_);
+  io_.read(superblock_file_, scratch_ + Superblock::kSlotBytes, Superblock::kSlotBytes, Superblock::kSlotOffset[1], slot1_read_);
+}
+
+void Store::on_slot_read(uint32_t slot, int32_t result) {
+  slot_readable_[slot] = result >= 0;
+  if (slot0_read_.pending() || slot1_read_.pending()) return;
+  const std::byte* const slots[2] = {slot_readable_[0] ? scratch_ : nullptr, slot_readable_[1] ? scratch_ + Superblock::kSlotBytes : nullptr};
+  auto read = read_superblock_slots(slots);
+  if (!read.has_value()) {
+    const bool damaged = read.error().code == Errc::kCorrupt;
+    return open_failed(make_error(
+        read.error().code,
+        fmt::format("{}: {}{}", path_of("superblock", ""), read.error().message,
+                    damaged ? "; refusing to make a new volume over what it belonged to: restore this file, or take all files of "
+                              "this copy away to have a replica made anew"
+                            : "")));
   }
-  std::optional<Superblock> found;
-  std::optional<Error> damage;
-  for (const uint64_t offset : Superblock::kSlotOffset) {
-    const auto slot = Superblock::decode(scratch_ + offset);
-    if (slot.has_value()) {
-      if (!found || slot.value().generation > found->generation) found = slot.value();
-    } else if (slot.error().code == Errc::kUnsupported) {
-      return open_failed(make_error(Errc::kUnsupported, fmt::format("{}: {}", path_of("superblock", ""), slot.error().message)));
-    } else if (slot.error().code == Errc::kCorrupt) {
-      damage = slot.error();
-    }
+  SuperblockSlots found = std::move(read).value();
+  if (!found.damage.empty()) {
+    log::warn("volume {}: {}: {} (damaged, or its last write was cut off); {}", config_.name, path_of("superblock", ""), found.damage,
+              found.newest ? "nothing is lost, the other slot is good" : "it was never finished");
   }
-  if (found && !found->being_made) return open_existing(*found);
-  if (!found) return look_for_wal(damage ? damage->message : "empty");
-  making_ = *found;
-  make_new();
+  write_first_ = found.write_first;
+  if (found.newest && !found.newest->being_made) return open_existing(*found.newest);
+  if (found.newest) making_ = std::move(*found.newest);
+  survey();
 }
 
-/// Without a superblock nothing may be there that one belongs to: its WAL may hold records that exist
-/// nowhere else. (A data directory that is not mounted looks like a new one.)
-void Store::look_for_wal(std::string damage) {
-  superblock_damage_ = std::move(damage);
-  const auto wal = io_.open_file(path_of("wal", config_.wal_path), {});
-  if (!wal.has_value() && wal.error().code != Errc::kNotFound) return open_failed(wal.error());
-  if (wal.has_value()) wal_file_ = wal.value().file;
-  if (wal.has_value() && wal.value().is_block_device) {
-    // A device has a size whatever it holds. A frame begins at its start once anything is logged.
-    io_.read(wal_file_, scratch_, kBlockBytes, 0, wal_probed_);
-    return;
-  }
-  if (wal.has_value() && wal.value().bytes > 0) return refuse_to_make();
-  make_first();
+// --- opening an existing store -----------------------------------------------------------------------------
+
+void Store::open_existing(const Superblock& found) {
+  const auto differs = [&](const char* what, const auto& on_disk, const auto& configured) {
+    return make_error(Errc::kInvalid, fmt::format("{}: the {} on disk is {}, the configuration says {}: correct the configuration, or the "
+                                                  "place of the volume's files",
+                                                  path_of("superblock", ""), what, on_disk, configured));
+  };
+  if (found.name != config_.name) return open_failed(differs("volume", found.name, config_.name));
+  if (found.node_id != config_.node_id) return open_failed(differs("node id", found.node_id, config_.node_id));
+  if (found.volume_bytes != config_.volume_bytes) return open_failed(differs("size", found.volume_bytes, config_.volume_bytes));
+  if (found.wal_bytes != config_.wal_bytes) return open_failed(differs("WAL size", found.wal_bytes, config_.wal_bytes));
+  superblock_.open(superblock_file_, found, write_first_);
+  open_existing_files();
 }
 
-void Store::on_wal_probed(int32_t result) {
-  if (result < 0) {
-    return open_failed(make_error(Errc::kIo, fmt::format("cannot read {}: {}", path_of("wal", config_.wal_path), std::strerror(-result))));
-  }
-  if (FrameHeader(scratch_).fields().magic == FrameFields::kMagic) return refuse_to_make();
-  make_first();
-}
-
-void Store::refuse_to_make() {
-  open_failed(make_error(
-      Errc::kCorrupt, fmt::format("{} holds no readable superblock ({}), but the WAL {} exists; refusing to make a new volume over it",
-                                  path_of("superblock", ""), superblock_damage_, path_of("wal", config_.wal_path))));
-}
-
-void Store::make_first() {
-  if (wal_file_.is_open()) io_.close_file(wal_file_);
-  wal_file_ = {};
-  making_ = Superblock{};
-  make_new();
-}
-
-// --- making a new store ---------------------------------------------------------------------------------
-
-void Store::make_new() {
-  if (!making_.being_made) {
-    // Only now, before anything is made, can be seen whether the base image held data before.
-    const auto base = io_.open_file(path_of("base", config_.base_path), {});
-    if (!base.has_value() && base.error().code != Errc::kNotFound) return open_failed(base.error());
-    if (base.has_value()) {
-      const bool had_data = base.value().bytes > 0;
-      making_.base_seeded = had_data && config_.adopt_base;
-      making_.rebuild_mark = had_data && !config_.adopt_base;
-      io_.close_file(base.value().file);
-    }
-  }
-  making_.being_made = true;
-  making_.node_id = config_.node_id;
-  making_.name = config_.name;
-  making_.volume_bytes = config_.volume_bytes;
-  making_.wal_bytes = config_.wal_bytes;
-  superblock_.open(superblock_file_, making_);
-  superblock_.change();
-  superblock_.wait(made_);
-}
-
-/// The superblock is durable: first with the mark, then without it.
-void Store::on_made() {
-  if (!superblock_.current().being_made) return recover(std::nullopt);
-  if (const Status opened = open_data_files(true); !opened.has_value()) {
-    if (!wait_if_busy(opened.error())) open_failed(opened.error());
-    return;
-  }
-  zeroed_bytes_ = 0;
-  std::memset(scratch_, 0, kScratchBytes);
-  write_wal_zeros();
+void Store::open_existing_files() {
+  if (const Status opened = open_data_files(false); !opened.has_value()) return wait_or_fail(opened.error(), &Store::open_existing_files);
+  if (const Status built = build_parts(); !built.has_value()) return open_failed(built.error());
+  recover(std::nullopt);
 }
 
 Status Store::open_data_files(bool create) {
@@ -181,83 +133,34 @@ Status Store::open_data_files(bool create) {
   BOOST_OUTCOME_TRY(const io::FileInfo base,
                     io_.open_file(base_path, {.create = create, .resize_bytes = create ? config_.volume_bytes : 0}));
   base_file_ = base.file;
-  if (wal.bytes < config_.wal_bytes) {
-    return make_error(Errc::kInvalid, fmt::format("{} has {} bytes, the WAL needs {}", wal_path, wal.bytes, config_.wal_bytes));
+  // A WAL file has the very size that it was made with: another one is another volume's, or a part of one.
+  if (wal.is_block_device ? wal.bytes < config_.wal_bytes : wal.bytes != config_.wal_bytes) {
+    return make_error(Errc::kInvalid, fmt::format("the WAL {} has {} bytes, this volume's has {}: configure the right wal_path and wal_size",
+                                                  wal_path, wal.bytes, config_.wal_bytes));
   }
   if (base.bytes < config_.volume_bytes) {
-    return make_error(Errc::kInvalid, fmt::format("{} has {} bytes, the volume {}", base_path, base.bytes, config_.volume_bytes));
+    return make_error(Errc::kInvalid, fmt::format("the base image {} has {} bytes, the volume {}: configure the right path and size", base_path,
+                                                  base.bytes, config_.volume_bytes));
   }
   return boost::outcome_v2::success();
 }
 
-/// The WAL is written once from end to end, so that later writes change no file metadata.
-void Store::write_wal_zeros() {
-  const uint64_t left = config_.wal_bytes - zeroed_bytes_;
-  if (left == 0) {
-    io_.flush(wal_file_, zeros_flushed_);
-    return;
-  }
-  const auto part = static_cast<uint32_t>(std::min<uint64_t>(left, kScratchBytes));
-  io_.write(wal_file_, scratch_, part, zeroed_bytes_, zeros_written_);
-  zeroed_bytes_ += part;
-}
-
-void Store::on_zeros_written(int32_t result) {
-  if (result < 0) {
-    return open_failed(make_error(result == -ENOSPC ? Errc::kNoSpace : Errc::kIo,
-                                  fmt::format("cannot allocate the WAL {}: {}", path_of("wal", config_.wal_path), std::strerror(-result))));
-  }
-  write_wal_zeros();
-}
-
-void Store::on_zeros_flushed(int32_t result) {
-  if (result < 0) {
-    return open_failed(make_error(Errc::kIo, fmt::format("cannot flush the WAL {}: {}", path_of("wal", config_.wal_path), std::strerror(-result))));
-  }
-  // Its size is part of what must be there.
-  io_.flush(base_file_, base_flushed_);
-}
-
-void Store::on_base_flushed(int32_t result) {
-  if (result < 0) {
-    return open_failed(make_error(Errc::kIo, fmt::format("cannot flush {}: {}", path_of("base", config_.base_path), std::strerror(-result))));
-  }
-  build_parts();
-  superblock_.change().being_made = false;
-  superblock_.wait(made_);
-}
-
-// --- opening an existing store -----------------------------------------------------------------------------
-
-void Store::open_existing(const Superblock& found) {
-  const auto differs = [&](const char* what, const auto& on_disk, const auto& configured) {
-    return make_error(Errc::kInvalid, fmt::format("{}: the {} on disk is {}, the configuration says {}", path_of("superblock", ""), what,
-                                                  on_disk, configured));
-  };
-  if (found.name != config_.name) return open_failed(differs("volume", found.name, config_.name));
-  if (found.node_id != config_.node_id) return open_failed(differs("node id", found.node_id, config_.node_id));
-  if (found.volume_bytes != config_.volume_bytes) return open_failed(differs("size", found.volume_bytes, config_.volume_bytes));
-  if (found.wal_bytes != config_.wal_bytes) return open_failed(differs("WAL size", found.wal_bytes, config_.wal_bytes));
-  superblock_.open(superblock_file_, found);
-  if (const Status opened = open_data_files(false); !opened.has_value()) {
-    if (!wait_if_busy(opened.error())) open_failed(opened.error());
-    return;
-  }
-  build_parts();
-  recover(std::nullopt);
-}
-
-void Store::build_parts() {
+Status Store::build_parts() {
   const uint64_t wal_blocks = config_.wal_bytes / kBlockBytes;
   const uint64_t volume_blocks = config_.volume_bytes / kBlockBytes;
-  index_ = std::make_unique<DirtyIndex>(static_cast<uint32_t>(std::min(wal_blocks + kZeroBlocksReserve, volume_blocks + kRecordBlocksMax)));
+  const auto entries = static_cast<uint32_t>(std::min(wal_blocks + kZeroBlocksReserve, volume_blocks + kRecordBlocksMax));
+  index_ = std::make_unique<DirtyIndex>(entries);
+  if (!index_->has_memory()) {
+    return make_error(Errc::kNoSpace, fmt::format("no memory for an index of {} bytes: a smaller wal_size needs less", DirtyIndex::bytes_max(entries)));
+  }
   WalListener& wal_listener = *this;
   CheckpointListener& checkpoint_listener = *this;
   const Wal::Geometry geometry{wal_file_, wal_blocks, volume_blocks, superblock_.current().volume};
   wal_ = std::make_unique<Wal>(io_, pool_, geometry, wal_listener);
-  const Checkpointer::Parts parts{io_, memory_, *wal_, *index_, gate_, superblock_, base_file_};
+  const Checkpointer::Parts parts{io_, memory_, *wal_, *index_, gate_, superblock_, base_file_, config_.wal_retain_percent};
   checkpointer_ = std::make_unique<Checkpointer>(parts, checkpoint_listener);
   reader_ = std::make_unique<BlockReader>(io_, *wal_, *index_, gate_, base_file_, config_.name);
+  return boost::outcome_v2::success();
 }
 
 void Store::recover(std::optional<Lsn> limit) {
@@ -268,6 +171,7 @@ void Store::recover(std::optional<Lsn> limit) {
   start.tail_block = s.tail_block;
   start.tail_previous_checksum = s.tail_previous_checksum;
   start.history = &s.history;
+  start.cuts = s.cuts + (limit ? 1 : 0);
   start.durable = limit ? std::min(*limit, wal_->durable()) : s.durable;
   start.limit = limit;
   if (limit) {
@@ -304,7 +208,11 @@ void Store::on_wal_clean(int32_t result) {
     if (failed()) return finish_cut(make_error(Errc::kIo, failure_));
     log::info("volume {}: cut its log after Lsn {}", config_.name, recovery_limit_->value());
     stopping_ = Stopping::kRecordingCut;
-    superblock_.change().durable = wal_->durable();
+    // In one write, and before anything is appended after the cut: what is logged from now on carries
+    // the new count, and all that is durable without it is up to here.
+    Superblock& s = superblock_.change();
+    s.durable = wal_->durable();
+    s.cuts += 1;
     superblock_.wait(opened_);
     return;
   }

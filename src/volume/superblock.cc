@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include "ringbolt/assert.h"
@@ -37,16 +36,39 @@ struct Layout {
   uint32_t in_sync_count;
   uint8_t zero0[4];
   uint64_t base_limit;
-  uint8_t zero1[32];
+  uint64_t cuts;
+  uint64_t handed_over;
+  uint8_t zero1[16];
   struct {
     uint64_t epoch, incarnation, first;
   } terms[64];
   char in_sync[8][64];
-  uint8_t zero2[1536];
+  char epoch_holder[64];
+  uint8_t zero2[1472];
+  struct {
+    uint8_t present, role, durability, replica_count;
+    uint8_t zero0[4];
+    uint64_t version, epoch;
+    uint8_t zero1[8];
+    struct {
+      char id[64];
+      char address[128];
+    } replicas[8];
+  } assignment;
+  uint8_t zero3[2528];
 };
 static_assert(sizeof(Layout) == Superblock::kSlotBytes && std::is_trivially_copyable_v<Layout>);
-static_assert(offsetof(Layout, flags) == 404 && offsetof(Layout, base_limit) == 472 && offsetof(Layout, terms) == 512 && offsetof(Layout, in_sync) == 2048);
+static_assert(offsetof(Layout, flags) == 404 && offsetof(Layout, base_limit) == 472 && offsetof(Layout, terms) == 512 &&
+              offsetof(Layout, in_sync) == 2048 && offsetof(Layout, epoch_holder) == 2560 && offsetof(Layout, assignment) == 4096 &&
+              offsetof(Layout, assignment.replicas) == 4128 && offsetof(Layout, zero3) == 5664);
 static_assert(core::TermHistory::kTermsMax == 64 && kReplicasMax == 8);
+// On disk they are numbers.
+static_assert(static_cast<int>(Role::kNone) == 0 && static_cast<int>(Role::kPrimary) == 1 && static_cast<int>(Role::kReplica) == 2);
+static_assert(static_cast<int>(Durability::kBestEffort) == 0 && static_cast<int>(Durability::kSyncQuorum) == 1 &&
+              static_cast<int>(Durability::kSyncAll) == 2);
+
+/// Of what only this copy counts: no count ever comes near to wrapping around.
+constexpr uint64_t kCountMax = UINT64_MAX / 2;
 
 constexpr uint32_t kCleanShutdown = 1, kRebuildMark = 2, kBaseSeeded = 4, kBeingMade = 8;
 
@@ -64,6 +86,14 @@ bool get_text(const char (&field)[N], std::string* text) {
   return true;
 }
 
+bool is_text(std::string_view text, size_t bytes_max) {
+  return !text.empty() && text.size() <= bytes_max && text.find('\0') == std::string_view::npos;
+}
+
+bool is_zero(const std::byte* slot) {
+  return slot[0] == std::byte{0} && std::memcmp(slot, slot + 1, Superblock::kSlotBytes - 1) == 0;
+}
+
 uint32_t checksum_of(Layout layout) {
   layout.checksum = 0;
   return crc32c(&layout, sizeof layout);
@@ -71,7 +101,25 @@ uint32_t checksum_of(Layout layout) {
 
 }  // namespace
 
+bool Superblock::is_node_id(std::string_view text) { return is_text(text, kNodeIdBytesMax); }
+
+const char* Superblock::problem_of(const StoredAssignment& assignment) {
+  if (assignment.role > Role::kReplica) return "unknown role";
+  if (assignment.durability > Durability::kSyncAll) return "unknown durability";
+  if (assignment.replicas.size() > kReplicasMax) return "too many replicas";
+  for (size_t i = 0; i < assignment.replicas.size(); ++i) {
+    const core::ReplicaAddress& replica = assignment.replicas[i];
+    if (!is_node_id(replica.id)) return "replica id";
+    if (!is_text(replica.address, kAddressBytesMax)) return "replica address";
+    for (size_t j = 0; j < i; ++j) {
+      if (assignment.replicas[j].id == replica.id) return "replica twice";
+    }
+  }
+  return nullptr;
+}
+
 void Superblock::encode(std::byte* slot) const {
+  RINGBOLT_ASSERT(std::max(base_limit, checkpoint) <= durable);
   Layout l{};
   l.magic = kMagic;
   l.version = kVersion;
@@ -100,6 +148,22 @@ void Superblock::encode(std::byte* slot) const {
   RINGBOLT_ASSERT(in_sync.size() <= kReplicasMax);
   l.in_sync_count = static_cast<uint32_t>(in_sync.size());
   for (size_t i = 0; i < in_sync.size(); ++i) put_text(l.in_sync[i], in_sync[i]);
+  l.cuts = cuts;
+  l.handed_over = handed_over.value();
+  put_text(l.epoch_holder, epoch_holder);
+  if (assignment) {
+    RINGBOLT_ASSERT(problem_of(*assignment) == nullptr);
+    l.assignment.present = 1;
+    l.assignment.role = static_cast<uint8_t>(assignment->role);
+    l.assignment.durability = static_cast<uint8_t>(assignment->durability);
+    l.assignment.version = assignment->version;
+    l.assignment.epoch = assignment->epoch.value();
+    l.assignment.replica_count = static_cast<uint8_t>(assignment->replicas.size());
+    for (size_t i = 0; i < assignment->replicas.size(); ++i) {
+      put_text(l.assignment.replicas[i].id, assignment->replicas[i].id);
+      put_text(l.assignment.replicas[i].address, assignment->replicas[i].address);
+    }
+  }
   l.checksum = checksum_of(l);
   std::memcpy(slot, &l, sizeof l);
 }
@@ -108,13 +172,19 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
   Layout l;
   std::memcpy(&l, slot, sizeof l);
   if (l.magic != kMagic) return make_error(Errc::kNotFound, "no superblock");
-  // The version comes before the checksum, which a later version may compute differently.
-  if (l.version != kVersion) {
-    return make_error(Errc::kUnsupported, fmt::format("superblock format {} is unknown (this build knows {})", l.version, kVersion));
+  const bool known = l.version == kVersion;
+  // The checksum first: a version number that decayed must not look like one of the future.
+  if (l.checksum != checksum_of(l)) {
+    return make_error(Errc::kCorrupt, known ? "checksum mismatch"
+                                            : fmt::format("damaged, or of format version {}, which this build does not know", l.version));
   }
-  if (l.checksum != checksum_of(l)) return make_error(Errc::kCorrupt, "superblock checksum mismatch");
+  if (!known) {
+    return make_error(Errc::kUnsupported, fmt::format("format version {} is unknown to this build, which knows {}: use the build that wrote it",
+                                                      l.version, kVersion));
+  }
   if (l.features[2] != 0 || l.features[1] != 0) {
-    return make_error(Errc::kUnsupported, fmt::format("superblock uses unknown features {:#x}/{:#x}", l.features[1], l.features[2]));
+    return make_error(Errc::kUnsupported, fmt::format("uses features {:#x}/{:#x}, unknown to this build: use the build that wrote it",
+                                                      l.features[1], l.features[2]));
   }
   Superblock s;
   s.generation = l.generation;
@@ -141,6 +211,9 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
   if (l.wal_bytes < kWalBytesMin || l.wal_bytes % kBlockBytes != 0 || l.wal_bytes > kWalBytesMax) return bad("WAL size");
   if (l.tail_first == 0 || l.tail_block >= l.wal_bytes / kBlockBytes) return bad("WAL tail");
   if (l.checkpoint + 1 < l.tail_first) return bad("checkpoint before the WAL tail");
+  // Only what is flushed is ever copied. (A log that ends before this is damaged.)
+  if (s.base_limit > s.durable) return bad("base image beyond what is durable");
+  if (l.generation > kCountMax || l.incarnation > kCountMax || l.cuts > kCountMax || l.handed_over > kCountMax) return bad("count");
   if (l.term_count > core::TermHistory::kTermsMax) return bad("term count");
   for (uint32_t i = 0; i < l.term_count; ++i) {
     const core::TermStart entry{{Epoch(l.terms[i].epoch), Incarnation(l.terms[i].incarnation)}, Lsn(l.terms[i].first)};
@@ -154,76 +227,58 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
     if (!get_text(l.in_sync[i], &id) || id.empty()) return bad("in-sync set");
     s.in_sync.push_back(id);
   }
+  s.cuts = l.cuts;
+  s.handed_over = Lsn(l.handed_over);
+  if (!get_text(l.epoch_holder, &s.epoch_holder)) return bad("epoch holder");
+  if (l.assignment.present > 1) return bad("assignment");
+  if (l.assignment.present == 1) {
+    if (l.assignment.replica_count > kReplicasMax) return bad("assignment");
+    StoredAssignment& a = s.assignment.emplace();
+    a.role = static_cast<Role>(l.assignment.role);
+    a.durability = static_cast<Durability>(l.assignment.durability);
+    a.version = l.assignment.version;
+    a.epoch = Epoch(l.assignment.epoch);
+    for (uint32_t i = 0; i < l.assignment.replica_count; ++i) {
+      core::ReplicaAddress& replica = a.replicas.emplace_back();
+      const auto& stored = l.assignment.replicas[i];
+      if (!get_text(stored.id, &replica.id) || !get_text(stored.address, &replica.address)) return bad("assignment");
+    }
+    if (problem_of(a) != nullptr) return bad("assignment");
+  }
   return s;
 }
 
-SuperblockWriter::SuperblockWriter(io::Io& io, Failed on_failed, void* owner)
-    : io_(io), failed_callback_(on_failed), owner_(owner),
-      slot_(static_cast<std::byte*>(std::aligned_alloc(kBlockBytes, Superblock::kSlotBytes))) {
-  RINGBOLT_ASSERT(slot_ != nullptr);
-}
-
-SuperblockWriter::~SuperblockWriter() {
-  RINGBOLT_ASSERT(!write_.pending() && !flush_.pending());
-  io_.undefer(start_);
-  std::free(slot_);
-}
-
-void SuperblockWriter::open(io::File file, const Superblock& current) {
-  file_ = file;
-  current_ = current;
-}
-
-Superblock& SuperblockWriter::change() {
-  ++changed_version_;
-  if (!write_.pending() && !flush_.pending() && !failed_) io_.defer(start_);
-  return current_;
-}
-
-void SuperblockWriter::wait(SuperblockWaiter& waiter) {
-  RINGBOLT_ASSERT(!waiter.waiting_);
-  if (failed_) return;
-  waiter.waiting_ = true;
-  waiter.version_ = changed_version_;
-  waiter.next_ = nullptr;
-  (last_ != nullptr ? last_->next_ : first_) = &waiter;
-  last_ = &waiter;
-  // Nothing to write: still answer from a completion, so that callers see one order of events.
-  if (changed_version_ == durable_version_) change();
-}
-
-void SuperblockWriter::start() {
-  if (failed_ || write_.pending() || flush_.pending() || changed_version_ == durable_version_) return;
-  writing_version_ = changed_version_;
-  current_.generation += 1;
-  current_.encode(slot_);
-  io_.write(file_, slot_, Superblock::kSlotBytes, Superblock::kSlotOffset[current_.generation % 2], write_);
-}
-
-void SuperblockWriter::on_written(int32_t result) {
-  if (result < 0) return fail(result);
-  io_.flush(file_, flush_);
-}
-
-void SuperblockWriter::on_flushed(int32_t result) {
-  if (result < 0) return fail(result);
-  durable_version_ = writing_version_;
-  while (first_ != nullptr && first_->version_ <= durable_version_) {
-    SuperblockWaiter* waiter = first_;
-    first_ = waiter->next_;
-    if (first_ == nullptr) last_ = nullptr;
-    waiter->waiting_ = false;
-    waiter->function_(*waiter);
+Result<SuperblockSlots> read_superblock_slots(const std::byte* const (&slots)[2]) {
+  SuperblockSlots result;
+  std::optional<Superblock> found[2];
+  bool blank = false;
+  for (uint32_t i = 0; i < 2; ++i) {
+    if (slots[i] != nullptr && is_zero(slots[i])) {
+      blank = true;
+      continue;
+    }
+    auto slot = slots[i] != nullptr ? Superblock::decode(slots[i]) : make_error(Errc::kIo, "cannot be read");
+    if (slot.has_value()) {
+      found[i] = std::move(slot).value();
+      continue;
+    }
+    // Its checksum is right, so it is no damage, and says something that must not be ignored.
+    if (slot.error().code == Errc::kUnsupported) return slot.error();
+    result.damage += fmt::format("{}slot {}: {}", result.damage.empty() ? "" : "; ", i, slot.error().message);
   }
-  if (changed_version_ != durable_version_) io_.defer(start_);
-}
-
-void SuperblockWriter::fail(int32_t result) {
-  failed_ = true;
-  // Nobody is called any more; whoever waits learns it from the failure of the store.
-  for (; first_ != nullptr; first_ = first_->next_) first_->waiting_ = false;
-  last_ = nullptr;
-  failed_callback_(owner_, -result);
+  if (found[0] && found[1] && found[0]->generation == found[1]->generation &&
+      std::memcmp(slots[0], slots[1], Superblock::kSlotBytes) != 0) {
+    return make_error(Errc::kCorrupt, fmt::format("both slots are of generation {}, and they differ", found[0]->generation));
+  }
+  if (found[0] || found[1]) {
+    const uint32_t newest = !found[0] || (found[1] && found[1]->generation > found[0]->generation) ? 1 : 0;
+    result.newest = std::move(found[newest]);
+    result.write_first = 1 - newest;
+    return result;
+  }
+  // With a slot that was never written, at most the write of the very first version was cut off.
+  if (!blank) return make_error(Errc::kCorrupt, result.damage);
+  return result;
 }
 
 }  // namespace ringbolt

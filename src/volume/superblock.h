@@ -1,11 +1,15 @@
-// The superblock: what a copy of a volume knows about itself. Two slots, written alternately, each
-// with a generation and a checksum; the newer valid one counts. Exactly one writer
-// (SuperblockWriter), so that no path can bring back an older value of another path's field.
+// The superblock: what a copy of a volume knows about itself, in two slots that hold the same.
+//
+// Each version is written to one slot, flushed, written to the other, flushed; only then is it called
+// durable (SuperblockWriter). So a slot that cannot be read, whether its write was cut off or it
+// decayed long after, never takes back anything that somebody relies on: the other one has it, too.
+// The newest valid slot counts. Exactly one writer, so that no path can bring back an older value of
+// another path's field.
 //
 //   offset  size  field (little-endian); slot 0 at byte 0, slot 1 at byte 65536 of the file
 //        0     8  magic "RBSUPER1"
-//        8     4  format version (1)
-//       12     4  checksum: CRC32C of the 4096 bytes with this field zero
+//        8     4  format version (2)
+//       12     4  checksum: CRC32C of the 8192 bytes with this field zero
 //       16     8  generation
 //       24    24  feature bits: compatible, read-only-compatible, incompatible (u64 each)
 //       48    16  volume UUID (zero: not told yet, a blank replica)
@@ -27,31 +31,51 @@
 //      464     4  in-sync count (0 .. 8)
 //      468     4  zero
 //      472     8  base limit: the base image may hold records up to this Lsn (>= checkpoint Lsn)
-//      480    32  zero
+//      480     8  cuts: how often this copy's log was cut
+//      488     8  handed over: the last primary left this copy everything up to this Lsn (0: it did not)
+//      496    16  zero
 //      512  1536  term history: epoch, incarnation, first Lsn (u64 each), oldest first
 //     2048   512  in-sync set: node ids, 64 bytes each
-//     2560  1536  zero (room for later sections)
+//     2560    64  epoch holder: node id of the primary that the epoch is promised to (empty: unknown)
+//     2624  1472  zero
+//     4096     1  assignment: 0 none (then the rest of it says nothing), 1 present
+//     4097     1  its role: 0 none, 1 primary, 2 replica
+//     4098     1  its durability: 0 best_effort, 1 sync_quorum, 2 sync_all
+//     4099     1  its replica count (0 .. 8)
+//     4100     4  zero
+//     4104    16  its version, its epoch (u64 each)
+//     4120     8  zero
+//     4128  1536  its replicas: node id (64 bytes), address (128 bytes) each
+//     5664  2528  zero (room for later sections)
+//
+// Version rule: magic, version and checksum keep their places and meaning in every version that has
+// this magic, so that damage and a version of the future can be told apart. A reader refuses versions
+// that it does not know. Texts are zero-padded and end within their field.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "core/assignment.h"
 #include "core/term_history.h"
-#include "io/buffer_pool.h"
-#include "io/io.h"
 #include "ringbolt/result.h"
 #include "ringbolt/types.h"
 
 namespace ringbolt {
 
+using StoredAssignment = core::Assignment;
+
 struct Superblock {
   static constexpr uint64_t kMagic = 0x3152455055534252;  // "RBSUPER1"
-  static constexpr uint32_t kVersion = 1;
-  static constexpr uint32_t kSlotBytes = kBlockBytes;
+  static constexpr uint32_t kVersion = 2;
+  static constexpr uint32_t kSlotBytes = 2 * kBlockBytes;
   static constexpr uint64_t kSlotOffset[2] = {0, 65536};
   static constexpr uint64_t kFileBytes = 131072;
   static constexpr size_t kNodeIdBytesMax = 63;
   static constexpr size_t kNameBytesMax = 255;
+  static constexpr size_t kAddressBytesMax = 127;
 
   uint64_t generation = 0;
   Uuid volume;
@@ -71,88 +95,40 @@ struct Superblock {
   uint64_t tail_block = 0;
   uint32_t tail_previous_checksum = 0;
   Lsn durable;
+  /// Goes up with each cut of the log. Frames carry it: one of before a cut proves nothing about what
+  /// was written after it.
+  uint64_t cuts = 0;
   core::TermHistory history;
   std::vector<std::string> in_sync;  ///< node ids of replicas, at most kReplicasMax
+  /// Who called first as primary of `epoch`: no other caller may have that epoch. Empty: unknown.
+  std::string epoch_holder;
+  /// The last primary left this copy, and no other, everything up to here. Lsn 0: it did not, or somebody wrote since.
+  Lsn handed_over;
+  /// The last one delivered at run time.
+  std::optional<StoredAssignment> assignment;
 
-  /// Fills `slot` (kSlotBytes).
+  /// Whether `text` can be stored as a node id: 1 .. kNodeIdBytesMax bytes, no zero byte.
+  [[nodiscard]] static bool is_node_id(std::string_view text);
+  /// Why `assignment` cannot be stored; null if it can.
+  [[nodiscard]] static const char* problem_of(const StoredAssignment& assignment);
+
+  /// Fills `slot` (kSlotBytes). Requires: texts and counts within their limits, no problem_of().
   void encode(std::byte* slot) const;
   /// Total: any bytes. kNotFound: no superblock there (magic); kCorrupt: damaged; kUnsupported:
   /// unknown version or incompatible features; the message says what.
   static Result<Superblock> decode(const std::byte* slot);
 };
 
-/// Somebody who waits until a change is durable. Intrusive.
-class SuperblockWaiter {
- public:
-  using Function = void (*)(SuperblockWaiter&);
-  explicit SuperblockWaiter(Function function) : function_(function) {}
-  SuperblockWaiter(const SuperblockWaiter&) = delete;
-  SuperblockWaiter& operator=(const SuperblockWaiter&) = delete;
-  [[nodiscard]] bool waiting() const { return waiting_; }
-
- private:
-  friend class SuperblockWriter;
-  Function function_;
-  uint64_t version_ = 0;
-  SuperblockWaiter* next_ = nullptr;
-  bool waiting_ = false;
+/// What the two slots say together.
+struct SuperblockSlots {
+  std::optional<Superblock> newest;  ///< empty: none was ever made here
+  /// The slot that the next version is to be written to first: never the only good one.
+  uint32_t write_first = 0;
+  std::string damage;  ///< of a slot that is not used; empty if there is none
 };
 
-template <auto Method>
-class SuperblockWaiterOf : public SuperblockWaiter {
- public:
-  using Owner = typename io::detail::MemberClass<decltype(Method)>::type;
-  explicit SuperblockWaiterOf(Owner& owner) : SuperblockWaiter(&SuperblockWaiterOf::call), owner_(&owner) {}
-
- private:
-  static void call(SuperblockWaiter& waiter) { (static_cast<SuperblockWaiterOf&>(waiter).owner_->*Method)(); }
-  Owner* owner_;
-};
-
-/// Writes the superblock of one volume. Changes are made in memory with change() and become durable
-/// together with the next write of a slot (write, then flush); several changes share one write.
-class SuperblockWriter {
- public:
-  /// Called once if a write or flush fails; nothing becomes durable any more.
-  using Failed = void (*)(void* owner, int error);
-
-  SuperblockWriter(io::Io& io, Failed on_failed, void* owner);
-  ~SuperblockWriter();
-  SuperblockWriter(const SuperblockWriter&) = delete;
-  SuperblockWriter& operator=(const SuperblockWriter&) = delete;
-
-  /// Takes over what was read (or made) and the file that it is in.
-  void open(io::File file, const Superblock& current);
-
-  [[nodiscard]] const Superblock& current() const { return current_; }
-  /// The copy in memory, for changing; the change is written soon.
-  Superblock& change();
-  /// Calls `waiter` when everything changed before this call is durable (at once, from a later turn's
-  /// completion, never from inside). At most one wait per waiter. After a failure it is never called.
-  void wait(SuperblockWaiter& waiter);
-  [[nodiscard]] bool failed() const { return failed_; }
-
- private:
-  void start();
-  void on_written(int32_t result);
-  void on_flushed(int32_t result);
-  void fail(int32_t result);
-
-  io::Io& io_;
-  Failed failed_callback_;
-  void* owner_;
-  io::File file_;
-  Superblock current_;
-  uint64_t changed_version_ = 0;
-  uint64_t writing_version_ = 0;
-  uint64_t durable_version_ = 0;
-  bool failed_ = false;
-  SuperblockWaiter* first_ = nullptr;
-  SuperblockWaiter* last_ = nullptr;
-  std::byte* slot_ = nullptr;  // kSlotBytes, aligned
-  io::DeferredOf<&SuperblockWriter::start> start_{*this};
-  io::Op<&SuperblockWriter::on_written> write_{*this};
-  io::Op<&SuperblockWriter::on_flushed> flush_{*this};
-};
+/// `slots`: kSlotBytes each; null where the device could not read it. Errors: kCorrupt (there was a
+/// superblock, and neither slot is any good), kUnsupported.
+Result<SuperblockSlots> read_superblock_slots(const std::byte* const (&slots)[2]);
 
 }  // namespace ringbolt

@@ -8,10 +8,9 @@
 namespace ringbolt {
 
 Wal::Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener)
-    : io_(io), pool_(pool), geometry_(geometry), listener_(listener), window_(kFramesMax) {
+    : io_(io), pool_(pool), geometry_(geometry), listener_(listener), window_(kFramesMax), places_(geometry.capacity_blocks) {
   frames_.reserve(kFramesMax);
   free_frames_.reserve(kFramesMax);
-  places_.resize(geometry.capacity_blocks);
   reclaimer_ = pool_.add_reclaimer([this] { return reclaim_oldest(); });
 }
 
@@ -21,34 +20,35 @@ Wal::~Wal() {
     RINGBOLT_ASSERT(!frame_at(i)->write.pending());
     pool_.release(frame_at(i)->buffer);
   }
+  for (const auto& frame : frames_) {
+    if (frame->state == Frame::State::kDetached) pool_.release(frame->buffer);
+  }
 }
 
 // --- restoring ------------------------------------------------------------------------------------
 
-void Wal::restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum) {
-  RINGBOLT_ASSERT(writes_in_flight_ == 0 && !flush_.pending());
+void Wal::restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, uint64_t cuts) {
+  RINGBOLT_ASSERT(writes_in_flight_ == 0 && !flush_.pending() && detached_ == 0);
   while (window_size_ > 0) {
     Frame* frame = frame_at(0);
     RINGBOLT_ASSERT(frame->pins == 0);
-    pool_.release(frame->buffer);
-    frame->buffer = {};
-    free_frames_.push_back(frame);
+    free_frame(*frame);
     window_first_ = (window_first_ + 1) & (kFramesMax - 1);
     --window_size_;
   }
   window_written_ = 0;
   open_ = nullptr;
-  places_first_ = places_size_ = 0;
+  places_.clear();
   next_lsn_ = first;
   append_position_ = tail_position_ = device_block;
   chain_ = previous_checksum;
+  cuts_ = cuts;
   flush_wanted_ = flush_goal_ = flush_covers_ = Lsn{};
 }
 
 void Wal::restore_frame(const FramePlace& place, uint32_t checksum) {
-  RINGBOLT_ASSERT(place.position == append_position_ && place.first == next_lsn_ && places_size_ < places_.size());
-  places_[(places_first_ + places_size_++) % places_.size()] =
-      PlaceEntry{place.first.value(), place.position, place.previous_checksum, place.blocks};
+  RINGBOLT_ASSERT(place.position == append_position_ && place.first == next_lsn_);
+  places_.push(place);
   append_position_ += place.blocks;
   next_lsn_ = place.live_last.next();
   chain_ = checksum;
@@ -252,12 +252,8 @@ void Wal::seal() {
 }
 
 void Wal::seal_frame(Frame& frame) {
-  if (frame.records > 0) {
-    RINGBOLT_ASSERT(places_size_ < places_.size());
-    places_[(places_first_ + places_size_++) % places_.size()] =
-        PlaceEntry{frame.first.value(), frame.position, chain_, 1 + frame.payload_blocks};
-  }
-  frame.header().seal(chain_, durable_);
+  if (frame.records > 0) places_.push(FramePlace{frame.first, frame.last(), frame.position, 1 + frame.payload_blocks, chain_});
+  frame.header().seal(chain_, durable_, cuts_);
   chain_ = frame.header().checksum();
 }
 
@@ -324,39 +320,9 @@ void Wal::on_flush_done(int32_t result) {
 
 // --- finding ---------------------------------------------------------------------------------------
 
-Lsn Wal::tail() const { return places_size_ > 0 ? Lsn(place_at(0).first) : (has_open_records() ? open_->first : next_lsn_); }
-
-/// Index of the last place whose first Lsn is <= lsn; SIZE_MAX if none.
-size_t Wal::search_places(Lsn lsn) const {
-  size_t low = 0, high = places_size_;
-  while (low < high) {
-    const size_t middle = (low + high) / 2;
-    if (place_at(middle).first <= lsn.value()) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low == 0 ? SIZE_MAX : low - 1;
-}
-
-FramePlace Wal::to_place(size_t index) const {
-  const PlaceEntry& entry = place_at(index);
-  Lsn last = head();
-  if (index + 1 < places_size_) {
-    last = Lsn(place_at(index + 1).first - 1);
-  } else if (has_open_records()) {
-    last = Lsn(open_->first.value() - 1);
-  }
-  return FramePlace{Lsn(entry.first), last, entry.position, entry.blocks, entry.previous_checksum};
-}
-
-std::optional<FramePlace> Wal::find_place(Lsn lsn) const {
-  const size_t index = search_places(lsn);
-  if (index == SIZE_MAX) return std::nullopt;
-  const FramePlace place = to_place(index);
-  if (lsn > place.live_last) return std::nullopt;
-  return place;
+Lsn Wal::tail() const {
+  if (!places_.empty()) return places_.front().first;
+  return has_open_records() ? open_->first : next_lsn_;
 }
 
 /// The frame in the window that holds `lsn`, open or not. Pad frames have no records: their `first`
@@ -394,22 +360,36 @@ const std::byte* Wal::find_payload(uint32_t lsn_short, uint32_t wal_block) const
 
 void Wal::unpin(Frame& frame) {
   RINGBOLT_ASSERT(frame.pins > 0);
-  if (--frame.pins == 0) pool_.hint_reclaimable();
+  if (--frame.pins > 0) return;
+  if (frame.state != Frame::State::kDetached) return pool_.hint_reclaimable();
+  --detached_;
+  frame.state = Frame::State::kOpen;  // as any free frame's: nobody looks at it
+  free_frame(frame);
 }
 
-/// Gives back the memory of the oldest frame if nobody needs it. The window has no gaps, so a pinned
-/// or unwritten oldest frame keeps the ones after it too.
+void Wal::free_frame(Frame& frame) {
+  pool_.release(frame.buffer);
+  frame.buffer = {};
+  free_frames_.push_back(&frame);
+}
+
+/// Gives back the memory of the oldest written frame that nobody pins. Pinned ones before it leave the
+/// window and are kept aside for their holders: one send to a peer that does not read (a few frames)
+/// must not keep everything logged after them in memory.
 bool Wal::reclaim_oldest() {
-  if (window_written_ == 0) return false;
-  Frame* frame = frame_at(0);
-  if (frame->pins > 0) return false;
-  pool_.release(frame->buffer);
-  frame->buffer = {};
-  free_frames_.push_back(frame);
-  window_first_ = (window_first_ + 1) & (kFramesMax - 1);
-  --window_size_;
-  --window_written_;
-  return true;
+  while (window_written_ > 0) {
+    Frame* frame = frame_at(0);
+    window_first_ = (window_first_ + 1) & (kFramesMax - 1);
+    --window_size_;
+    --window_written_;
+    if (frame->pins == 0) {
+      free_frame(*frame);
+      return true;
+    }
+    frame->state = Frame::State::kDetached;
+    ++detached_;
+  }
+  return false;
 }
 
 // --- the tail ---------------------------------------------------------------------------------------
@@ -421,35 +401,12 @@ uint64_t Wal::bytes_after(Lsn lsn) const {
 }
 
 Lsn Wal::last_before(uint64_t position) const {
-  size_t low = 0, high = places_size_;
-  while (low < high) {
-    const size_t middle = (low + high) / 2;
-    if (place_at(middle).position < position) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low == 0 ? Lsn{} : to_place(low - 1).live_last;
-}
-
-FramePlace Wal::tail_candidate(uint64_t keep_from, Lsn limit) const {
-  size_t index = 0;
-  // The newest frame always stays: the log must have a frame that its chain can be followed from.
-  while (index + 1 < places_size_ && place_at(index + 1).position <= keep_from &&
-         place_at(index + 1).first <= limit.value() + 1) {
-    ++index;
-  }
-  RINGBOLT_ASSERT(places_size_ > 0);
-  return to_place(index);
+  const auto place = places_.last_before(position);
+  return place ? place->live_last : Lsn{};
 }
 
 void Wal::advance_tail(const FramePlace& place) {
-  while (places_size_ > 0 && place_at(0).position < place.position) {
-    places_first_ = (places_first_ + 1) % places_.size();
-    --places_size_;
-  }
-  RINGBOLT_ASSERT(places_size_ > 0 && place_at(0).position == place.position);
+  places_.drop_before(place.position);
   tail_position_ = place.position;
 }
 

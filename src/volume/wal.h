@@ -12,6 +12,7 @@
 
 #include "io/buffer_pool.h"
 #include "io/io.h"
+#include "volume/frame_places.h"
 #include "volume/wal_format.h"
 
 namespace ringbolt {
@@ -21,7 +22,12 @@ class Wal;
 /// A frame in memory. Stays while it is being written or somebody pins it, afterwards as a cache
 /// until memory is needed.
 struct Frame {
-  enum class State : uint8_t { kOpen, kWriting, kWritten };
+  enum class State : uint8_t {
+    kOpen,
+    kWriting,
+    kWritten,
+    kDetached,  ///< out of the window, kept for whoever pins it
+  };
 
   explicit Frame(Wal& owner) : wal(&owner), write(*this) {}
   [[nodiscard]] FrameHeader header() const { return FrameHeader(buffer.data); }
@@ -41,14 +47,7 @@ struct Frame {
   io::Op<&Frame::on_write_done> write;
 };
 
-/// Where a frame lies on the device. `live_last` excludes records that were cut off.
-struct FramePlace {
-  Lsn first;
-  Lsn live_last;
-  uint64_t position;
-  uint32_t blocks;             ///< header and payload
-  uint32_t previous_checksum;  ///< what its header must carry as the chain
-};
+static_assert(kWalBytesMax / kBlockBytes * kFrameRecordsMax <= UINT32_MAX);  // see short_lsn()
 
 class WalListener {
  public:
@@ -79,8 +78,9 @@ class Wal {
   Wal& operator=(const Wal&) = delete;
 
   // --- restoring from the device (recovery) ---------------------------------------------------
-  /// Forgets everything and begins at a frame boundary. Requires: idle().
-  void restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum);
+  /// Forgets everything and begins at a frame boundary. Frames sealed from now on carry `cuts`.
+  /// Requires: idle().
+  void restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, uint64_t cuts);
   void restore_frame(const FramePlace& place, uint32_t checksum);
   /// A pad frame was read: the next frame begins at the start of the area.
   void restore_pad(uint32_t blocks, uint32_t checksum);
@@ -141,7 +141,7 @@ class Wal {
   // --- finding frames ----------------------------------------------------------------------------
   /// The place of the frame that holds `lsn`; empty if `lsn` is not in the WAL (or still in the open
   /// frame).
-  [[nodiscard]] std::optional<FramePlace> find_place(Lsn lsn) const;
+  [[nodiscard]] std::optional<FramePlace> find_place(Lsn lsn) const { return places_.find(lsn); }
   /// The frame in memory that holds `lsn`, complete (not open); null if only the device has it.
   [[nodiscard]] Frame* find_frame(Lsn lsn) const;
   /// A logged block's bytes if they are in memory. `lsn` may be in the open frame.
@@ -151,13 +151,15 @@ class Wal {
   /// Device block of a position.
   [[nodiscard]] uint64_t device_block(uint64_t position) const { return position % geometry_.capacity_blocks; }
 
+  /// What finds frames; memory beside the pool's.
+  [[nodiscard]] const FramePlaces& places() const { return places_; }
   /// Bytes of WAL after the frame that holds `lsn`; all of it if `lsn` is before the tail.
   [[nodiscard]] uint64_t bytes_after(Lsn lsn) const;
   /// Last record of the frames that begin before `position`; Lsn 0 if there is none.
   [[nodiscard]] Lsn last_before(uint64_t position) const;
   /// The place that the tail would have if all frames that end before `keep_from` (a position) and
   /// hold only records up to `limit` were given up.
-  [[nodiscard]] FramePlace tail_candidate(uint64_t keep_from, Lsn limit) const;
+  [[nodiscard]] FramePlace tail_candidate(uint64_t keep_from, Lsn limit) const { return places_.candidate(keep_from, limit.next()); }
   /// Gives up everything before `place` (from tail_candidate): its space will be written again.
   void advance_tail(const FramePlace& place);
 
@@ -167,13 +169,6 @@ class Wal {
   /// Blocks that only term records may use: a full WAL can be emptied only after a new term has been
   /// committed, so its record must always find room.
   static constexpr uint64_t kTermReserveBlocks = 64;
-
-  struct PlaceEntry {
-    uint64_t first;
-    uint64_t position;
-    uint32_t previous_checksum;
-    uint32_t blocks;
-  };
 
   Admission reserve(uint32_t total_blocks, bool is_term);
   Frame* take_frame();
@@ -185,11 +180,9 @@ class Wal {
   void maybe_flush();
   void fail(int error, const char* operation);
   bool reclaim_oldest();
+  void free_frame(Frame& frame);
   [[nodiscard]] Frame* frame_at(size_t index) const { return window_[(window_first_ + index) & (kFramesMax - 1)]; }
   [[nodiscard]] Frame* search_window(Lsn lsn) const;
-  [[nodiscard]] size_t search_places(Lsn lsn) const;
-  [[nodiscard]] const PlaceEntry& place_at(size_t index) const { return places_[(places_first_ + index) % places_.size()]; }
-  [[nodiscard]] FramePlace to_place(size_t index) const;
 
   io::Io& io_;
   io::BufferPool& pool_;
@@ -204,6 +197,7 @@ class Wal {
   uint64_t append_position_ = 0;
   uint64_t tail_position_ = 0;
   uint32_t chain_ = 0;
+  uint64_t cuts_ = 0;
   bool failed_ = false;
 
   Frame* open_ = nullptr;
@@ -214,15 +208,14 @@ class Wal {
   std::vector<std::unique_ptr<Frame>> frames_;
   std::vector<Frame*> free_frames_;
   std::vector<Frame*> window_;
+  size_t detached_ = 0;
   size_t window_first_ = 0;
   size_t window_size_ = 0;
   size_t window_written_ = 0;  // frames at the front whose writes are all done
   uint32_t writes_in_flight_ = 0;
 
-  /// Every frame between tail and head that holds records, oldest first: a ring.
-  std::vector<PlaceEntry> places_;
-  size_t places_first_ = 0;
-  size_t places_size_ = 0;
+  /// Every frame between tail and head that holds records, but for the open one.
+  FramePlaces places_;
 
   io::Op<&Wal::on_flush_done> flush_{*this};
   Lsn flush_wanted_;    // highest requested

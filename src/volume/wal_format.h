@@ -14,7 +14,9 @@
 //       64     4  payload blocks (pad frame: blocks to skip up to the end of the WAL)
 //       68     4  checksum of the frame before this one (the chain)
 //       72     4  checksum: CRC32C of the used bytes of this header with this field zero
-//       76    52  zero
+//       76     4  zero
+//       80     8  cuts: how often this copy's log had been cut when the frame was sealed
+//       88    40  zero
 //      128   16n  records: kind u8, zero u8[3], block count u32, Lba u64
 //   128+16n   4p  CRC32C of each payload block
 //
@@ -24,13 +26,16 @@
 // the space up to the end of the WAL when the next frame does not fit; its payload is not written.
 //
 // A bad frame is a torn tail unless something proves that it had been flushed: the superblock's
-// durable Lsn, or a later frame of the same history whose durable Lsn covers it. Then it is
-// corruption. (A valid successor alone proves nothing: many frames are in flight at once.)
+// durable Lsn, or a later frame whose durable Lsn covers it. Then it is corruption. (A valid successor
+// alone proves nothing: many frames are in flight at once. Nor does a frame of before the last cut:
+// what it calls flushed may be what was cut off, and another record of the same Lsn, even of the same
+// term, was written since.)
 //
 // Version rule: a reader refuses versions it does not know.
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -73,9 +78,12 @@ struct FrameFields {
   uint32_t payload_blocks;
   uint32_t previous_checksum;
   uint32_t checksum;
-  uint8_t zero1[52];
+  uint32_t zero1;
+  uint64_t cuts;
+  uint8_t zero2[40];
 };
 static_assert(sizeof(FrameFields) == 128 && std::is_trivially_copyable_v<FrameFields>);
+static_assert(offsetof(FrameFields, checksum) == 72 && offsetof(FrameFields, cuts) == 80);
 
 inline constexpr uint32_t kFrameRecordsMax = 216;
 inline constexpr uint32_t kFramePayloadBlocksMax = kFramePayloadBytesMax / kBlockBytes;
@@ -97,8 +105,8 @@ class FrameHeader {
   [[nodiscard]] bool fits(RecordKind kind, uint32_t blocks) const;
   /// The CRC table must be placed behind the records, so it is written when all are known.
   void place_block_crcs(std::span<const uint32_t> crcs);
-  /// Last step: chain, durable position, checksum.
-  void seal(uint32_t previous_checksum, Lsn durable);
+  /// Last step: chain, durable position, cuts, checksum. (A copy seals what it receives again.)
+  void seal(uint32_t previous_checksum, Lsn durable, uint64_t cuts = 0);
 
   [[nodiscard]] FrameFields fields() const {
     FrameFields fields;

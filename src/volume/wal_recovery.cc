@@ -23,7 +23,7 @@ WalRecovery::~WalRecovery() {
 }
 
 void WalRecovery::run() {
-  wal_.restore_begin(start_.tail_first, start_.tail_block, start_.tail_previous_checksum);
+  wal_.restore_begin(start_.tail_first, start_.tail_block, start_.tail_previous_checksum, start_.cuts);
   step();
 }
 
@@ -79,6 +79,17 @@ Lsn WalRecovery::live_end(const FrameHeader& header) const {
   return live;
 }
 
+/// A whole frame of another volume at the tail: the configuration names the wrong file, which must not
+/// be written to. Ends the recovery then.
+bool WalRecovery::is_of_another_volume(const FrameHeader& header) {
+  const FrameFields fields = header.fields();
+  Uuid owner;
+  std::memcpy(owner.bytes.data(), fields.uuid, sizeof fields.uuid);
+  if (owner == wal_.geometry().volume || header.check(owner, kVolumeBytesMax / kBlockBytes) != nullptr) return false;
+  finish(make_error(Errc::kInvalid, fmt::format("the WAL is that of another volume, {}: configure the right wal_path", owner.to_string())));
+  return true;
+}
+
 bool WalRecovery::step_frame() {
   const uint64_t capacity = wal_.capacity_blocks();
   const uint64_t block = wal_.device_block(wal_.append_position());
@@ -89,6 +100,8 @@ bool WalRecovery::step_frame() {
   if (!have(block, 1)) return false;
   const FrameHeader header(at(block));
   if (const char* wrong = header.check(wal_.geometry().volume, wal_.geometry().volume_blocks)) {
+    // Only here, as behind the tail may lie whatever clients once wrote, copies of WALs too.
+    if (scanned_ == 0 && is_of_another_volume(header)) return false;
     end_of_log(wrong);
     return true;
   }
@@ -162,8 +175,11 @@ void WalRecovery::end_of_log(std::string why) {
   phase_ = Phase::kProof;
 }
 
-/// Goes over the rest of the area for a later frame of the same history that was sealed when the
-/// record after the end had been flushed: then the end is damage, not a torn tail.
+/// Goes over the rest of the area for a later frame that was sealed when the record after the end had
+/// been flushed: then the end is damage, not a torn tail. A frame of before the last cut is no such
+/// frame: cutting took back what it calls flushed, and what has been written since over its place or
+/// before it may well be torn. Within the time between two cuts a log only grows, and what it had
+/// flushed a recovery finds again, so there no frame claims too much, whichever lap it is from.
 bool WalRecovery::step_proof() {
   const uint64_t capacity = wal_.capacity_blocks();
   if (scanned_ >= capacity) {
@@ -174,9 +190,8 @@ bool WalRecovery::step_proof() {
   if (!have(block, 1)) return false;
   const FrameHeader header(at(block));
   const FrameFields fields = header.fields();
-  if (fields.magic == FrameFields::kMagic && header.check(wal_.geometry().volume, wal_.geometry().volume_blocks) == nullptr &&
-      !header.is_pad() && header.first_lsn() > end_ && Lsn(fields.durable_lsn) > end_ &&
-      start_.history->term_at(header.first_lsn()) == header.term()) {
+  if (Lsn(fields.durable_lsn) > end_ && fields.cuts == start_.cuts &&
+      header.check(wal_.geometry().volume, wal_.geometry().volume_blocks) == nullptr) {
     finish(make_error(Errc::kCorrupt,
                       fmt::format("the WAL is damaged at byte {} ({}): the frame of Lsn {} at byte {} proves that records up to "
                                   "{} had been flushed, but only {} are readable",

@@ -22,6 +22,9 @@ class WalRecovery {
     const core::TermHistory* history = nullptr;
     /// Known to have been flushed on this copy: if the log ends before, it is damaged.
     Lsn durable;
+    /// How often the log was cut, with this time if it is being cut. Appended frames carry it; of
+    /// those found, only one that carries it too proves what was flushed.
+    uint64_t cuts = 0;
     /// Cutting: records after this one are dead too. The check for damage is left out.
     std::optional<Lsn> limit;
   };
@@ -56,6 +59,7 @@ class WalRecovery {
   /// True if device blocks [block, block + count) are in the window; else starts reading them.
   bool have(uint64_t block, uint64_t count);
   void on_read(int32_t result);
+  bool is_of_another_volume(const FrameHeader& header);
   void end_of_log(std::string why);
   void finish(Status status);
   [[nodiscard]] Lsn live_end(const FrameHeader& header) const;

@@ -26,6 +26,7 @@ VOLUME = {'name': str, 'uuid': str, 'size': NUMBER, 'block_size': NUMBER, 'role'
 NODE = {'id': str, 'version': str, 'kernel': str, 'shards': NUMBER, 'memory_limit_bytes': NUMBER,
         'memory_used_bytes': NUMBER, 'uptime_seconds': NUMBER, 'volumes': NUMBER,
         'connections': NUMBER}
+WHY = {'name': str, 'role': str, 'epoch': NUMBER, 'mode': str, 'reason': str, 'healthy': bool, 'facts': [str]}
 
 
 def check_shape(value, shape, where=''):
@@ -75,6 +76,10 @@ def check_api(script, pair):
         status, volumes = primary.get('/v1/volumes')
         assert status == 200 and len(volumes) == 1
         check_shape(volumes, [VOLUME])
+    with script.test('why has the fields and types of the interface'):
+        status, why = primary.get('/v1/volumes/vol0/why')
+        assert status == 200 and why['name'] == 'vol0' and why['role'] == 'primary', why
+        check_shape(why, WHY)
     with script.test('the node describes itself'):
         status, node = primary.get('/v1/node')
         assert status == 200 and node['id'] == 'n1' and node['volumes'] == 1
@@ -91,8 +96,9 @@ def check_errors(script, node):
             status, body = node.get(path)
             assert status == 404 and is_error(body), (path, status, body)
     with script.test('a wrong method is 405 with an error object'):
-        for path in ('/healthz', '/v1/node'):
-            status, body = node.get(path, 'POST')
+        for path, method in (('/healthz', 'POST'), ('/v1/node', 'POST'), ('/v1/volumes/vol0/why', 'POST'),
+                             ('/v1/volumes/vol0/assignment', 'GET')):
+            status, body = node.get(path, method)
             assert status == 405 and is_error(body), (path, status, body)
     with script.test('bytes that are no HTTP are 400 with an error object'):
         reply = raw(node, b'\x00\x01garbage\r\n\r\n')
@@ -111,7 +117,7 @@ def check_ctl(script, node):
         check_shape(json.loads(ctl(node, '--json', 'status').out), [VOLUME])
         assert shown['uuid'] == node.volume()['uuid']
     with script.test('ringboltctl prints tables that fit 80 columns'):
-        for arguments in (['status'], ['volume', 'show', 'vol0']):
+        for arguments in (['status'], ['volume', 'show', 'vol0'], ['why', 'vol0']):
             text = ctl(node, *arguments).out
             assert 'vol0' in text and max(map(len, text.splitlines())) <= 80, text
         assert 'publish_healthy' in ctl(node, 'status').out

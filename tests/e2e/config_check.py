@@ -34,6 +34,9 @@ MISTAKES = [
     ('a replica that is this node', GOOD + '[[volume.replica]]\nid = "n1"\naddress = "h:1"\n', 9,
      ['n1']),
     ('a bad address', GOOD + '[admin]\nlisten = "127.0.0.1"\n', 9, ['HOST:PORT']),
+    ('a word that when_lost does not know', GOOD + '[replication]\nwhen_lost = "block"\n', 9, ['block', 'drop', 'wait']),
+    ('a key near wal_retain', GOOD + '[replication]\nwal_retained = "50%"\n', 9, ['wal_retained', '"wal_retain"']),
+    ('a share of the WAL that is too large', GOOD + '[replication]\nwal_retain = "91%"\n', 9, ['91%', '90%']),
     ('too little memory', GOOD.replace('data_dir', 'memory = "1MiB"\ndata_dir'), 3, ['16MiB']),
     ('no node id', GOOD.replace('id = "n1"\n', ''), 1, ['id']),
 ]

@@ -63,21 +63,25 @@ class Registers:
             handle = nbd.NBD()
             handle.connect_uri(uri)
             while True:
-                count = rng.choice([1, 1, 1, 2, 5, 16])
-                block = first_block + rng.randrange(share - count + 1)
-                values = [self._take_values(1) for _ in range(count)]
-                data = b''.join(block_of(block + i, value) for i, value in enumerate(values))
-                for i, value in enumerate(values):
-                    self.allowed[block + i].add(value)     # in flight: may be there or not
-                flags = nbd.CMD_FLAG_FUA if rng.random() < 0.3 else 0
-                handle.pwrite(data, block * BLOCK, flags)
-                for i, value in enumerate(values):
-                    self.allowed[block + i] = {value}      # acknowledged: only this one
-                self.acknowledged += count
-                if rng.random() < 0.1:
-                    handle.flush()
+                self.write_some(handle, rng, first_block, share)
         except nbd.Error:
             return
+
+    def write_some(self, handle, rng, first_block, share):
+        """One write to some of the blocks, which no other thread writes, and perhaps a flush."""
+        count = rng.choice([1, 1, 1, 2, 5, 16])
+        block = first_block + rng.randrange(share - count + 1)
+        values = [self._take_values(1) for _ in range(count)]
+        data = b''.join(block_of(block + i, value) for i, value in enumerate(values))
+        for i, value in enumerate(values):
+            self.allowed[block + i].add(value)     # in flight: may be there or not
+        flags = nbd.CMD_FLAG_FUA if rng.random() < 0.3 else 0
+        handle.pwrite(data, block * BLOCK, flags)
+        for i, value in enumerate(values):
+            self.allowed[block + i] = {value}      # acknowledged: only this one
+        self.acknowledged += count
+        if rng.random() < 0.1:
+            handle.flush()
 
     def check(self, uri):
         """Reads every block; what it holds is from now on the only value that it may hold."""

@@ -27,6 +27,7 @@ void check_config(const Config& config) {
   RINGBOLT_ASSERT(config.nbd_listen.size() <= kNbdListenMax &&
                   config.nbd_connections_max <= kNbdConnectionsMax);
   RINGBOLT_ASSERT(config.rebuild_in_flight <= kRebuildInFlightMax && config.spin_ns >= 0);
+  RINGBOLT_ASSERT(config.wal_retain_percent <= kWalRetainPercentMax);
   for (size_t i = 0; i < config.volumes.size(); ++i) {
     check_volume(config.volumes[i]);
     for (size_t j = 0; j < i; ++j)

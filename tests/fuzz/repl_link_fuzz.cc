@@ -58,7 +58,10 @@ std::vector<std::byte> make_stream(const uint8_t* data, size_t size) {
       continue;
     }
     MessageHeader header;
-    header.type = static_cast<MessageType>(type % 8);
+    header.type = static_cast<MessageType>(type % 16);
+    // Some types are never of epoch 0 or outside a session.
+    header.epoch = Epoch(1);
+    header.session = SessionId(1);
     header.sequence = ++sequence;
     header.payload_bytes = static_cast<uint32_t>(length);
     size_t covered = length;

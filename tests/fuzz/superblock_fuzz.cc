@@ -1,6 +1,6 @@
-// Fuzz target: the superblock's decoder. Any 4096 bytes give a value or an error; a value, encoded
+// Fuzz target: the superblock's decoder. Any 8192 bytes give a value or an error; a value, encoded
 // and decoded again, is the same value. The first byte chooses whether the checksum is made right,
-// without which the fuzzer would never come past it.
+// without which the fuzzer would never come past it. Any two slots give one of them, or an error.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -44,6 +44,9 @@ void check_value(const Superblock& value) {
   RINGBOLT_ASSERT(value.node_id.size() <= Superblock::kNodeIdBytesMax);
   RINGBOLT_ASSERT(value.name.size() <= Superblock::kNameBytesMax);
   RINGBOLT_ASSERT(value.in_sync.size() <= kReplicasMax);
+  RINGBOLT_ASSERT(value.checkpoint <= value.base_limit && value.base_limit <= value.durable);
+  RINGBOLT_ASSERT(value.epoch_holder.size() <= Superblock::kNodeIdBytesMax);
+  RINGBOLT_ASSERT(!value.assignment || Superblock::problem_of(*value.assignment) == nullptr);
   for (size_t i = 1; i < value.history.size(); ++i) {
     RINGBOLT_ASSERT(value.history.at(i - 1).term < value.history.at(i).term);
     RINGBOLT_ASSERT(value.history.at(i - 1).first < value.history.at(i).first);
@@ -87,5 +90,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::memcpy(&flags_read, &slot[kFlagsAt], kFlagsBytes);
   std::memcpy(&flags_written, &again[kFlagsAt], kFlagsBytes);
   RINGBOLT_ASSERT((flags_read & 0xf) == flags_written);
+  RINGBOLT_ASSERT(second.value().epoch_holder == first.value().epoch_holder);
+  RINGBOLT_ASSERT(second.value().assignment == first.value().assignment);
+  RINGBOLT_ASSERT(second.value().cuts == first.value().cuts);
+  // With a damaged one beside it, it is what counts.
+  std::vector<std::byte> damaged = again;
+  damaged[data[0] * 31u % damaged.size()] ^= std::byte{1};
+  const Result<SuperblockSlots> slots = read_superblock_slots({again.data(), damaged.data()});
+  RINGBOLT_ASSERT(slots.has_value() && slots.value().newest && slots.value().write_first == 1);
   return 0;
 }

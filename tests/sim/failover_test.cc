@@ -229,8 +229,8 @@ TEST_CASE("sim_failover: an epoch that was promised to one node is not taken by 
   c.kill(1);
   swap_roles(c, 0, 1, Epoch(2));
   c.start(1);
-  REQUIRE(c.run_until([&] { return c.status(0).epoch == 2; }, 10 * kSecond));
-  REQUIRE(c.run_until([&] { return is_replica(c, 0); }, 10 * kSecond));
+  REQUIRE(c.run_until([&] { return is_replica(c, 0) && c.status(0).role_applied; }, 10 * kSecond));
+  CHECK(read_superblock(c.sim(0), Cluster::directory())->epoch == Epoch(2));
   c.kill(0);
   c.kill(1);
   // The operator gives the same epoch to n1: its records could not be told from n2's.
@@ -332,7 +332,7 @@ TEST_CASE("sim_failover: a copy of another volume, size or node is refused", "[s
     Cluster c({.seed = 3});
     c.configure_pair();
     c.adjust_options = [](repl::VolumeOptions& o) {
-      for (repl::PeerAddress& peer : o.replicas) peer.id = "n7";
+      for (core::ReplicaAddress& peer : o.replicas) peer.id = "n7";
     };
     c.start_all();
     c.run_for(3 * kSecond);

@@ -36,22 +36,44 @@ struct FakePrimary {
     REQUIRE(peer.call(c.address(1)));
     peer.session = SessionId{};
     peer.send(MessageType::kHello, Hello{"vol0", "n1", "n2", incarnation, bytes});
+    welcomed = false;
   }
-  Facts facts() {
-    const auto message = peer.expect(MessageType::kFacts);
+  SyncAck facts() {
+    if (!std::exchange(welcomed, true)) {
+      REQUIRE(peer.expect(MessageType::kWelcome).has_value());
+    }
+    peer.session = SessionId{};
+    peer.send(MessageType::kSync, Sync{++syncs, std::nullopt, {}});
+    const auto message = peer.expect(MessageType::kSyncAck);
     REQUIRE(message.has_value());
-    const auto decoded = decode_facts(message->payload);
+    const auto decoded = decode_sync_ack(message->payload);
     REQUIRE(decoded.has_value());
+    CHECK(decoded.value().sync_id == syncs);
     return decoded.value();
   }
   void start(Lsn position, const core::TermHistory& history, SessionId session = SessionId(1)) {
     peer.session = session;
-    peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kStart, position, history});
+    peer.send(MessageType::kSessionControl, start_control(position, history));
+  }
+  static SessionControl start_control(Lsn position, const core::TermHistory& history) {
+    SessionControl control;
+    control.base = position;
+    control.target = std::max(position, Lsn(1));
+    control.history = history;
+    return control;
+  }
+  void cut(Lsn fork, const core::TermHistory& history) {
+    peer.session = SessionId{};
+    SessionControl control;
+    control.kind = ControlKind::kCutTail;
+    control.target = fork;
+    control.history = history;
+    peer.send(MessageType::kSessionControl, control);
   }
   /// A session at Lsn 0 with `records` records in it.
   void session_with(uint64_t records) {
     hello();
-    CHECK(facts().position == Lsn{});
+    CHECK(facts().durable == Lsn{});
     start(Lsn{}, one);
     REQUIRE(peer.expect(MessageType::kSessionAck).has_value());
     for (uint64_t i = 1; i <= records; ++i) peer.send_record(term, Lsn(i), Lba(i), 7, at(records));
@@ -80,6 +102,8 @@ struct FakePrimary {
 
   Cluster c;
   RawPeer peer;
+  bool welcomed = false;
+  uint64_t syncs = 0;
   Incarnation incarnation{1};
   Term term{Epoch(1), Incarnation(1)};
   core::TermHistory one = history_of({{{Epoch(1), Incarnation(1)}, Lsn(1)}});
@@ -100,28 +124,48 @@ struct FakeReplica {
     peer.volume = hello->header.volume;
     peer.epoch = hello->header.epoch;
     peer.session = SessionId{};
+    welcomed = false;
   }
   void facts(Lsn position = {}, core::TermHistory history = {}, const std::string& id = "n2") {
-    Facts f;
-    f.node_id = id;
-    f.base_usable = true;
-    f.position = position;
-    f.volume_bytes = 2u << 20;
-    f.wal_bytes = 8u << 20;
-    f.history = history;
-    peer.send(MessageType::kFacts, f);
+    if (!std::exchange(welcomed, true)) {
+      welcome(id);
+      if (id != "n2") return;
+    }
+    const auto sync = peer.expect(MessageType::kSync);
+    REQUIRE(sync.has_value());
+    const auto asked = decode_sync(sync->payload);
+    REQUIRE(asked.has_value());
+    send_facts(asked.value().sync_id, position, history);
+  }
+  void welcome(const std::string& id = "n2") {
+    Welcome message;
+    message.node_id = id;
+    message.volume_bytes = 2u << 20;
+    message.wal_bytes = 8u << 20;
+    peer.send(MessageType::kWelcome, message);
+  }
+  void send_facts(uint64_t sync_id, Lsn position, const core::TermHistory& history) {
+    SyncAck ack;
+    ack.sync_id = sync_id;
+    ack.epoch = peer.epoch;
+    ack.base_usable = true;
+    ack.written = ack.durable = position;
+    ack.base_limit = Lsn{};
+    ack.history = history;
+    peer.send(MessageType::kSyncAck, ack);
   }
   void accept_session() {
     const auto control = peer.expect(MessageType::kSessionControl);
     REQUIRE(control.has_value());
     peer.session = control->header.session;
-    peer.send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+    peer.send(MessageType::kSessionAck, SessionAck{});
   }
   void ack(uint64_t written, uint64_t durable, uint64_t stable = 0) {
     peer.send(MessageType::kWalAck, WalAck{Lsn(written), Lsn(durable), Lsn(stable)});
   }
   Cluster c;
   RawPeer peer;
+  bool welcomed = false;
 };
 
 }  // namespace
@@ -193,7 +237,7 @@ TEST_CASE("sim_hostile: a replica takes exactly the next record of the history i
   f.peer.volume = some_volume();
   f.peer.epoch = Epoch(1);
   f.hello();
-  CHECK(f.facts().position.value() >= 3);
+  CHECK(f.facts().durable >= Lsn(3));
 }
 
 TEST_CASE("sim_hostile: acknowledgements name only what is written and flushed", "[sim][repl]") {
@@ -229,7 +273,7 @@ TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its
   f.session_with(5);
   f.peer.hang_up();
   f.hello();
-  CHECK(f.facts().position == Lsn(5));
+  CHECK(f.facts().durable == Lsn(5));
   const Term two{Epoch(1), Incarnation(2)};
   SECTION("beyond the end") { f.start(Lsn(6), f.one); }
   SECTION("before the end") { f.start(Lsn(4), f.one); }
@@ -238,14 +282,14 @@ TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its
     f.peer.hang_up();
     f.incarnation = Incarnation(2);
     f.hello();
-    CHECK(f.facts().position == Lsn(5));
+    CHECK(f.facts().durable == Lsn(5));
     f.start(Lsn(5), history_of({{f.term, Lsn(1)}, {two, Lsn(4)}}));
   }
   SECTION("with a history that does not end in the caller's term") {
     f.start(Lsn(5), history_of({{f.term, Lsn(1)}, {{Epoch(uint64_t{1} << 40), Incarnation(1)}, Lsn(6)}}));
   }
   SECTION("a cut beyond the end") {
-    f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(6), f.one});
+    f.cut(Lsn(6), f.one);
   }
   SECTION("frames before a session") { f.peer.send_record(f.term, Lsn(6), Lba(1), 1, f.at(6)); }
   f.check_refused(Reason::kProtocolViolation, 5);
@@ -258,10 +302,10 @@ TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the ne
   f.peer.hang_up();
   f.incarnation = Incarnation(2);
   f.hello();
-  CHECK(f.facts().position == Lsn(5));
+  CHECK(f.facts().durable == Lsn(5));
   const auto two = history_of({{f.term, Lsn(1)}, {{Epoch(1), Incarnation(2)}, Lsn(3)}});
-  f.peer.send(MessageType::kSessionControl, SessionControl{ControlKind::kCutTail, Lsn(2), two});
-  CHECK(f.facts().position == Lsn(2));
+  f.cut(Lsn(2), two);
+  CHECK(f.facts().durable == Lsn(2));
   f.start(Lsn(2), two);
   REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
   // The history was recorded before the session was accepted: a crash right now must know it.
@@ -277,7 +321,7 @@ TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the ne
 TEST_CASE("sim_hostile: a session is accepted only when its history is durable", "[sim][repl]") {
   FakePrimary f(5);
   f.hello();
-  CHECK(f.facts().position == Lsn{});
+  CHECK(f.facts().durable == Lsn{});
   const uint64_t hold =
       f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
   f.start(Lsn{}, f.one);
@@ -318,7 +362,7 @@ TEST_CASE("sim_hostile: a second promise is durable before it is acted on, too",
   other.send(MessageType::kHello, Hello{"vol0", "n9", "n2", Incarnation(1), 2u << 20});
   REQUIRE(f.c.run_until([&] { return f.c.status(1).epoch == 3; }, 5 * kSecond));
   f.c.sim(1).disk().release(hold);
-  const auto facts = other.expect(MessageType::kFacts);
+  const auto facts = other.expect(MessageType::kWelcome);
   REQUIRE(facts.has_value());
   CHECK(facts->header.epoch == Epoch(3));
   f.c.power_loss(1, io::SimPowerLoss::kDropAll);
@@ -354,7 +398,7 @@ TEST_CASE("sim_hostile: a primary believes no impossible acknowledgement", "[sim
     f.ack(0, 0);
   }
   SECTION("wal_data from a replica") { f.peer.send_positions({}); }
-  SECTION("facts in the middle of a session") { f.facts(); }
+  SECTION("facts that nobody asked for") { f.send_facts(1, {}, {}); }
   SECTION("another session's acknowledgement") {
     f.peer.session = SessionId(77);
     f.ack(1, 1);
@@ -371,7 +415,7 @@ TEST_CASE("sim_hostile: a primary counts nothing before the session is accepted"
   f.c.run_for(100 * kMillisecond);
   CHECK_FALSE(f.c.status(0).role_applied);
   f.peer.session = control->header.session;
-  f.peer.send(MessageType::kSessionAck, SessionAck{SessionPhase::kAccepted, Reason::kNone});
+  f.peer.send(MessageType::kSessionAck, SessionAck{});
   f.c.run_for(100 * kMillisecond);
   CHECK_FALSE(f.c.status(0).role_applied);
   f.ack(1, 0);
@@ -423,7 +467,7 @@ TEST_CASE("sim_hostile: a primary judges a replica by its facts alone", "[sim][r
     const auto decoded = decode_session_control(control->payload);
     REQUIRE(decoded.has_value());
     CHECK(decoded.value().kind == ControlKind::kCutTail);
-    CHECK(decoded.value().position == Lsn(1));
+    CHECK(decoded.value().target == Lsn(1));
   }
   SECTION("silence after the cut is noticed") {
     FakeReplica f(15);
@@ -447,7 +491,7 @@ TEST_CASE("sim_hostile: a stranger's epoch fences nobody", "[sim][repl]") {
   }
   SECTION("facts of another volume's copy") {
     f.peer.volume = some_volume();
-    f.facts();
+    f.welcome();
   }
   CHECK(f.peer.wait_ended());
   f.c.run_for(kSecond);
@@ -480,7 +524,7 @@ TEST_CASE("sim_hostile: an opening that is over does not ship, also after a rest
   f.incarnation = Incarnation(2);
   const Term two{Epoch(1), Incarnation(2)};
   f.hello();
-  CHECK(f.facts().position == Lsn{});
+  CHECK(f.facts().durable == Lsn{});
   f.start(Lsn{}, history_of({{two, Lsn(1)}}));
   REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
   if (GENERATE(false, true)) {
@@ -526,6 +570,10 @@ TEST_CASE("sim_hostile: a replica that knows a higher epoch ends the primary's r
     REQUIRE(f.c.run_until([&] { return f.c.status(0).role == "replica"; }, 5 * kSecond));
     CHECK(f.c.status(0).epoch == 9);
     CHECK(f.c.request(0, RequestKind::kWrite, 0, 4096, 1) == RequestError::kShutdown);
+    // Until it is on disk nobody has been told of the promise either.
+    REQUIRE(f.c.run_until(
+        [&] { return read_superblock(f.c.sim(0), Cluster::directory())->epoch == Epoch(9); },
+        5 * kSecond));
     f.c.kill(0);
     f.c.start(0);
     CHECK(f.c.status(0).role == "replica");
@@ -544,9 +592,9 @@ TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, neve
     if (seed % 2 == 0) {
       FakePrimary f(seed);
       f.session_with(2);
-      const auto type = static_cast<MessageType>(1 + random.below(7));
+      const auto type = static_cast<MessageType>(1 + random.below(11));
       std::vector<std::byte> payload;
-      encode(SessionControl{ControlKind::kStart, Lsn(2), f.one}, payload);
+      encode(FakePrimary::start_control(Lsn(2), f.one), payload);
       if (type == MessageType::kWalData) payload.resize(WalDataFields::kBytes + random.below(9000));
       mutate(payload);
       if (random.chance(1, 2)) f.peer.send_payload(type, payload);
@@ -556,7 +604,7 @@ TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, neve
       f.c.run_for(100 * kMillisecond);
       if (!f.peer.ended()) f.peer.hang_up();
       f.hello();
-      CHECK(f.facts().position >= Lsn(2));
+      CHECK(f.facts().durable >= Lsn(2));
     } else {
       FakeReplica f(seed);
       f.facts();
@@ -564,7 +612,7 @@ TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, neve
       std::vector<std::byte> payload;
       encode(WalAck{Lsn(1), Lsn(1), Lsn{}}, payload);
       mutate(payload);
-      f.peer.send_payload(static_cast<MessageType>(1 + random.below(7)), payload);
+      f.peer.send_payload(static_cast<MessageType>(1 + random.below(11)), payload);
       f.c.run_for(100 * kMillisecond);
       CHECK(f.c.up(0));
       if (!f.peer.ended()) f.peer.hang_up();

@@ -105,6 +105,14 @@ std::string get(const std::string& address, const std::string& target) {
   return client.read_all();
 }
 
+std::string post(const std::string& address, const std::string& target, const std::string& body,
+                 const std::string& headers) {
+  RawHttpClient client(address);
+  client.send("POST " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers +
+              "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  return client.read_all();
+}
+
 std::string body_of(const std::string& reply) {
   const size_t header_end = reply.find("\r\n\r\n");
   REQUIRE(header_end != std::string::npos);

@@ -61,6 +61,10 @@ class RawHttpClient {
 
 /// Sends a GET on a connection of its own and returns the whole reply.
 std::string get(const std::string& address, const std::string& target);
+/// Sends a POST with `body` on a connection of its own and returns the whole reply. `headers`: more
+/// lines, each with its line end.
+std::string post(const std::string& address, const std::string& target, const std::string& body,
+                 const std::string& headers = {});
 /// Body of a reply, without the line end that closes it.
 std::string body_of(const std::string& reply);
 /// "200" of "HTTP/1.1 200 OK..."

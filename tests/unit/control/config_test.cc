@@ -46,6 +46,8 @@ stall_timeout = "500ms"
 [replication]
 listen = "10.0.0.1:10810"
 timeout = "250ms"
+when_lost = "wait"
+wal_retain = "75%"
 [admin]
 listen = "[::1]:10811"
 [rebuild]
@@ -87,6 +89,8 @@ TEST_CASE("config: every key is read", "[config]") {
   CHECK(config.nbd_stall_timeout_ns == 500'000'000);
   CHECK(config.replication_listen == "10.0.0.1:10810");
   CHECK(config.replica_timeout_ns == 250'000'000);
+  CHECK(config.wait_for_lost_replicas);
+  CHECK(config.wal_retain_percent == 75);
   CHECK(config.admin_listen == "[::1]:10811");
   CHECK(config.rebuild_rate_max == uint64_t{100} << 20);
   CHECK(config.rebuild_chunk_bytes == 512u << 10);
@@ -114,6 +118,8 @@ TEST_CASE("config: what is left out has its default", "[config]") {
   CHECK(config.memory_bytes == fresh.memory_bytes);
   CHECK(config.nbd_listen == fresh.nbd_listen);
   CHECK(config.admin_listen == "127.0.0.1:10811");
+  CHECK(!config.wait_for_lost_replicas);
+  CHECK(config.wal_retain_percent == 50);
   CHECK(config.volumes[0].role == Role::kNone);
   CHECK(config.volumes[0].durability == Durability::kSyncAll);
   CHECK(config.volumes[0].wal_bytes == uint64_t{256} << 20);
@@ -131,6 +137,8 @@ TEST_CASE("config: an unknown key names its line and the nearest known key", "[c
   CHECK(error_of(kNode + "[replicaton]\nlisten = \"127.0.0.1:1\"\n") ==
         "x.toml:4: unknown key \"replicaton\" in the file; the nearest known one is "
         "\"replication\"");
+  CHECK_THAT(error_of(kNode + "[replication]\nwhenlost = \"drop\""), Contains("\"when_lost\""));
+  CHECK_THAT(error_of(kNode + "[replication]\nwal_retained = \"1%\""), Contains("\"wal_retain\""));
   CHECK_THAT(error_of(kVolume + "durabilty = \"sync_all\"\n"), StartsWith("x.toml:7: unknown key"));
   CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\nadress = 1\n"),
              StartsWith("x.toml:10: ") && Contains("\"address\""));
@@ -167,6 +175,10 @@ TEST_CASE("config: a wrong type names the expected one", "[config]") {
   CHECK_THAT(error_of("[node]\nid = 1"), StartsWith("x.toml:2: [node] id: expected a string"));
   CHECK_THAT(error_of(kNode + "memory = 1.5"), Contains("expected a size") && Contains("floating"));
   CHECK_THAT(error_of(kNode + "spin = 20"), Contains("expected a time") && Contains("an integer"));
+  CHECK_THAT(error_of(kNode + "[replication]\nwal_retain = 50"),
+             Contains("expected a share (string such as \"50%\"), got an integer"));
+  CHECK_THAT(error_of(kNode + "[replication]\nwhen_lost = true"),
+             Contains("when_lost: expected a string"));
   CHECK_THAT(error_of(kNode + "[nbd]\nlisten = 1"), Contains("a string or an array of strings"));
   CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\",\n 2]"),
              StartsWith("x.toml:6: ") && Contains("strings only"));
@@ -213,6 +225,11 @@ TEST_CASE("config: numbers outside their range are refused with the range", "[co
   CHECK_THAT(error_of(kNode + "[nbd]\nhandshake_timeout = \"1ms\""), Contains("out of range"));
   CHECK_THAT(error_of(kNode + "[nbd]\nstall_timeout = 0"), Contains("out of range"));
   CHECK_THAT(error_of(kNode + "[replication]\ntimeout = \"2us\""), Contains("out of range"));
+  CHECK(error_of(kNode + "[replication]\nwal_retain = \"91%\"") ==
+        "x.toml:5: [replication] wal_retain: 91% is out of range, allowed are 0% to 90%");
+  CHECK(config_of(kNode + "[replication]\nwal_retain = \"90%\"").wal_retain_percent == 90);
+  CHECK(config_of(kNode + "[replication]\nwal_retain = \"0%\"").wal_retain_percent == 0);
+  CHECK_THAT(error_of(kNode + "[replication]\nwal_retain = \"half\""), Contains("expected a share"));
   CHECK_THAT(error_of(kNode + "[rebuild]\nin_flight = 0"), Contains("out of range"));
   CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = 4097"), Contains("whole blocks"));
   CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = \"1GiB\""), Contains("out of range"));
@@ -230,7 +247,7 @@ TEST_CASE("config: a volume's sizes are whole blocks within their limits", "[con
   CHECK_THAT(error_of(sized("4097")), Contains("whole blocks of 4096"));
   CHECK_THAT(error_of(sized("\"17TiB\"")), Contains("out of range"));
   CHECK_THAT(error_of(sized("-4096")), Contains("negative"));
-  CHECK_THAT(error_of(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 1TiB"));
+  CHECK_THAT(error_of(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 64GiB"));
   CHECK_THAT(error_of(kVolume + "wal_size = 8388609"), Contains("whole blocks"));
 }
 
@@ -251,6 +268,8 @@ TEST_CASE("config: words are checked against the known ones", "[config]") {
   CHECK(error_of(kVolume + "role = \"leader\"") ==
         "x.toml:7: [[volume]] role: \"leader\" is none of \"primary\", \"replica\", \"none\"");
   CHECK_THAT(error_of(kVolume + "durability = \"async\""), Contains("\"sync_quorum\""));
+  CHECK(error_of(kNode + "[replication]\nwhen_lost = \"block\"") ==
+        "x.toml:5: [replication] when_lost: \"block\" is none of \"drop\", \"wait\"");
   CHECK_THAT(error_of(kVolume + "epoch = 0"), Contains("out of range"));
   CHECK_THAT(error_of(kVolume + "epoch = -1"), Contains("negative"));
 }
@@ -354,11 +373,14 @@ TEST_CASE("config: changes between two files are listed", "[config]") {
   Config after = before;
   CHECK(changed_keys(before, after).empty());
   after.memory_bytes *= 2;
+  after.wait_for_lost_replicas = false;
+  after.wal_retain_percent = 0;
   after.rebuild_rate_max = 1;
   after.volumes[0].replicas[0].address = "127.0.0.1:1";
   after.volumes[1].name = "vol2";
   CHECK(changed_keys(before, after) ==
-        std::vector<std::string>{"node.memory", "rebuild.rate_max", "volume \"vol0\"",
+        std::vector<std::string>{"node.memory", "replication.when_lost", "replication.wal_retain",
+                                 "rebuild.rate_max", "volume \"vol0\"",
                                  "volume \"vol1\" (removed)", "volume \"vol2\" (added)"});
 }
 

@@ -50,6 +50,16 @@ TEST_CASE("config: formatted sizes and times read back as the same value", "[con
   CHECK(format_duration(20'000) == "20us");
 }
 
+TEST_CASE("config: shares are whole percents", "[config]") {
+  CHECK(parse_percent("0%").value() == 0);
+  CHECK(parse_percent("50%").value() == 50);
+  CHECK(parse_percent("100%").value() == 100);
+  const char* text = GENERATE("", "%", "50", "101%", "-1%", "+1%", "0.5%", "50 %", " 50%", "50%%",
+                              "4294967297%", "half");
+  CAPTURE(text);
+  CHECK(parse_percent(text).has_error());
+}
+
 TEST_CASE("config: names are letters, digits, dot, underscore and dash", "[config]") {
   CHECK(check_volume_name("vol0").has_value());
   CHECK(check_volume_name("A-b_c.9").has_value());
@@ -91,6 +101,8 @@ TEST_CASE("config: listening takes port 0 and, where allowed, unix sockets", "[c
   CHECK(check_listen_address("unix:/" + std::string(107, 'x'), true).has_error());
   CHECK(check_peer_address("10.0.0.2:10810").has_value());
   CHECK(check_peer_address("10.0.0.2:0").has_error());
+  CHECK(check_peer_address(std::string(kPeerAddressBytesMax - 2, 'h') + ":1").has_value());
+  CHECK(check_peer_address(std::string(kPeerAddressBytesMax - 1, 'h') + ":1").has_error());
 }
 
 TEST_CASE("config: the nearest word counts swaps as one mistake", "[config]") {

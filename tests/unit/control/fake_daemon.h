@@ -7,6 +7,8 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -49,6 +51,7 @@ inline VolumeStatus volume_status(const std::string& name) {
   replica.written_lsn = 42;
   replica.lag_bytes = 0;
   volume.replicas.push_back(replica);
+  volume.why = {"assigned primary at epoch 3", "replica n2 is in keepup and in the in-sync set"};
   return volume;
 }
 
@@ -82,6 +85,13 @@ class FakeDaemon : public Daemon {
       done(status);
     });
   }
+  /// Does what it is told to the volume of that name, or answers the error that the test has set.
+  void assign(const std::string& volume, const AssignmentOrder& order,
+              std::function<void(Result<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    orders_.emplace_back(volume, order);
+    push([done = std::move(done), result = carry_out(volume, order)] { done(result); });
+  }
   void stop(std::function<void()> done) override {
     const std::lock_guard lock(mutex_);
     push(std::move(done));
@@ -100,10 +110,30 @@ class FakeDaemon : public Daemon {
     const std::lock_guard lock(mutex_);
     answer_ = std::move(answer);
   }
+  /// For orders from now on.
+  void refuse_orders(Error error) {
+    const std::lock_guard lock(mutex_);
+    refusal_ = std::move(error);
+  }
+  /// All that it was ever given, in order.
+  [[nodiscard]] std::vector<std::pair<std::string, AssignmentOrder>> orders() {
+    const std::lock_guard lock(mutex_);
+    return orders_;
+  }
   [[nodiscard]] int volumes_asked() const { return volumes_asked_; }
   [[nodiscard]] int node_asked() const { return node_asked_; }
 
  private:
+  Result<VolumeStatus> carry_out(const std::string& name, const AssignmentOrder& order) {
+    if (refusal_) return *refusal_;
+    for (VolumeStatus& volume : answer_) {
+      if (volume.name != name) continue;
+      volume.role = to_string(order.role);
+      volume.epoch = order.epoch.value();
+      return volume;
+    }
+    return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
+  }
   void push(std::function<void()> work) {
     work_.push_back(std::move(work));
     changed_.notify_all();
@@ -122,6 +152,8 @@ class FakeDaemon : public Daemon {
   }
 
   std::vector<VolumeStatus> answer_{volume_status("vol0"), volume_status("vol1")};
+  std::optional<Error> refusal_;
+  std::vector<std::pair<std::string, AssignmentOrder>> orders_;
   std::atomic<int> volumes_asked_{0};
   std::atomic<int> node_asked_{0};
   std::mutex mutex_;

@@ -32,6 +32,16 @@ TEST_CASE("json: a volume has exactly the fields of the interface", "[json]") {
         R"("reason":""},"written_lsn":42,"durable_lsn":40,"lag_bytes":0}]})");
 }
 
+TEST_CASE("json: why has exactly the fields of the interface", "[json]") {
+  VolumeStatus volume = test::volume_status("vol0");
+  volume.reason = "x";
+  volume.why = {"a \"fact\"", "\xff"};
+  CHECK(why_json(volume) == R"({"name":"vol0","role":"primary","epoch":3,"mode":"publish_healthy","reason":"x","healthy":true,)"
+                            R"("facts":["a \"fact\"","?"]})");
+  volume.why.clear();
+  CHECK_THAT(why_json(volume), Catch::Matchers::EndsWith("\"facts\":[]}"));
+}
+
 TEST_CASE("json: what is not known is null, never 0", "[json]") {
   VolumeStatus volume;
   volume.replicas.emplace_back();

@@ -15,7 +15,8 @@ ReplicaView replica(const std::string& id) {
           .in_session = true,
           .in_sync = true,
           .needs_rebuild = false,
-          .reason = ""};
+          .reason = "",
+          .recovering = false};
 }
 
 VolumeView primary(const std::vector<ReplicaView>& replicas) {
@@ -58,6 +59,17 @@ TEST_CASE("core: the mode of a replica", "[core]") {
   check(view, "bootstrap_pending", "awaiting_shipper_connected", false);
   view.has_session = true;
   check(view, "replica_ready", "replica_not_primary", true);
+  // One that had to give way says to whom, at each step.
+  view.fenced = "fenced by epoch 3";
+  check(view, "replica_ready", "fenced by epoch 3; replica_not_primary", true);
+  view.has_session = false;
+  check(view, "bootstrap_pending", "fenced by epoch 3; awaiting_shipper_connected", false);
+  view.receiver_ready = false;
+  check(view, "bootstrap_pending", "fenced by epoch 3; awaiting_receiver_ready", false);
+  view.fenced.clear();
+  check(view, "bootstrap_pending", "awaiting_receiver_ready", false);
+  view.role_applied = false;
+  check(view, "bootstrap_pending", "awaiting_role_apply", false);
 }
 
 TEST_CASE("core: the mode of a primary names the first obstacle", "[core]") {
@@ -66,6 +78,13 @@ TEST_CASE("core: the mode of a primary names the first obstacle", "[core]") {
   check(primary(replicas), "publish_healthy", "", true);
 
   VolumeView starting = primary(replicas);
+  starting.shipper_configured = false;
+  check(starting, "degraded", "awaiting_shipper_configured", false);
+  starting.serving = false;
+  check(starting, "bootstrap_pending", "awaiting_shipper_configured", false);
+  starting.role_applied = false;
+  check(starting, "bootstrap_pending", "awaiting_role_apply", false);
+  starting = primary(replicas);
   starting.serving = false;
   check(starting, "bootstrap_pending", "awaiting_barrier_durability", false);
   replicas[1].connected = false;
@@ -86,6 +105,10 @@ TEST_CASE("core: the mode of a primary names the first obstacle", "[core]") {
   replicas[1].in_session = false;
   check(primary(replicas), "degraded", "awaiting_shipper_configured: replica n3", false);
   replicas[1].in_session = true;
+  // In the set, so that nothing is acknowledged without it, and on its way.
+  replicas[1].recovering = true;
+  check(primary(replicas), "degraded", "recovery_in_progress: replica n3", false);
+  replicas[1].recovering = false;
   replicas[1].in_sync = false;
   replicas[1].reason = "4 GiB behind";
   check(primary(replicas), "degraded", "recovery_in_progress: replica n3 (4 GiB behind)", false);

@@ -44,6 +44,8 @@ bool is_allowed(const std::string& name) {
   static const std::set<std::string> kAllowed = {
       // memory and bytes
       "memcpy", "memmove", "memset", "memcmp", "strlen", "_Znwm", "_ZdlPv", "_ZdlPvm",
+      // names of values: to_string(Durability), to_string(Role)
+      "_ZN8ringbolt9to_stringENS_10DurabilityE", "_ZN8ringbolt9to_stringENS_4RoleE",
       // failing assertions, exceptions of std::string, their unwinding
       "_ZN8ringbolt16assertion_failedEPKcS1_i", "_Unwind_Resume", "__gxx_personality_v0",
       "__stack_chk_fail", "abort", "__cxa_begin_catch", "__cxa_end_catch", "__cxa_rethrow",

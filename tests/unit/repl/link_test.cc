@@ -301,6 +301,26 @@ TEST_CASE("link: a repeated, skipped or oversized message ends the connection", 
   CHECK(p.b->messages.size() <= 1);
 }
 
+TEST_CASE("link: session_data, longer than what is staged, ends the log connection", "[repl]") {
+  Pair p(6);
+  p.b->open(p.accepted);
+  p.b->link->start();
+  MessageHeader header;
+  header.type = MessageType::kSessionData;
+  header.epoch = Epoch(1);
+  header.session = SessionId(1);
+  header.sequence = 1;
+  header.payload_bytes = SessionDataFields::kBytes + kFramePayloadBytesMax;
+  std::vector<std::byte> bytes(kHeaderBytes);
+  encode_header(header, bytes.data());
+  bytes.resize(kHeaderBytes + header.payload_bytes);
+  RawSender sender(*p.a->io, p.connected);
+  sender.send(bytes);
+  REQUIRE(p.run([&] { return p.b->closed == 1 && sender.done; }));
+  CHECK(p.b->close_reason == "session_data on the log connection");
+  CHECK(p.b->messages.empty());
+}
+
 TEST_CASE("link: a listener that pauses gets the same frame again and nothing overtakes it",
           "[repl]") {
   Pair p(6);

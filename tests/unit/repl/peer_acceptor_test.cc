@@ -161,7 +161,7 @@ TEST_CASE("peer_acceptor: what is not a hello ends the connection", "[repl]") {
     f.stop();
   };
   refused(std::vector<std::byte>(64, std::byte{'G'}));
-  refused(hello_bytes(MessageType::kFacts));
+  refused(hello_bytes(MessageType::kSync));
   refused(hello_bytes(MessageType::kHello, 2));
   std::vector<std::byte> damaged = hello_bytes();
   damaged.back() ^= std::byte{1};

@@ -20,7 +20,7 @@ struct ShardNodeOptions {
   std::string id = "n1";
   std::string directory = {};
   Role role = Role::kPrimary;
-  std::vector<repl::PeerAddress> replicas = {};
+  std::vector<core::ReplicaAddress> replicas = {};
   uint64_t volume_bytes = 32u << 20;
   uint64_t memory_bytes = 32u << 20;
   io::Nanos spin = 20 * io::kMicrosecond;

@@ -82,7 +82,7 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
   }
   ~ServedVolume() override {
     bool stopped = false;
-    primary_->stop(true, [&] { stopped = true; });
+    primary_->stop(repl::Farewell::kDrained, [&] { stopped = true; });
     run([&] { return stopped; });
     primary_.reset();
     bool closed = false;
@@ -146,7 +146,11 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
     if (primary_) primary_->on_space();
   }
   void on_store_failed(const std::string& reason) override { FAIL(reason); }
+  void on_primary_opened() override {}
   void on_primary_fenced(Epoch, const std::string&) override { FAIL("fenced"); }
+  void on_primary_serving() override {}
+  uint64_t next_connection() override { return 1; }
+  void on_primary_fact(core::Event) override {}
 
  private:
   struct Open {

@@ -1,4 +1,4 @@
-// The superblock: its two slots, what is refused, and its one writer.
+// The superblock's format: what is read back, what is refused, and what two slots say together.
 #include "volume/superblock.h"
 
 #include <catch2/catch.hpp>
@@ -8,12 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "io/sim_io.h"
 #include "ringbolt/crc32c.h"
-#include "store_bed.h"
 
 using namespace ringbolt;
-using namespace ringbolt::test;
 
 namespace {
 
@@ -41,6 +38,13 @@ Superblock sample() {
   s.history.open({Epoch(8), Incarnation(1)}, Lsn(1));
   s.history.open({Epoch(9), Incarnation(4)}, Lsn(650));
   s.in_sync = {"n2", "n3"};
+  s.cuts = 5;
+  s.epoch_holder = "n7";
+  s.assignment = StoredAssignment{Epoch(12),
+                                  3,
+                                  Role::kPrimary,
+                                  Durability::kSyncQuorum,
+                                  {{"n2", "10.0.0.2:10810"}, {"n3", "[::1]:1"}}};
   return s;
 }
 
@@ -71,14 +75,21 @@ void check_equal(const Superblock& a, const Superblock& b) {
   CHECK(a.durable == b.durable);
   CHECK(a.history == b.history);
   CHECK(a.in_sync == b.in_sync);
+  CHECK(a.cuts == b.cuts);
+  CHECK(a.epoch_holder == b.epoch_holder);
+  CHECK(a.assignment == b.assignment);
+}
+
+void repair(Slot& slot) {
+  std::memset(slot.data() + 12, 0, 4);
+  const uint32_t crc = crc32c(slot.data(), slot.size());
+  std::memcpy(slot.data() + 12, &crc, 4);
 }
 
 /// The error of a slot with the bytes at `offset` replaced and the checksum made right again.
 Errc error_of(Slot slot, size_t offset, const std::vector<uint8_t>& bytes) {
   std::memcpy(slot.data() + offset, bytes.data(), bytes.size());
-  std::memset(slot.data() + 12, 0, 4);
-  const uint32_t crc = crc32c(slot.data(), slot.size());
-  std::memcpy(slot.data() + 12, &crc, 4);
+  repair(slot);
   const auto decoded = Superblock::decode(slot.data());
   REQUIRE_FALSE(decoded.has_value());
   CHECK_FALSE(decoded.error().message.empty());
@@ -97,13 +108,58 @@ TEST_CASE("superblock: it is read back as it was written", "[volume][superblock]
   full.name = std::string(Superblock::kNameBytesMax, 'y');
   full.history = {};
   full.epoch = Epoch(core::TermHistory::kTermsMax);
-  for (uint64_t i = 1; i <= core::TermHistory::kTermsMax; ++i) full.history.open({Epoch(i), Incarnation(i)}, Lsn(i * 3));
+  for (uint64_t i = 1; i <= core::TermHistory::kTermsMax; ++i)
+    full.history.open({Epoch(i), Incarnation(i)}, Lsn(i * 3));
   full.in_sync.assign(kReplicasMax, std::string(Superblock::kNodeIdBytesMax, 'z'));
   full.clean_shutdown = full.rebuild_mark = full.base_seeded = false;
   full.being_made = true;
+  full.epoch_holder = std::string(Superblock::kNodeIdBytesMax, 'h');
+  full.assignment =
+      StoredAssignment{Epoch(UINT64_MAX), UINT64_MAX, Role::kReplica, Durability::kSyncAll, {}};
+  for (size_t i = 0; i < kReplicasMax; ++i) {
+    std::string id(Superblock::kNodeIdBytesMax, 'r');
+    id.back() = static_cast<char>('0' + i);
+    full.assignment->replicas.push_back({id, std::string(Superblock::kAddressBytesMax, 'a')});
+  }
+  REQUIRE(Superblock::problem_of(*full.assignment) == nullptr);
   const auto again = Superblock::decode(encode(full).data());
   REQUIRE(again.has_value());
   check_equal(again.value(), full);
+
+  Superblock bare = sample();
+  bare.epoch_holder.clear();
+  bare.assignment.reset();
+  const auto third = Superblock::decode(encode(bare).data());
+  REQUIRE(third.has_value());
+  check_equal(third.value(), bare);
+  // No assignment is another thing than one that takes every role away.
+  bare.assignment.emplace();
+  CHECK(Superblock::decode(encode(bare).data()).value().assignment == StoredAssignment{});
+}
+
+TEST_CASE("superblock: what cannot be stored is known before", "[volume][superblock]") {
+  CHECK(Superblock::is_node_id("n1"));
+  CHECK(Superblock::is_node_id(std::string(63, 'x')));
+  CHECK_FALSE(Superblock::is_node_id(""));
+  CHECK_FALSE(Superblock::is_node_id(std::string(64, 'x')));
+  CHECK_FALSE(Superblock::is_node_id(std::string_view("n\0x", 3)));
+  const auto problem = [](const std::function<void(StoredAssignment&)>& change) {
+    StoredAssignment assignment = *sample().assignment;
+    change(assignment);
+    return Superblock::problem_of(assignment) != nullptr;
+  };
+  CHECK_FALSE(problem([](StoredAssignment&) {}));
+  CHECK(problem([](StoredAssignment& a) { a.role = static_cast<Role>(3); }));
+  CHECK(problem([](StoredAssignment& a) { a.durability = static_cast<Durability>(3); }));
+  CHECK(problem([](StoredAssignment& a) { a.replicas[0].id = ""; }));
+  CHECK(problem([](StoredAssignment& a) { a.replicas[0].id = std::string(64, 'x'); }));
+  CHECK(problem([](StoredAssignment& a) { a.replicas[0].address = ""; }));
+  CHECK(problem([](StoredAssignment& a) { a.replicas[0].address = std::string(128, 'x'); }));
+  CHECK(problem([](StoredAssignment& a) { a.replicas[0].address = std::string("a\0b", 3); }));
+  CHECK(problem([](StoredAssignment& a) { a.replicas[1].id = a.replicas[0].id; }));
+  CHECK(problem([](StoredAssignment& a) {
+    for (int i = 0; i < 7; ++i) a.replicas.push_back({"m" + std::to_string(i), "x:1"});
+  }));
 }
 
 TEST_CASE("superblock: each changed byte is noticed", "[volume][superblock]") {
@@ -122,17 +178,23 @@ TEST_CASE("superblock: each changed byte is noticed", "[volume][superblock]") {
 TEST_CASE("superblock: unknown versions and features are refused, not guessed at",
           "[volume][superblock]") {
   const Slot slot = encode(sample());
-  CHECK(error_of(slot, 8, {2}) == Errc::kUnsupported);
+  CHECK(error_of(slot, 8, {1}) == Errc::kUnsupported);
+  CHECK(error_of(slot, 8, {3}) == Errc::kUnsupported);
   CHECK(error_of(slot, 32, {1}) == Errc::kUnsupported);  // read-only compatible
   CHECK(error_of(slot, 40, {1}) == Errc::kUnsupported);  // incompatible
   CHECK(error_of(slot, 0, {0}) == Errc::kNotFound);
   // A feature that old builds may ignore.
   Slot compatible = slot;
   compatible[24] = std::byte{1};
-  std::memset(compatible.data() + 12, 0, 4);
-  const uint32_t crc = crc32c(compatible.data(), compatible.size());
-  std::memcpy(compatible.data() + 12, &crc, 4);
+  repair(compatible);
   CHECK(Superblock::decode(compatible.data()).has_value());
+  // A version number that decayed is damage, and says so.
+  Slot decayed = slot;
+  decayed[9] = std::byte{1};
+  const auto damaged = Superblock::decode(decayed.data());
+  REQUIRE_FALSE(damaged.has_value());
+  CHECK(damaged.error().code == Errc::kCorrupt);
+  CHECK(damaged.error().message.find("version 258") != std::string::npos);
 }
 
 TEST_CASE("superblock: impossible values are refused although the checksum is right",
@@ -153,6 +215,41 @@ TEST_CASE("superblock: impossible values are refused although the checksum is ri
   CHECK(error_of(slot, 464, {9}) == Errc::kCorrupt);
   CHECK(error_of(slot, 512, {100}) == Errc::kCorrupt);    // terms that do not ascend
   CHECK(error_of(slot, 2048, {0, 0}) == Errc::kCorrupt);  // a member without a name
+  // More in the base image than was flushed: 600 and 700 it should be.
+  CHECK(error_of(slot, 472, {0xbd, 2}) == Errc::kCorrupt);
+  CHECK(error_of(slot, 456, {0x57, 2}) == Errc::kCorrupt);
+  // Counts that could wrap around.
+  for (const size_t offset : {16, 416, 480})
+    CHECK(error_of(slot, offset, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) ==
+          Errc::kCorrupt);
+  CHECK(error_of(slot, 2560, full64) == Errc::kCorrupt);  // no end of the epoch's holder
+}
+
+TEST_CASE(
+    "superblock: an assignment of impossible values is refused although the checksum is right",
+    "[volume][superblock]") {
+  const Slot slot = encode(sample());
+  const std::vector<uint8_t> full64(64, 'a'), full128(128, 'a');
+  CHECK(error_of(slot, 4096, {2}) == Errc::kCorrupt);  // neither present nor not
+  CHECK(error_of(slot, 4097, {3}) == Errc::kCorrupt);  // unknown role
+  CHECK(error_of(slot, 4097, {0xff}) == Errc::kCorrupt);
+  CHECK(error_of(slot, 4098, {3}) == Errc::kCorrupt);  // unknown durability
+  CHECK(error_of(slot, 4099, {9}) == Errc::kCorrupt);  // too many replicas
+  CHECK(error_of(slot, 4099, {0xff}) == Errc::kCorrupt);
+  CHECK(error_of(slot, 4099, {3}) == Errc::kCorrupt);         // the third is empty
+  CHECK(error_of(slot, 4128, full64) == Errc::kCorrupt);      // no end of the id
+  CHECK(error_of(slot, 4128, {0}) == Errc::kCorrupt);         // no id
+  CHECK(error_of(slot, 4128, {'n', '3'}) == Errc::kCorrupt);  // the same twice
+  CHECK(error_of(slot, 4192, full128) == Errc::kCorrupt);     // no end of the address
+  CHECK(error_of(slot, 4192, {0}) == Errc::kCorrupt);         // no address
+  // Without an assignment the bytes say nothing.
+  Slot absent = slot;
+  absent[4096] = std::byte{0};
+  absent[4097] = absent[4099] = std::byte{0xff};
+  repair(absent);
+  const auto decoded = Superblock::decode(absent.data());
+  REQUIRE(decoded.has_value());
+  CHECK_FALSE(decoded.value().assignment.has_value());
 }
 
 TEST_CASE("superblock: no bytes crash the decoder", "[volume][superblock]") {
@@ -162,10 +259,9 @@ TEST_CASE("superblock: no bytes crash the decoder", "[volume][superblock]") {
   for (int round = 0; round < 5000; ++round) {
     Slot slot = good;
     for (uint64_t i = random() % 6; i > 0; --i)
-      slot[16 + random() % (round % 2 == 0 ? 4080 : 500)] = static_cast<std::byte>(random());
-    std::memset(slot.data() + 12, 0, 4);
-    const uint32_t crc = crc32c(slot.data(), slot.size());
-    std::memcpy(slot.data() + 12, &crc, 4);
+      slot[16 + random() % (round % 2 == 0 ? slot.size() - 16 : 500)] =
+          static_cast<std::byte>(random());
+    repair(slot);
     const auto decoded = Superblock::decode(slot.data());
     if (!decoded.has_value()) continue;
     ++accepted;
@@ -175,226 +271,82 @@ TEST_CASE("superblock: no bytes crash the decoder", "[volume][superblock]") {
   CHECK(accepted > 100);
 }
 
-// --- the writer
-// ----------------------------------------------------------------------------------------
+// --- two slots
+// ---------------------------------------------------------------------------------------
 
 namespace {
 
-struct Waiter : SuperblockWaiter {
-  Waiter()
-      : SuperblockWaiter([](SuperblockWaiter& self) { static_cast<Waiter&>(self).done = true; }) {}
-  bool done = false;
-};
+Slot generation(uint64_t number) {
+  Superblock superblock = sample();
+  superblock.generation = number;
+  superblock.epoch = Epoch(number);
+  return encode(superblock);
+}
 
-struct WriterBed {
-  explicit WriterBed(uint64_t seed = 1) : world({.seed = seed}), node(world.add_node("n1")) {
-    boot();
-  }
-  ~WriterBed() {
-    kill([this] { node.crash(); });
-  }
-  void boot() {
-    io = node.create_io();
-    REQUIRE(io->make_directory("/d").has_value());
-    const auto opened =
-        io->open_file(kPath, {.create = true, .resize_bytes = Superblock::kFileBytes});
-    REQUIRE(opened.has_value());
-    file = opened.value().file;
-    writer = std::make_unique<SuperblockWriter>(
-        *io, [](void* self, int code) { static_cast<WriterBed*>(self)->error = code; }, this);
-  }
-  void kill(const std::function<void()>& end) {
-    end();
-    writer.reset();
-    io.reset();
-  }
-  std::vector<Superblock> valid_slots() {
-    std::vector<Superblock> found;
-    for (const uint64_t offset : Superblock::kSlotOffset) {
-      const auto decoded =
-          Superblock::decode(node.read_file(kPath, offset, Superblock::kSlotBytes).data());
-      if (decoded.has_value()) found.push_back(decoded.value());
-    }
-    return found;
-  }
-  bool run(const std::function<bool()>& done) { return world.run_until(done, 100 * io::kSecond); }
+Slot damaged(Slot slot) {
+  slot[700] ^= std::byte{1};
+  return slot;
+}
 
-  static constexpr const char* kPath = "/d/superblock";
-  io::SimWorld world;
-  io::SimNode& node;
-  std::unique_ptr<io::SimIo> io;
-  io::File file;
-  std::unique_ptr<SuperblockWriter> writer;
-  int error = 0;
-};
+const Slot kBlank(Superblock::kSlotBytes);
+
+Result<SuperblockSlots> read(const Slot& first, const Slot& second) {
+  return read_superblock_slots({first.data(), second.data()});
+}
+
+/// The generation that counts and the slot to write first, or -1 and that slot.
+std::pair<int64_t, uint32_t> choice(const Result<SuperblockSlots>& slots) {
+  REQUIRE(slots.has_value());
+  const auto& newest = slots.value().newest;
+  return {newest ? static_cast<int64_t>(newest->generation) : -1, slots.value().write_first};
+}
 
 }  // namespace
 
-TEST_CASE(
-    "superblock: changes become durable in order, several with one write, in alternating slots",
-    "[volume][superblock]") {
-  WriterBed bed;
-  bed.writer->open(bed.file, sample());
-  Waiter first, second;
-  bed.writer->change().epoch = Epoch(10);
-  bed.writer->change().durable = Lsn(800);
-  bed.writer->wait(first);
-  CHECK_FALSE(first.done);
-  REQUIRE(bed.run([&] { return first.done; }));
-  REQUIRE(bed.valid_slots().size() == 1);
-  CHECK(bed.valid_slots()[0].generation == 42);
-  CHECK(bed.valid_slots()[0].epoch == Epoch(10));
-  CHECK(bed.valid_slots()[0].durable == Lsn(800));
-
-  bed.writer->change().epoch = Epoch(11);
-  bed.writer->wait(second);
-  REQUIRE(bed.run([&] { return second.done; }));
-  const auto slots = bed.valid_slots();
-  REQUIRE(slots.size() == 2);
-  CHECK(slots[0].epoch != slots[1].epoch);
-}
-
-TEST_CASE("superblock: a change during a write is not called durable by that write",
+TEST_CASE("superblock: the newest good slot counts, and is not the one to be written first",
           "[volume][superblock]") {
-  WriterBed bed;
-  bed.writer->open(bed.file, sample());
-  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
-  Waiter first, second;
-  bed.writer->change().epoch = Epoch(10);
-  bed.writer->wait(first);
-  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) == 1; }));
-  bed.writer->change().epoch = Epoch(11);
-  bed.writer->wait(second);
-  const uint64_t writes =
-      bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "superblock"});
-  bed.node.disk().release(hold);
-  REQUIRE(bed.run([&] { return first.done && bed.node.disk().held(writes) == 1; }));
-  CHECK_FALSE(second.done);
-  bed.node.disk().release(writes);
-  REQUIRE(bed.run([&] { return second.done; }));
-  CHECK(bed.writer->current().epoch == Epoch(11));
+  using Choice = std::pair<int64_t, uint32_t>;
+  CHECK(choice(read(generation(41), generation(40))) == Choice{41, 1});
+  CHECK(choice(read(generation(41), generation(42))) == Choice{42, 0});
+  CHECK(choice(read(generation(41), generation(41))).first == 41);
+  CHECK(choice(read(damaged(generation(43)), generation(42))) == Choice{42, 0});
+  CHECK(choice(read(generation(41), damaged(generation(42)))) == Choice{41, 1});
+  CHECK(choice(read(generation(41), kBlank)) == Choice{41, 1});
+  CHECK(choice(read(kBlank, generation(41))) == Choice{41, 0});
+  // A slot that the device cannot read is as a damaged one.
+  CHECK(choice(read_superblock_slots({nullptr, generation(41).data()})) == Choice{41, 0});
+  CHECK(choice(read_superblock_slots({generation(41).data(), nullptr})) == Choice{41, 1});
+  CHECK(read(generation(41), generation(42)).value().damage.empty());
+  CHECK(read(generation(41), damaged(generation(42))).value().damage.find("slot 1") !=
+        std::string::npos);
+  CHECK(read_superblock_slots({nullptr, generation(41).data()}).value().damage.find("slot 0") !=
+        std::string::npos);
 }
 
-TEST_CASE("superblock: a wait with nothing to write is still answered", "[volume][superblock]") {
-  WriterBed bed;
-  bed.writer->open(bed.file, sample());
-  Waiter waiter;
-  bed.writer->wait(waiter);
-  CHECK_FALSE(waiter.done);
-  REQUIRE(bed.run([&] { return waiter.done; }));
-}
-
-TEST_CASE("superblock: after a failed write or flush nothing is durable any more",
+TEST_CASE("superblock: slots that never held anything are no damage, others are",
           "[volume][superblock]") {
-  for (const io::SimOpKind kind : {io::SimOpKind::kWrite, io::SimOpKind::kFlush}) {
-    WriterBed bed;
-    bed.writer->open(bed.file, sample());
-    bed.node.disk().add_fault({.match = {.kind = kind, .path = "superblock"}});
-    Waiter first, later;
-    bed.writer->change().epoch = Epoch(10);
-    bed.writer->wait(first);
-    REQUIRE(bed.run([&] { return bed.error != 0; }));
-    CHECK(bed.error == EIO);
-    CHECK(bed.writer->failed());
-    // The fault is gone, but the device's word is not trusted any more.
-    bed.writer->change().epoch = Epoch(11);
-    bed.writer->wait(later);
-    bed.world.run_for(10 * io::kSecond);
-    CHECK_FALSE(first.done);
-    CHECK_FALSE(later.done);
-    CHECK_FALSE(first.waiting());
-    CHECK(bed.io->pending_operations() == 0);
-  }
-}
-
-TEST_CASE("superblock: a power loss at any moment leaves the last durable one or a newer one",
-          "[volume][superblock]") {
-  uint64_t torn = 0;
-  for (uint64_t seed = 1; seed <= 300; ++seed) {
-    WriterBed bed(seed);
-    bed.writer->open(bed.file, sample());
-    uint64_t durable_epoch = 0;
-    for (uint64_t epoch = 100;; ++epoch) {
-      Waiter waiter;
-      // Changes in several sectors, so that a torn write leaves a mixture.
-      Superblock& superblock = bed.writer->change();
-      superblock.epoch = Epoch(epoch);
-      superblock.in_sync = {std::to_string(epoch)};
-      bed.writer->wait(waiter);
-      if (epoch < 102 || bed.world.random().chance(1, 2)) {
-        REQUIRE(bed.run([&] { return waiter.done; }));
-        durable_epoch = epoch;
-        continue;
-      }
-      for (uint64_t steps = bed.world.random().below(14); steps > 0; --steps) bed.world.step();
-      if (waiter.done) durable_epoch = epoch;
-      bed.kill([&] { bed.node.power_loss(static_cast<io::SimPowerLoss>(seed % 3)); });
-      break;
-    }
-    const auto slots = bed.valid_slots();
-    REQUIRE_FALSE(slots.empty());
-    if (slots.size() == 1) ++torn;
-    uint64_t newest = 0, generation = 0;
-    for (const Superblock& s : slots) {
-      CHECK(s.in_sync.at(0) == std::to_string(s.epoch.value()));
-      if (s.generation > generation) {
-        generation = s.generation;
-        newest = s.epoch.value();
-      }
-    }
-    REQUIRE(newest >= durable_epoch);
-  }
-  CHECK(torn > 0);
-}
-
-// --- through the store
-// ---------------------------------------------------------------------------------
-
-TEST_CASE(
-    "superblock: the store opens with the newer slot, and with the older one if the newer is torn",
-    "[volume][superblock]") {
-  StoreBed bed;
-  bed.serve();
-  bed.write(3);
-  bed.flush();
-  const Epoch promised(7);
-  bed.store->superblock().change().epoch = promised;
-  bed.run([&] { return false; });
-  const uint64_t newest = bed.store->facts().generation;
-  bed.kill();
-  REQUIRE(bed.open().has_value());
-  CHECK(bed.store->facts().epoch == promised);
-  CHECK(bed.store->facts().generation > newest);
-  bed.run([&] { return false; });
-  const uint64_t torn_offset = Superblock::kSlotOffset[bed.store->facts().generation % 2];
-  const uint64_t generation = bed.store->facts().generation;
-  bed.kill();
-  // The first half of a slot write that did not end.
-  bed.node.write_file(bed.path("superblock"), torn_offset,
-                      std::vector<std::byte>(512, std::byte{0x77}));
-  REQUIRE(bed.open().has_value());
-  CHECK(bed.store->facts().generation >= generation);
-  CHECK(bed.difference() == "");
-}
-
-// Known and not solved yet, hence the tag: a slot that decayed after it was durable looks like one
-// whose write was torn, and the older slot may lack what others rely on (a term, a promise, the
-// rebuild mark).
-TEST_CASE("superblock: a newest slot that decays is noticed, or nothing in it is lost",
-          "[volume][superblock][!shouldfail]") {
-  StoreBed bed;
-  bed.stable_follows = false;  // no checkpoint, which would bring the new term into both slots
-  bed.serve();
-  bed.write(3);
-  bed.flush();
-  bed.kill();
-  REQUIRE(bed.open().has_value());
-  bed.begin_term();
-  bed.write(4);
-  bed.flush();
-  const uint64_t newest = Superblock::kSlotOffset[bed.store->facts().generation % 2];
-  bed.kill();
-  bed.node.disk().flip_bit(bed.path("superblock"), newest + 520, 0);
-  const Status opened = bed.open();
-  CHECK((!opened.has_value() || bed.store->wal().head() == bed.model.head()));
+  CHECK(choice(read(kBlank, kBlank)).first == -1);
+  // The write of the very first version was cut off.
+  CHECK(choice(read(damaged(generation(1)), kBlank)).first == -1);
+  const auto error = [](const Result<SuperblockSlots>& slots) {
+    REQUIRE_FALSE(slots.has_value());
+    CHECK_FALSE(slots.error().message.empty());
+    return slots.error().code;
+  };
+  CHECK(error(read(damaged(generation(41)), damaged(generation(42)))) == Errc::kCorrupt);
+  CHECK(error(read_superblock_slots({nullptr, nullptr})) == Errc::kCorrupt);
+  CHECK(error(read_superblock_slots({nullptr, damaged(generation(42)).data()})) == Errc::kCorrupt);
+  // Two that cannot both be right.
+  Superblock other = sample();
+  other.epoch = Epoch(10);
+  CHECK(error(read(encode(sample()), encode(other))) == Errc::kCorrupt);
+  // Whole, but of a later build: what it says must not be passed over.
+  Slot later = generation(42);
+  later[8] = std::byte{3};
+  repair(later);
+  CHECK(error(read(generation(41), later)) == Errc::kUnsupported);
+  CHECK(error(read(later, generation(43))) == Errc::kUnsupported);
+  // One whose version number decayed is damage like any other.
+  later[700] ^= std::byte{1};
+  CHECK(choice(read(generation(41), later)).first == 41);
 }

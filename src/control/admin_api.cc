@@ -1,0 +1,201 @@
+#include "control/admin_api.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "control/assignment_request.h"
+#include "control/config_values.h"
+#include "control/http_target.h"
+#include "control/json.h"
+#include "log/log.h"
+#include "ringbolt/assert.h"
+
+namespace ringbolt {
+namespace {
+
+enum : unsigned {
+  kOk = 200,
+  kBadRequest = 400,
+  kForbidden = 403,
+  kNoSuchResource = 404,
+  kMethodNotAllowed = 405,
+  kConflict = 409,
+  kInternalError = 500,
+  kNotImplemented = 501,
+  kUnavailable = 503,
+};
+
+AdminReply error_reply(unsigned status, std::string_view code, std::string_view message) {
+  return {status, error_json(code, message)};
+}
+
+AdminReply no_such_volume(const std::string& name) {
+  // A name that no volume can have is not repeated: it may not even be text.
+  return error_reply(kNoSuchResource, "not_found",
+                     check_volume_name(name).has_value() ? fmt::format("there is no volume \"{}\" on this node", name)
+                                                         : std::string("there is no volume of that name on this node"));
+}
+
+AdminReply refusal(const Error& error) {
+  switch (error.code) {
+    case Errc::kInvalid: return error_reply(kBadRequest, "invalid", error.message);
+    case Errc::kNotFound: return error_reply(kNoSuchResource, "not_found", error.message);
+    case Errc::kStaleEpoch: return error_reply(kConflict, "stale_epoch", error.message);
+    case Errc::kNotPermitted:
+    case Errc::kExists: return error_reply(kConflict, "refused", error.message);
+    case Errc::kUnsupported: return error_reply(kNotImplemented, "unsupported", error.message);
+    case Errc::kBusy: return error_reply(kUnavailable, "busy", error.message);
+    case Errc::kNoSpace:
+    case Errc::kIo:
+    case Errc::kCorrupt: return error_reply(kInternalError, "failed", error.message);
+  }
+  return error_reply(kInternalError, "failed", error.message);
+}
+
+std::string words(const AssignmentOrder& order) {
+  std::string text = fmt::format("{} at epoch {}", to_string(order.role), order.epoch.value());
+  if (order.durability) text += fmt::format(", {}", to_string(*order.durability));
+  if (order.replicas) {
+    text += order.replicas->empty() ? ", no replicas" : ", replicas";
+    for (const core::ReplicaAddress& replica : *order.replicas) text += fmt::format(" {}={}", replica.id, replica.address);
+  }
+  if (order.authority == core::Authority::kPromoted) text += ", promoted";
+  if (order.authority == core::Authority::kForced) text += ", promoted by force";
+  return text;
+}
+
+}  // namespace
+
+void AdminApi::serve(Daemon& daemon) {
+  daemon_ = &daemon;
+  stopping_ = false;
+}
+
+void AdminApi::unserve() {
+  daemon_ = nullptr;
+  stopping_ = true;
+}
+
+AdminApi::Outcome AdminApi::handle(const AdminRequest& request, Done done) {
+  const Result<std::vector<std::string>> path = parse_target(request.target);
+  if (path.has_error()) return error_reply(kBadRequest, "bad_request", path.error().message);
+  const std::optional<AdminRoute> route = find_route(path.value());
+  if (!route) return error_reply(kNoSuchResource, "not_found", "no such resource");
+  if (!route->takes(request.method)) {
+    AdminReply reply = error_reply(kMethodNotAllowed, "method_not_allowed", fmt::format("only {} is possible here", route->methods));
+    reply.allow = route->methods;
+    return reply;
+  }
+  const bool order = route->resource == AdminResource::kAssignment;
+  // Any page that an operator's browser has open could otherwise give orders to a daemon on its host.
+  if (order && request.from_web_page) return error_reply(kForbidden, "forbidden", "orders are not taken from web pages (Origin header)");
+  if (daemon_ == nullptr) {
+    return error_reply(kUnavailable, stopping_ ? "stopping" : "starting",
+                       stopping_ ? "the daemon is stopping" : "the daemon is starting");
+  }
+  return order ? assign(*route, request.body, std::move(done)) : read(*route, std::move(done));
+}
+
+// --- questions ----------------------------------------------------------------------------------
+
+// An answer can come when this object is gone (the daemon lives longer): hence weak pointers. The
+// io_context itself is there by contract.
+
+bool AdminApi::ask_volumes() {
+  if (daemon_ == nullptr) return false;
+  daemon_->volumes([weak = weak_from_this(), &io = io_](std::vector<VolumeStatus> answer) {
+    boost::asio::post(io, [weak, answer = std::move(answer)] {
+      if (const auto self = weak.lock()) self->volumes_.on_answer(answer);
+    });
+  });
+  return true;
+}
+
+bool AdminApi::ask_node() {
+  if (daemon_ == nullptr) return false;
+  daemon_->node([weak = weak_from_this(), &io = io_](NodeStatus answer) {
+    boost::asio::post(io, [weak, answer = std::move(answer)] {
+      if (const auto self = weak.lock()) self->node_.on_answer(answer);
+    });
+  });
+  return true;
+}
+
+template <class Answer, class Render>
+AdminApi::Outcome AdminApi::ask(Question<Answer>& question, Done done, Render render) {
+  const auto ticket = question.add([done = std::move(done), render](const Answer& answer) { done(render(answer)); });
+  return AdminWait{limits_.answer_time,
+                   error_reply(kUnavailable, "unavailable", "the daemon's shards did not answer in time"),
+                   [&question, ticket] { question.remove(ticket); }};
+}
+
+AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
+  switch (route.resource) {
+    case AdminResource::kHealth:
+      // Healthy means that every shard answers, not only that this thread runs.
+      return ask(node_, std::move(done), [](const NodeStatus&) { return AdminReply{kOk, "{\"status\":\"ok\"}"}; });
+    case AdminResource::kNode:
+      return ask(node_, std::move(done), [](const NodeStatus& status) { return AdminReply{kOk, to_json(status)}; });
+    case AdminResource::kVolumes:
+      return ask(volumes_, std::move(done), [](const std::vector<VolumeStatus>& all) { return AdminReply{kOk, to_json(all)}; });
+    case AdminResource::kVolume:
+    case AdminResource::kWhy:
+    case AdminResource::kAssignment:
+      break;
+  }
+  return ask(volumes_, std::move(done), [route](const std::vector<VolumeStatus>& all) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const VolumeStatus& one) { return one.name == route.volume; });
+    if (found == all.end()) return no_such_volume(route.volume);
+    return AdminReply{kOk, route.resource == AdminResource::kWhy ? why_json(*found) : to_json(*found)};
+  });
+}
+
+// --- orders -------------------------------------------------------------------------------------
+
+AdminApi::Outcome AdminApi::assign(const AdminRoute& route, const std::string& body, Done done) {
+  const std::string& volume = route.volume;
+  if (check_volume_name(volume).has_error()) return no_such_volume(volume);
+  const Result<AssignmentOrder> order = parse_assignment(body);
+  if (order.has_error()) return error_reply(kBadRequest, "invalid", order.error().message);
+  // An order whose giver has stopped waiting is still with the daemon: without a bound, who repeats it
+  // while a volume is stuck would pile them up.
+  const auto same_volume = std::count_if(orders_.begin(), orders_.end(), [&](const auto& one) { return one.second.volume == volume; });
+  if (same_volume >= limits_.orders_per_volume || orders_.size() >= limits_.orders) {
+    return error_reply(kUnavailable, "busy",
+                       fmt::format("{} assignments of volume \"{}\" and {} in all are being carried out; this one was not begun",
+                                   same_volume, volume, orders_.size()));
+  }
+  const uint64_t ticket = next_ticket_++;
+  orders_.emplace(ticket, Order{volume, std::move(done)});
+  RINGBOLT_LOG_LIMITED(kInfo, "admin: volume {} is to be {}", volume, words(order.value()));
+  daemon_->assign(volume, order.value(), [weak = weak_from_this(), &io = io_, ticket](Result<VolumeStatus> result) {
+    boost::asio::post(io, [weak, ticket, result = std::move(result)] {
+      if (const auto self = weak.lock()) self->on_assigned(ticket, result);
+    });
+  });
+  return AdminWait{limits_.order_time,
+                   error_reply(kUnavailable, "unfinished",
+                               fmt::format("the assignment of volume \"{}\" is still being carried out after {} s and goes on; ask for the "
+                                           "volume, or give the same order again (that changes nothing once it is done)",
+                                           volume, std::chrono::duration_cast<std::chrono::seconds>(limits_.order_time).count())),
+                   [this, ticket] {
+                     const auto found = orders_.find(ticket);
+                     if (found != orders_.end()) found->second.done = nullptr;
+                   }};
+}
+
+void AdminApi::on_assigned(uint64_t ticket, const Result<VolumeStatus>& result) {
+  const auto found = orders_.find(ticket);
+  RINGBOLT_ASSERT(found != orders_.end());  // answered once
+  const Order order = std::move(found->second);
+  orders_.erase(found);
+  if (result.has_error()) {
+    RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the assignment was not carried out: {}", order.volume, result.error().message);
+  }
+  if (order.done) order.done(result.has_value() ? AdminReply{kOk, to_json(result.value())} : refusal(result.error()));
+}
+
+}  // namespace ringbolt

@@ -1,0 +1,85 @@
+// The admin API without HTTP: what a request asks for, who answers it, and with what. Sits between the
+// connections (admin_http) and `Daemon`; knows no socket and no shard.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "control/admin_limits.h"
+#include "control/admin_routes.h"
+#include "control/daemon.h"
+#include "control/question.h"
+
+namespace ringbolt {
+
+struct AdminRequest {
+  std::string method, target, body;
+  bool from_web_page = false;  ///< it has an Origin header
+};
+
+struct AdminReply {
+  unsigned status = 200;
+  std::string body;            ///< JSON
+  std::string_view allow = {};  ///< for the Allow header of 405; empty: none
+};
+
+/// A request whose answer is to come.
+struct AdminWait {
+  std::chrono::milliseconds limit;  ///< after this call forget() and reply `overdue`
+  AdminReply overdue;
+  std::function<void()> forget;     ///< the answer is not wanted any more; what was ordered goes on
+};
+
+/// Thread: all members on the thread that runs `io`.
+class AdminApi : public std::enable_shared_from_this<AdminApi> {
+ public:
+  using Done = std::function<void(const AdminReply&)>;
+
+  /// Requires: `io` outlives the Daemon given to serve(), whose shards post answers to it.
+  AdminApi(boost::asio::io_context& io, const AdminLimits& limits) : io_(io), limits_(limits) {}
+  AdminApi(const AdminApi&) = delete;
+  AdminApi& operator=(const AdminApi&) = delete;
+
+  void serve(Daemon& daemon);
+  void unserve();
+  [[nodiscard]] bool stopping() const { return stopping_; }
+  [[nodiscard]] const AdminLimits& limits() const { return limits_; }
+
+  /// The reply, or how long to wait for it: then `done` is called once, later, unless forgotten. An order
+  /// is given to the daemon exactly once, within this call, whole or not at all.
+  std::variant<AdminReply, AdminWait> handle(const AdminRequest& request, Done done);
+
+ private:
+  using Outcome = std::variant<AdminReply, AdminWait>;
+  struct Order {
+    std::string volume;
+    Done done;  ///< empty: who gave the order is not waiting any more
+  };
+
+  Outcome read(const AdminRoute& route, Done done);
+  Outcome assign(const AdminRoute& route, const std::string& body, Done done);
+  void on_assigned(uint64_t ticket, const Result<VolumeStatus>& result);
+  template <class Answer, class Render>
+  Outcome ask(Question<Answer>& question, Done done, Render render);
+
+  boost::asio::io_context& io_;
+  const AdminLimits limits_;
+  Daemon* daemon_ = nullptr;
+  bool stopping_ = false;
+  uint64_t next_ticket_ = 1;
+  std::map<uint64_t, Order> orders_;  ///< given to the daemon and not answered
+
+  Question<std::vector<VolumeStatus>> volumes_{[this] { return ask_volumes(); }};
+  Question<NodeStatus> node_{[this] { return ask_node(); }};
+  bool ask_volumes();
+  bool ask_node();
+};
+
+}  // namespace ringbolt

@@ -1,0 +1,193 @@
+// Callbacks rather than coroutines: clang 14 cannot compile C++20 coroutines against libstdc++.
+#include "control/admin_http.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <optional>
+#include <utility>
+
+#include "control/json.h"
+
+namespace ringbolt {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+using tcp = asio::ip::tcp;
+
+bool is_parse_error(const error_code& error) {
+  return error.category() == http::make_error_code(http::error::bad_method).category();
+}
+
+AdminReply error_reply(http::status status, std::string_view code, std::string_view message) {
+  return {static_cast<unsigned>(status), error_json(code, message)};
+}
+
+AdminReply parse_error_reply(const error_code& error, const AdminLimits& limits) {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    return error_reply(http::status::request_header_fields_too_large, "header_too_large",
+                       fmt::format("the header is larger than {} bytes", limits.header_bytes));
+  }
+  if (error == http::error::body_limit) {
+    return error_reply(http::status::payload_too_large, "body_too_large",
+                       fmt::format("the body is larger than {} bytes", limits.body_bytes));
+  }
+  if (error == http::error::partial_message) {
+    return error_reply(http::status::bad_request, "bad_request", "the request ends before its header or body is complete");
+  }
+  return error_reply(http::status::bad_request, "bad_request", fmt::format("not an HTTP/1.1 request: {}", error.message()));
+}
+
+class HttpConnection final : public AdminConnection, public std::enable_shared_from_this<HttpConnection> {
+ public:
+  HttpConnection(std::shared_ptr<AdminApi> api, tcp::socket socket, std::function<void(AdminConnection*)> on_end)
+      : api_(std::move(api)), stream_(std::move(socket)), answer_timer_(stream_.get_executor()), on_end_(std::move(on_end)) {}
+
+  void start() override { read(); }
+  void close() override {
+    error_code ignored;  // it is closed either way
+    stream_.socket().close(ignored);
+    answer_timer_.cancel();
+  }
+  [[nodiscard]] bool waits_for_client() const override { return waits_for_client_; }
+
+ private:
+  void read();
+  void on_read(error_code error);
+  void answer();
+  void on_answer(const AdminReply& answer);
+  void on_answer_timeout(error_code error, uint64_t request);
+  void reply(const AdminReply& reply);
+  void on_written(error_code error);
+  void drain();
+  void finish() { on_end_(this); }
+
+  std::shared_ptr<AdminApi> api_;
+  beast::tcp_stream stream_;
+  asio::steady_timer answer_timer_;
+  std::function<void(AdminConnection*)> on_end_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  std::optional<http::response<http::string_body>> response_;
+  std::optional<http::response_serializer<http::string_body>> serializer_;
+  std::array<char, 4096> drained_{};
+  size_t drained_bytes_ = 0;
+  uint64_t requests_ = 0;
+  bool waits_for_client_ = false;
+  bool broken_request_ = false;
+  std::optional<AdminWait> wait_;  ///< for an answer that is to come
+};
+
+void HttpConnection::read() {
+  parser_.emplace();
+  parser_->header_limit(api_->limits().header_bytes);
+  parser_->body_limit(api_->limits().body_bytes);
+  waits_for_client_ = true;
+  stream_.expires_after(api_->limits().request_time);
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](error_code error, size_t) { self->on_read(error); });
+}
+
+void HttpConnection::on_read(error_code error) {
+  waits_for_client_ = false;
+  ++requests_;
+  stream_.expires_never();
+  // The client left between requests, was too slow, or was evicted.
+  if (error == http::error::end_of_stream) return finish();
+  if (error && !is_parse_error(error)) return finish();
+  if (error) {
+    broken_request_ = true;
+    return reply(parse_error_reply(error, api_->limits()));
+  }
+  const auto& request = parser_->get();
+  if (request.version() >= 11 && request.find(http::field::host) == request.end()) {
+    return reply(error_reply(http::status::bad_request, "bad_request", "an HTTP/1.1 request needs a Host header"));
+  }
+  answer();
+}
+
+void HttpConnection::answer() {
+  auto& request = parser_->get();
+  const AdminRequest asked{std::string(request.method_string()), std::string(request.target()), std::move(request.body()),
+                           request.find(http::field::origin) != request.end()};
+  // A weak pointer: a daemon that never answers must not keep connections alive.
+  auto outcome = api_->handle(asked, [weak = weak_from_this()](const AdminReply& answer) {
+    if (const auto self = weak.lock()) self->on_answer(answer);
+  });
+  if (const AdminReply* now = std::get_if<AdminReply>(&outcome)) return reply(*now);
+  wait_ = std::move(std::get<AdminWait>(outcome));
+  answer_timer_.expires_after(wait_->limit);
+  answer_timer_.async_wait([self = shared_from_this(), request = requests_](error_code error) {
+    self->on_answer_timeout(error, request);
+  });
+}
+
+void HttpConnection::on_answer(const AdminReply& answer) {
+  wait_.reset();
+  answer_timer_.cancel();
+  reply(answer);
+}
+
+void HttpConnection::on_answer_timeout(error_code error, uint64_t request) {
+  // The timer may expire just before it is cancelled: then `error` is unset, but the request was
+  // answered, and wait_ is empty or belongs to a later one.
+  if (error || !wait_ || request != requests_) return;
+  const AdminWait wait = *std::exchange(wait_, std::nullopt);
+  wait.forget();
+  reply(wait.overdue);
+}
+
+void HttpConnection::reply(const AdminReply& reply) {
+  const auto& request = parser_->get();
+  const bool keep_alive = !broken_request_ && request.keep_alive() && !api_->stopping();
+  response_.emplace(http::int_to_status(reply.status), broken_request_ ? 11 : request.version());
+  response_->set(http::field::server, "ringboltd/" RINGBOLT_VERSION);
+  response_->set(http::field::content_type, "application/json");
+  response_->set(http::field::cache_control, "no-store");
+  if (!reply.allow.empty()) response_->set(http::field::allow, beast::string_view(reply.allow.data(), reply.allow.size()));
+  response_->keep_alive(keep_alive);
+  response_->body() = reply.body + "\n";
+  response_->prepare_payload();
+  serializer_.emplace(*response_);
+  stream_.expires_after(api_->limits().reply_time);
+  auto done = [self = shared_from_this()](error_code error, size_t) { self->on_written(error); };
+  if (!broken_request_ && request.method() == http::verb::head) {
+    http::async_write_header(stream_, *serializer_, std::move(done));
+  } else {
+    http::async_write(stream_, *serializer_, std::move(done));
+  }
+}
+
+void HttpConnection::on_written(error_code error) {
+  if (error) return finish();
+  if (response_->keep_alive()) return read();
+  error_code ignored;  // the peer may have gone already
+  stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  stream_.expires_after(api_->limits().drain_time);
+  waits_for_client_ = true;
+  drain();
+}
+
+void HttpConnection::drain() {
+  constexpr size_t kDrainedBytesMax = 1u << 20;
+  stream_.async_read_some(asio::buffer(drained_), [self = shared_from_this()](error_code error, size_t bytes) {
+    self->drained_bytes_ += bytes;
+    if (error || self->drained_bytes_ > kDrainedBytesMax) return self->finish();
+    self->drain();
+  });
+}
+
+}  // namespace
+
+std::shared_ptr<AdminConnection> make_admin_connection(std::shared_ptr<AdminApi> api, tcp::socket socket,
+                                                       std::function<void(AdminConnection*)> on_end) {
+  return std::make_shared<HttpConnection>(std::move(api), std::move(socket), std::move(on_end));
+}
+
+}  // namespace ringbolt

@@ -1,0 +1,62 @@
+#include "control/admin_routes.h"
+
+#include <algorithm>
+
+namespace ringbolt {
+namespace {
+
+constexpr std::string_view kRead = "GET, HEAD";
+constexpr std::string_view kOrder = "POST";
+
+struct Row {
+  AdminResource resource;
+  std::string_view methods;
+  std::string_view path;  ///< segments separated by '/'; "*" stands for a volume's name
+};
+
+constexpr Row kRows[] = {
+    {AdminResource::kHealth, kRead, "healthz"},
+    {AdminResource::kNode, kRead, "v1/node"},
+    {AdminResource::kVolumes, kRead, "v1/volumes"},
+    {AdminResource::kVolume, kRead, "v1/volumes/*"},
+    {AdminResource::kWhy, kRead, "v1/volumes/*/why"},
+    {AdminResource::kAssignment, kOrder, "v1/volumes/*/assignment"},
+};
+
+/// The name that stands for "*" in `pattern`, empty if it has none; nullopt if `path` is another one.
+std::optional<std::string> match(std::string_view pattern, const std::vector<std::string>& path) {
+  if (path.empty()) return std::nullopt;
+  std::string name;
+  for (size_t i = 0; i < path.size(); ++i) {
+    const size_t slash = pattern.find('/');
+    const std::string_view expected = pattern.substr(0, slash);
+    const bool is_name = expected == "*";
+    if (is_name ? path[i].empty() : path[i] != expected) return std::nullopt;
+    if (is_name) name = path[i];
+    const bool last = slash == std::string_view::npos;
+    if (last != (i + 1 == path.size())) return std::nullopt;
+    if (!last) pattern.remove_prefix(slash + 1);
+  }
+  return name;
+}
+
+}  // namespace
+
+bool AdminRoute::takes(std::string_view method) const {
+  std::string_view rest = methods;
+  while (!rest.empty()) {
+    const size_t comma = rest.find(", ");
+    if (rest.substr(0, comma) == method) return true;
+    rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 2);
+  }
+  return false;
+}
+
+std::optional<AdminRoute> find_route(const std::vector<std::string>& path) {
+  for (const Row& row : kRows) {
+    if (std::optional<std::string> name = match(row.path, path)) return AdminRoute{row.resource, std::move(*name), row.methods};
+  }
+  return std::nullopt;
+}
+
+}  // namespace ringbolt

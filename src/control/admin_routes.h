@@ -1,0 +1,25 @@
+// Which paths the admin API has, and which methods each of them takes. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ringbolt {
+
+enum class AdminResource : uint8_t { kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment };
+
+struct AdminRoute {
+  AdminResource resource;
+  std::string volume;        ///< the NAME in the path; empty where there is none
+  std::string_view methods;  ///< what the resource takes, as in an Allow header: "GET, HEAD"
+  [[nodiscard]] bool takes(std::string_view method) const;
+};
+
+/// `path`: the segments of the request's target; nullopt if there is nothing there. NAME is any text
+/// that is not empty: whether there is such a volume is the daemon's to say.
+std::optional<AdminRoute> find_route(const std::vector<std::string>& path);
+
+}  // namespace ringbolt

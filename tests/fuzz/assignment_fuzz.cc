@@ -1,0 +1,40 @@
+// Fuzz target: the body of an assignment. Any bytes give an order that keeps all limits, or one line that
+// says what is wrong.
+#include <cstdint>
+#include <string_view>
+
+#include "control/assignment_request.h"
+#include "control/config_values.h"
+#include "ringbolt/assert.h"
+
+namespace {
+
+using namespace ringbolt;
+
+void check_order(const AssignmentOrder& order) {
+  RINGBOLT_ASSERT(order.epoch >= Epoch(1) && order.epoch.value() <= kEpochMax);
+  RINGBOLT_ASSERT(order.authority == core::Authority::kAssigned || order.role == Role::kPrimary);
+  if (!order.replicas) return;
+  RINGBOLT_ASSERT(order.replicas->size() <= kReplicasMax);
+  RINGBOLT_ASSERT(order.replicas->empty() || order.role == Role::kPrimary);
+  for (size_t i = 0; i < order.replicas->size(); ++i) {
+    const core::ReplicaAddress& replica = (*order.replicas)[i];
+    RINGBOLT_ASSERT(check_node_id(replica.id).has_value() && check_peer_address(replica.address).has_value());
+    for (size_t j = 0; j < i; ++j) {
+      RINGBOLT_ASSERT((*order.replicas)[j].id != replica.id && (*order.replicas)[j].address != replica.address);
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const Result<AssignmentOrder> order = parse_assignment(std::string_view(reinterpret_cast<const char*>(data), size));
+  if (order.has_value()) {
+    check_order(order.value());
+    return 0;
+  }
+  RINGBOLT_ASSERT(order.error().code == Errc::kInvalid && !order.error().message.empty());
+  RINGBOLT_ASSERT(order.error().message.find('\n') == std::string::npos && order.error().message.size() < 1000);
+  return 0;
+}

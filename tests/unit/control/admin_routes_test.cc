@@ -1,0 +1,47 @@
+// Which path is which resource.
+#include "control/admin_routes.h"
+
+#include <catch2/catch.hpp>
+
+namespace ringbolt {
+namespace {
+
+using Path = std::vector<std::string>;
+
+void check(const Path& path, AdminResource resource, const std::string& volume, const std::string& methods) {
+  const std::optional<AdminRoute> route = find_route(path);
+  REQUIRE(route);
+  CHECK(route->resource == resource);
+  CHECK(route->volume == volume);
+  CHECK(route->methods == methods);
+}
+
+TEST_CASE("routes: each resource has its path and methods", "[admin]") {
+  check({"healthz"}, AdminResource::kHealth, "", "GET, HEAD");
+  check({"v1", "node"}, AdminResource::kNode, "", "GET, HEAD");
+  check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD");
+  check({"v1", "volumes", "a"}, AdminResource::kVolume, "a", "GET, HEAD");
+  check({"v1", "volumes", "a", "why"}, AdminResource::kWhy, "a", "GET, HEAD");
+  check({"v1", "volumes", "a", "assignment"}, AdminResource::kAssignment, "a", "POST");
+  // Names that look like parts of paths are names.
+  check({"v1", "volumes", "assignment", "why"}, AdminResource::kWhy, "assignment", "GET, HEAD");
+  check({"v1", "volumes", "*"}, AdminResource::kVolume, "*", "GET, HEAD");
+  check({"v1", "volumes", "a/b"}, AdminResource::kVolume, "a/b", "GET, HEAD");
+}
+
+TEST_CASE("routes: anything else is nothing", "[admin]") {
+  const Path path = GENERATE(Path{}, Path{""}, Path{"v1"}, Path{"v1", ""}, Path{"v1", "volumes", ""}, Path{"v1", "volumes", "", "why"},
+                             Path{"v1", "volumes", "a", ""}, Path{"v1", "volumes", "a", "Why"}, Path{"v1", "volumes", "a", "why", ""},
+                             Path{"v1", "volumes", "a", "why", "why"}, Path{"healthz", ""}, Path{"healthz/"}, Path{"v1/node"});
+  CHECK(!find_route(path));
+}
+
+TEST_CASE("routes: a method is taken as a whole word", "[admin]") {
+  const AdminRoute route = *find_route({"healthz"});
+  CHECK(route.takes("GET"));
+  CHECK(route.takes("HEAD"));
+  for (const char* method : {"", "GE", "GET,", "GET, HEAD", "HEA", "get", "POST"}) CHECK(!route.takes(method));
+}
+
+}  // namespace
+}  // namespace ringbolt
