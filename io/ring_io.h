@@ -113,6 +113,7 @@ class RingIo final : public Io {
   void cancel(Completion& pending) override;
 
  private:
+  friend struct RingIoProbe;  // tests of what a kernel does only when it is short of memory
   struct Ring;    // the io_uring itself; ring_internal.h
   struct Naming;  // a host name being looked up
   using Kind = RingKind;

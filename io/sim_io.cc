@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/crc32c.h"
 
 namespace ringbolt::io {
 
@@ -110,6 +111,7 @@ void SimIo::run_ready() {
     RINGBOLT_ASSERT(at != pending_.end());
     Completion& done = *at->second;
     pending_.erase(at);
+    check_send(ready.op_id);
     world_.trace(kTraceComplete, id_, ready.op_id, static_cast<uint64_t>(ready.result));
     node_.disk_.delivered(ready.op_id);
     done.complete(ready.result);
@@ -150,6 +152,7 @@ void SimIo::die() {
   ready_.clear();
   for (auto& [op_id, completion] : pending_) completion->state().pending = false;
   pending_.clear();
+  sends_.clear();
   for (Message* message = mailbox_.take_all(); message != nullptr;) {
     Message* next = message->next_in_mailbox;
     message->discard();
@@ -164,6 +167,28 @@ uint64_t SimIo::begin(Completion& done) {
   done.state().offset = op_id;
   pending_[op_id] = &done;
   return op_id;
+}
+
+namespace {
+
+uint32_t crc_of(std::span<const iovec> parts) {
+  uint32_t crc = 0;
+  for (const iovec& part : parts) crc = crc32c(part.iov_base, part.iov_len, crc);
+  return crc;
+}
+
+}  // namespace
+
+void SimIo::watch_send(uint64_t op_id, std::span<const iovec> parts) {
+  sends_[op_id] = {{parts.begin(), parts.end()}, crc_of(parts)};
+}
+
+void SimIo::check_send(uint64_t op_id) {
+  const auto at = sends_.find(op_id);
+  if (at == sends_.end()) return;
+  // A kernel may read it until the very end: who gave it back or changed it before has lost bytes.
+  RINGBOLT_ASSERT(crc_of(at->second.parts) == at->second.crc);
+  sends_.erase(at);
 }
 
 void SimIo::finish(uint64_t op_id, int32_t result) {
@@ -263,7 +288,9 @@ void SimIo::send(Socket socket, std::span<iovec> iov, Completion& done) {
   RINGBOLT_ASSERT(!iov.empty() && iov.size() <= 64);
   if (dead_) return;
   done.state().fd = socket.fd;
-  world_.net().send({node_.name(), id_, begin(done)}, socket.fd, iov);
+  const uint64_t op_id = begin(done);
+  watch_send(op_id, iov);
+  world_.net().send({node_.name(), id_, op_id}, socket.fd, iov);
 }
 
 void SimIo::shutdown(Socket socket) {

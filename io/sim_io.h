@@ -77,9 +77,17 @@ class SimIo final : public Io {
     uint64_t op_id;
     int32_t result;
   };
+  /// The memory that a send in flight is read from, and what it holds.
+  struct Sent {
+    std::vector<iovec> parts;
+    uint32_t crc;
+  };
 
   SimIo(SimWorld& world, SimNode& node);
   uint64_t begin(Completion& done);
+  /// From here until it completes, the send's memory must stay and not change.
+  void watch_send(uint64_t op_id, std::span<const iovec> parts);
+  void check_send(uint64_t op_id);
   void submit_file(SimOpKind kind, File file, uint64_t offset, uint64_t bytes, std::byte* target,
                    const std::byte* source, Completion& done);
   void finish(uint64_t op_id, int32_t result);
@@ -106,6 +114,7 @@ class SimIo final : public Io {
   BufferPool* pool_ = nullptr;
   std::function<void()> end_of_turn_;
   std::map<uint64_t, Completion*> pending_;
+  std::map<uint64_t, Sent> sends_;
   std::deque<Ready> ready_;
 };
 

@@ -206,3 +206,21 @@ TEST_CASE("buffer_pool: caches are asked in order before an allocation fails", "
   }
   CHECK(second.empty());
 }
+
+TEST_CASE("buffer_pool: waiters try again when a cache says that it could give something back", "[buffer_pool]") {
+  BufferPool pool(1);
+  std::vector<int> order;
+  Waiter waiter(pool, order, 1);
+  while (pool.allocate(kFrameBytesMax)) {
+  }
+  pool.run_waiters();
+  pool.hint_reclaimable();  // nobody waits: nothing to remember
+  pool.wait(waiter);
+  CHECK_FALSE(pool.waiters_runnable());
+  pool.run_waiters();
+  CHECK(order.empty());
+  pool.hint_reclaimable();
+  CHECK(pool.waiters_runnable());
+  pool.run_waiters();
+  CHECK(order == std::vector<int>{1});
+}

@@ -2,6 +2,10 @@
 // connect that asked, neither the loop nor its end.
 #include "io/resolver.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cerrno>
@@ -76,6 +80,21 @@ void run_until(RingIo& io, const Done& done) {
           }).has_value());
 }
 
+void run_turns(RingIo& ring, int turns) {
+  struct Ticks {
+    explicit Ticks(RingIo& on) : io(on) { io.arm(timer, 0); }
+    void on_tick() {
+      ++count;
+      io.arm(timer, kMillisecond);
+    }
+    RingIo& io;
+    TimerOf<&Ticks::on_tick> timer{*this};
+    int count = 0;
+  } ticks(ring);
+  run_until(ring, [&] { return ticks.count >= turns; });
+  ring.disarm(ticks.timer);
+}
+
 }  // namespace
 
 TEST_CASE("resolver: the loop goes on while a name is looked up, and the connect follows", "[io][resolver]") {
@@ -88,17 +107,7 @@ TEST_CASE("resolver: the loop goes on while a name is looked up, and the connect
   io->connect(named(*io, listener.value(), "somewhere"), connect);
   io->connect("unknown:1", unknown);
   CHECK(io->pending_operations() == 3);
-  // Turns of the loop, while the name server is silent.
-  struct Ticks {
-    explicit Ticks(RingIo& ring) : io(ring) { io.arm(timer, 0); }
-    void on_tick() {
-      if (++count < 20) io.arm(timer, kMillisecond);
-    }
-    RingIo& io;
-    TimerOf<&Ticks::on_tick> timer{*this};
-    int count = 0;
-  } ticks(*io);
-  run_until(*io, [&] { return ticks.count == 20; });
+  run_turns(*io, 20);  // while the name server is silent
   names.wait_asked(2);
   CHECK(connect.pending());
   CHECK(unknown.pending());
@@ -166,4 +175,68 @@ TEST_CASE("resolver: destruction waits for no name server and calls nobody", "[i
     CHECK(connect.calls == 0);
   }
   names.answer();
+}
+
+TEST_CASE("resolver: nothing is posted after it is gone", "[io][resolver]") {
+  SlowNames names;
+  // Held by the resolver's threads as well, so that their end can be seen.
+  const auto posts = std::make_shared<std::atomic<int>>(0);
+  auto resolver = std::make_unique<Resolver>(names.function(), [posts](Message* message) {
+    ++*posts;
+    message->discard();
+  });
+  struct Unheard final : Resolver::Question {
+    void run() override { delete this; }
+  };
+  for (int i = 0; i < 6; ++i) resolver->ask(std::make_unique<Unheard>());
+  names.wait_asked(4);
+  resolver.reset();
+  names.answer();
+  while (posts.use_count() > 1) std::this_thread::yield();
+  CHECK(posts->load() == 0);
+}
+
+TEST_CASE("resolver: a cancelled connect tries no further address", "[io][resolver]") {
+  // One that lets nobody in: its backlog is full, so that connecting to it takes minutes.
+  const int full = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int inside = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof at;
+  auto* const address = reinterpret_cast<sockaddr*>(&at);
+  REQUIRE(::bind(full, address, length) == 0);
+  REQUIRE(::listen(full, 0) == 0);
+  REQUIRE(::getsockname(full, address, &length) == 0);
+  REQUIRE(::connect(inside, address, length) == 0);
+
+  const int open = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in second = at;
+  second.sin_port = 0;
+  auto* const second_address = reinterpret_cast<sockaddr*>(&second);
+  REQUIRE(::bind(open, second_address, length) == 0);
+  REQUIRE(::listen(open, 10) == 0);
+  REQUIRE(::getsockname(open, second_address, &length) == 0);
+
+  RingOptions options;
+  options.resolve = [&](const Address&) -> Result<std::vector<SocketAddress>> {
+    std::vector<SocketAddress> both(2);
+    std::memcpy(&both[0].storage, &at, sizeof at);
+    std::memcpy(&both[1].storage, &second, sizeof second);
+    both[0].length = both[1].length = sizeof at;
+    return both;
+  };
+  auto made = RingIo::create(options);
+  REQUIRE(made.has_value());
+  RingIo& io = *made.value();
+  Awaited connect;
+  io.connect("somewhere:1", connect);
+  // Until it is in the kernel: the doorbell is the first submission.
+  while (io.counters().submitted < 2) run_turns(io, 2);
+  run_turns(io, 5);
+  REQUIRE(connect.pending());
+  io.cancel(connect);
+  run_until(io, [&] { return connect.done; });
+  CHECK(connect.result == -ECANCELED);
+  for (const int fd : {full, inside, open}) ::close(fd);
 }

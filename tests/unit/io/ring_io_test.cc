@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -14,6 +15,19 @@
 #include "io/buffer_pool.h"
 #include "io/posix_sockets.h"
 #include "io_bed.h"
+
+namespace ringbolt::io {
+
+/// Brings about what the kernel does when it is short of memory.
+struct RingIoProbe {
+  /// What was prepared is submitted; then the kernel takes no more before completions are taken out.
+  static void spill(RingIo& io) {
+    io.enter();
+    io.spill();
+  }
+};
+
+}  // namespace ringbolt::io
 
 using namespace ringbolt;
 using namespace ringbolt::io;
@@ -340,4 +354,130 @@ TEST_CASE("ring_io: both ends of a TCP connection have no delay, and keepalive f
     CHECK(option(IPPROTO_TCP, TCP_KEEPCNT) == kKeepaliveProbes);
   }
   close_pair(*bed, pair);
+}
+
+TEST_CASE("ring_io: completions that had to be taken out early are delivered once, in order", "[ring_io]") {
+  const bool destroyed_first = GENERATE(false, true);
+  constexpr size_t kCount = 20;
+  auto io = make_ring({.spin = 0});
+  int sockets[2] = {-1, -1};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+  struct Send {
+    Send(std::vector<int>& all, int name) : order(all), number(name) {}
+    void on_sent(int32_t result) { order.push_back(result == 1 ? number : -1); }
+    std::vector<int>& order;
+    int number;
+    char byte = 'x';
+    iovec part{};
+    Op<&Send::on_sent> op{*this};
+  };
+  std::vector<int> order;
+  std::vector<std::unique_ptr<Send>> sends;
+  const auto send = [&] {
+    sends.push_back(std::make_unique<Send>(order, static_cast<int>(sends.size())));
+    Send& one = *sends.back();
+    one.part = {&one.byte, 1};
+    io->send({sockets[0]}, {&one.part, 1}, one.op);
+  };
+  for (size_t i = 0; i < kCount; ++i) send();
+  RingIoProbe::spill(*io);
+  CHECK(order.empty());  // never from inside a submitting member
+  CHECK(io->pending_operations() == kCount);
+  send();
+  if (destroyed_first) {
+    io.reset();
+    CHECK(order.empty());
+  } else {
+    REQUIRE(io->run([&] {
+                if (io->pending_operations() == 0) io->stop();
+              }).has_value());
+    REQUIRE(order.size() == kCount + 1);
+    for (size_t i = 0; i <= kCount; ++i) CHECK(order[i] == static_cast<int>(i));
+  }
+  for (const auto& one : sends) CHECK_FALSE(one->op.pending());
+  ::close(sockets[0]);
+  ::close(sockets[1]);
+}
+
+TEST_CASE("ring_io: a timer armed late in a long turn does not fire early", "[ring_io]") {
+  const auto io = make_ring({.spin = 0});
+  const auto clock = [] {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * kSecond + time.tv_nsec;
+  };
+  struct Late {
+    explicit Late(RingIo& ring) : io(ring) {}
+    void on_fire() {
+      fired = true;
+      io.stop();
+    }
+    RingIo& io;
+    bool fired = false;
+    TimerOf<&Late::on_fire> timer{*this};
+  } late(*io);
+  Nanos armed_at = -1;
+  REQUIRE(io->run([&] {
+              if (armed_at >= 0) return;
+              while (clock() - io->now() < 5 * kMillisecond) {
+              }
+              armed_at = clock();
+              io->arm(late.timer, 2 * kMillisecond);
+            }).has_value());
+  CHECK(late.fired);
+  CHECK(clock() - armed_at >= 2 * kMillisecond);
+}
+
+namespace {
+
+/// Ends a loop that sleeps although it has work.
+struct Limit {
+  explicit Limit(RingIo& ring) : io(ring) { io.arm(timer, 20 * kSecond); }
+  ~Limit() { io.disarm(timer); }
+  void on_limit() {
+    reached = true;
+    io.stop();
+  }
+  RingIo& io;
+  bool reached = false;
+  TimerOf<&Limit::on_limit> timer{*this};
+};
+
+}  // namespace
+
+TEST_CASE("ring_io: no sleep while memory waiters or failed operations are left over", "[ring_io]") {
+  const auto io = make_ring({.spin = 0});
+  Limit limit(*io);
+  SECTION("more rounds of waiters than one turn has") {
+    BufferPool pool(1);
+    io->attach_pool(&pool);
+    struct Again : PoolWaiter {
+      Again(RingIo& ring, BufferPool& memory) : PoolWaiter(&Again::on_memory), io(ring), pool(memory) {}
+      static void on_memory(PoolWaiter& waiter) {
+        auto& self = static_cast<Again&>(waiter);
+        if (++self.rounds == 50) return self.io.stop();
+        self.pool.release(self.pool.allocate(1));
+        self.pool.wait(self);
+      }
+      RingIo& io;
+      BufferPool& pool;
+      int rounds = 0;
+    } again(*io, pool);
+    pool.wait(again);
+    pool.release(pool.allocate(1));
+    REQUIRE(io->run(nullptr).has_value());
+    CHECK(again.rounds == 50);
+    io->attach_pool(nullptr);
+  }
+  SECTION("an operation that failed at the end of a turn") {
+    Awaited connect;
+    bool begun = false;
+    REQUIRE(io->run([&] {
+                if (!begun) io->connect("nonsense", connect);
+                begun = true;
+                if (connect.done) io->stop();
+              }).has_value());
+    CHECK(connect.result == -EINVAL);
+  }
+  CHECK_FALSE(limit.reached);
 }

@@ -499,6 +499,34 @@ TEST_CASE("nbd: a large read that the volume's end interrupts is not answered wi
   fixture.finish();
 }
 
+TEST_CASE("nbd: while the server stops, a client that comes is sent away and others get their answers", "[nbd]") {
+  Fixture fixture;
+  Server& server = fixture.server;
+  server.service.answer = Answer::kHeld;
+  NbdClient early(fixture.world, *fixture.client_io);
+  early.attach();
+  early.write(1, 0, "data");
+  REQUIRE(fixture.world.run_until([&] { return server.service.held.size() == 1; }, io::kSecond));
+  bool emptied = false;
+  server.set.close_all([&] { emptied = true; });
+  NbdClient late(fixture.world, *fixture.client_io);
+  late.attach();
+  CHECK(late.wait_closed());
+  CHECK(server.set.count() == 1);
+  CHECK(server.service.clients == 1);
+  REQUIRE(server.lines.size() == 1);
+  CHECK_THAT(server.lines[0], Catch::Contains("stopping"));
+  CHECK_FALSE(emptied);
+  server.service.release_held();
+  CHECK(early.wait(1).error == kErrorNone);
+  CHECK(fixture.world.run_until([&] { return emptied; }, io::kSecond));
+  early.hang_up();
+  late.hang_up();
+  bool stopped = false;
+  server.listener.stop([&] { stopped = true; });
+  CHECK(fixture.world.run_until([&] { return stopped; }, io::kSecond));
+}
+
 TEST_CASE("nbd: stopping waits for answers, not for clients that do not read", "[nbd]") {
   Fixture fixture;
   NbdClient reader(fixture.world, *fixture.client_io), deaf(fixture.world, *fixture.client_io);
