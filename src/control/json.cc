@@ -23,7 +23,7 @@ json::string ascii(std::string_view text) {
 
 json::value render(const std::optional<SessionStatus>& session) {
   if (!session) return nullptr;
-  return json::object{{"id", session->id},
+  return json::object{{"id", number(session->id)},
                       {"kind", ascii(session->kind)},
                       {"phase", ascii(session->phase)},
                       {"base_lsn", number(session->base_lsn)},
@@ -66,14 +66,14 @@ json::object render(const VolumeStatus& volume) {
           {"size", volume.size},
           {"block_size", kBlockBytes},
           {"role", ascii(volume.role)},
-          {"epoch", volume.epoch},
+          {"epoch", number(volume.epoch)},
           {"durability", ascii(volume.durability)},
           {"mode", ascii(volume.mode)},
           {"reason", ascii(volume.reason)},
           {"healthy", volume.healthy},
           {"boundary", boundary(volume)},
           {"wal", json::object{{"capacity_bytes", volume.wal_capacity_bytes},
-                               {"used_bytes", volume.wal_used_bytes}}},
+                               {"used_bytes", number(volume.wal_used_bytes)}}},
           {"readiness", json::object{{"assigned", volume.assigned},
                                      {"role_applied", volume.role_applied},
                                      {"receiver_ready", volume.receiver_ready},
@@ -112,7 +112,7 @@ std::string why_json(const VolumeStatus& volume) {
   for (const std::string& fact : volume.why) facts.push_back(ascii(fact));
   return json::serialize(json::object{{"name", ascii(volume.name)},
                                       {"role", ascii(volume.role)},
-                                      {"epoch", volume.epoch},
+                                      {"epoch", number(volume.epoch)},
                                       {"mode", ascii(volume.mode)},
                                       {"reason", ascii(volume.reason)},
                                       {"healthy", volume.healthy},

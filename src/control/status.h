@@ -12,7 +12,7 @@
 namespace ringbolt {
 
 struct SessionStatus {
-  uint64_t id = 0;
+  std::optional<uint64_t> id;
   std::string kind;   ///< keepup | catchup | rebuild
   std::string phase;  ///< idle | accepted | running | base_complete | completed | failed
   std::optional<uint64_t> base_lsn, target_lsn, achieved_lsn;
@@ -32,12 +32,13 @@ struct VolumeStatus {
   std::string name, uuid;
   uint64_t size = 0;
   std::string role, durability;
-  uint64_t epoch = 0;
+  std::optional<uint64_t> epoch;
   std::string mode, reason;
   bool healthy = false;
   std::optional<uint64_t> wal_tail, wal_head, written_lsn, durable_lsn, committed_lsn;
   std::optional<uint64_t> checkpoint_lsn, target_lsn, achieved_lsn;
-  uint64_t wal_capacity_bytes = 0, wal_used_bytes = 0;
+  uint64_t wal_capacity_bytes = 0;
+  std::optional<uint64_t> wal_used_bytes;
   bool assigned = false, role_applied = false, receiver_ready = false;
   bool shipper_configured = false, shipper_connected = false;
   uint64_t clients = 0;

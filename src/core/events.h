@@ -175,6 +175,7 @@ struct CopyObserved {
   bool base_usable = true;
   std::string failure;  ///< empty: none
   std::string primary;  ///< replica: in session with this primary; empty: with none
+  bool base_full = false;  ///< no space for the base image: once the WAL is full, too, writes fail
   bool operator==(const CopyObserved&) const = default;
 };
 

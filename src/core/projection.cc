@@ -4,6 +4,9 @@ namespace ringbolt::core {
 
 namespace {
 
+/// Nothing is lost by it, so whatever else is wrong is named first.
+constexpr const char* kBaseFull = "no space left for the base image";
+
 std::string of_replica(const ReplicaView& replica, const char* what) {
   std::string text = std::string(what) + ": replica " + replica.id;
   if (!replica.reason.empty()) text += " (" + replica.reason + ")";
@@ -29,6 +32,7 @@ Projection project_primary(const VolumeView& volume) {
     // One of the set that comes back counts, so that nothing is acknowledged without it, before it has everything.
     if (replica.recovering || !replica.in_sync) return {"degraded", of_replica(replica, "recovery_in_progress"), false};
   }
+  if (volume.base_full) return {"degraded", kBaseFull, false};
   return {"publish_healthy", "", true};
 }
 
@@ -38,6 +42,7 @@ Projection project_replica(const VolumeView& volume) {
   if (!volume.role_applied) return {"bootstrap_pending", prefix + "awaiting_role_apply", false};
   if (!volume.receiver_ready) return {"bootstrap_pending", prefix + "awaiting_receiver_ready", false};
   if (!volume.has_session) return {"bootstrap_pending", prefix + "awaiting_shipper_connected", false};
+  if (volume.base_full) return {"replica_ready", prefix + kBaseFull, false};
   return {"replica_ready", prefix + "replica_not_primary", true};
 }
 

@@ -26,6 +26,7 @@ struct VolumeView {
   bool failed = false;
   std::string failure;
   bool base_usable = true;
+  bool base_full = false;
   bool receiver_ready = true;      ///< replica
   bool has_session = false;        ///< replica: a primary ships to it
   bool shipper_configured = true;  ///< primary

@@ -253,7 +253,9 @@ void InSyncSet::watch_debts(Member& member, io::Nanos now, io::Nanos missed, boo
     return owner_.on_set_changed();
   }
   if (options_.wait_for_lost) return;
-  member.why = fmt::format("no acknowledgement of Lsn {} for {} ms", member.owed.value(), (now - member.owed_since) / io::kMillisecond);
+  const bool wrote = shipper.acked_written() >= member.owed;
+  member.why = fmt::format("no acknowledgement that Lsn {} is {} for {} ms", (wrote ? member.owed_durable : member.owed).value(),
+                           wrote ? "flushed" : "written", (now - member.owed_since) / io::kMillisecond);
   log::warn("volume {}: replica {} leaves the in-sync set: {}{}{}", store_.config().name, shipper.peer().id, member.why,
             shipper.reason().empty() ? "" : "; ", shipper.reason());
   member.state = State::kRemoving;

@@ -366,8 +366,10 @@ void Replica::on_failed() {
 // --- ends -------------------------------------------------------------------------------------------------
 
 void Replica::on_link_closed(const std::string& reason) {
-  // A primary may ask again and again for a copy that needs a rebuild.
-  if (!reason.empty()) {
+  // A primary may ask again and again for a copy that needs a rebuild, every time with the same end.
+  const bool told = !in_session_ && reason == last_ended_;
+  last_ended_ = reason;
+  if (!reason.empty() && !told) {
     RINGBOLT_LOG_LIMITED(kInfo, "volume {}: connection with primary {} ended: {}", store_.config().name, primary_id_, reason);
   }
   io_.disarm(tick_);

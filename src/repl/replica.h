@@ -104,6 +104,7 @@ class Replica final : public LinkListener {
   bool ack_due_ = false;
   bool waiting_for_space_ = false;
   io::Nanos receiving_since_ = 0;  // while it waits for space nothing is received, and nobody is silent
+  std::string last_ended_;  ///< why the connection before this one ended
   io::Nanos ticked_at_ = 0;
 
   bool stopping_ = false;

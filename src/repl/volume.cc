@@ -65,6 +65,10 @@ void Volume::on_store_written() {
 void Volume::on_store_durable() { on_store_written(); }
 
 void Volume::on_store_space() {
+  if (store_.base_full() != base_full_told_) {
+    base_full_told_ = store_.base_full();
+    observe_copy();
+  }
   if (primary_ != nullptr) primary_->on_space();
   if (replica_ != nullptr) replica_->on_space();
 }

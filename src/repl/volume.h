@@ -134,6 +134,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   Refusals refusals_;
   core::Engine engine_;
   std::deque<core::Event> events_;  // told, not applied yet
+  bool base_full_told_ = false;
   uint64_t copy_count_ = 0;
   uint64_t connections_ = 0;
   uint64_t role_count_ = 0;

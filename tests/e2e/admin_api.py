@@ -8,7 +8,7 @@ from harness import RINGBOLTCTL, Pair, Script, ctl, free_port, run
 
 NUMBER = (int,)
 MAYBE = (int, type(None))
-SESSION = {'id': NUMBER, 'kind': str, 'phase': str, 'base_lsn': MAYBE, 'target_lsn': MAYBE,
+SESSION = {'id': MAYBE, 'kind': str, 'phase': str, 'base_lsn': MAYBE, 'target_lsn': MAYBE,
            'achieved_lsn': MAYBE, 'base_bytes_total': NUMBER, 'base_bytes_done': NUMBER,
            'base_bytes_skipped': NUMBER, 'reason': str}
 REPLICA = {'id': str, 'address': str, 'connected': bool, 'in_sync': bool, 'session': SESSION,

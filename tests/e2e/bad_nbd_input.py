@@ -16,7 +16,7 @@ import threading
 
 import nbd
 
-from harness import Failure, Pair, Script, wait_for
+from harness import Failure, Pair, Script, run, wait_for
 
 SECONDS = 60  # only a server that neither answers nor closes reaches this
 MIB = 1 << 20
@@ -454,6 +454,8 @@ with Script() as main:
                                    'nbd.max_connections': 2000})
         pair.start()
         check(main, Server('127.0.0.1', pair.primary.nbd_port, 'vol0', pair.primary.pid, True))
-        with main.test('the pair is healthy after all that, and stops cleanly'):
+        with main.test('the pair is healthy after all that, and both copies hold the same'):
             pair.wait_healthy()
-            pair.stop()
+            content = main.path('content')
+            run(['nbdcopy', pair.uri, content])
+            pair.stop_and_compare(content)

@@ -195,6 +195,8 @@ with Script() as main:
         pair = Pair(main)
         pair.start()
         check(main, pair.uri)
-        with main.test('the pair is healthy after all that, and stops cleanly'):
+        with main.test('the pair is healthy after all that, and both copies hold the same'):
             pair.wait_healthy()
-            pair.stop()
+            content = main.path('content')
+            run(['nbdcopy', pair.uri, content])
+            pair.stop_and_compare(content)

@@ -323,6 +323,13 @@ class Pair:
         for node in order:
             node.stop()
 
+    def stop_and_compare(self, expected=None):
+        """Stops both cleanly: then both base images hold the same bytes, those of the file `expected`."""
+        self.stop()
+        paths = [node.image_path() for node in self.nodes] + ([expected] if expected else [])
+        for path in paths[1:]:
+            run(['cmp', paths[0], path])
+
     def swap(self):
         """Stops both cleanly, exchanges the roles under the next epoch, starts both."""
         self.stop()

@@ -9,12 +9,16 @@ import nbd
 from harness import Failure, Pair, Script, wait_for
 
 
+SLOTS = 64
+
+
 class Writer(threading.Thread):
-    """Writes on and on; `count` says how far it got."""
+    """Writes on and on; `count` says how far it got, `content` what must be there from offset 0 on."""
 
     def __init__(self, uri, bytes_each):
         super().__init__(daemon=True)
         self.count, self.ended, self.error = 0, False, None
+        self.content = bytearray(SLOTS * bytes_each)
         self._uri, self._bytes = uri, bytes_each
 
     def run(self):
@@ -22,7 +26,10 @@ class Writer(threading.Thread):
             handle = nbd.NBD()
             handle.connect_uri(self._uri)
             while not self.ended:
-                handle.pwrite(bytes([self.count % 251]) * self._bytes, (self.count % 64) * self._bytes)
+                data = bytes([self.count % 251]) * self._bytes
+                offset = self.count % SLOTS * self._bytes
+                handle.pwrite(data, offset)
+                self.content[offset:offset + self._bytes] = data
                 self.count += 1
         except nbd.Error as error:
             self.error = error
@@ -51,6 +58,18 @@ with Script() as script:
         pair.replica.resume()
         pair.wait_healthy()
         assert drops(pair) == 1, pair.primary.log_tail()
+    with script.test('then its copy holds all that was written, also without it'):
+        writer.ended = True
+        writer.join(60)
+        pair.stop_and_compare()
+        with open(pair.replica.image_path(), 'rb') as image:
+            assert image.read(len(writer.content)) == writer.content
+        if writer.error is not None:
+            raise Failure(f'writer: {writer.error}')
+        pair.start()
+        writer = Writer(pair.uri, 4096)
+        writer.start()
+        wait_for(lambda: writer.count > 100, 'writes')
     with script.test('one that misses more than the WAL holds is reported and not counted'):
         pair.replica.pause()
         pair.primary.wait_volume(lambda v: not v['replicas'][0]['in_sync'], 'the replica to be dropped')

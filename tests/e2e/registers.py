@@ -1,5 +1,6 @@
-"""Blocks as registers: clients write unique values, and after a crash every block must hold its last
-acknowledged value or one that was in flight. Used by the crash scripts; needs the system's `nbd`."""
+"""Blocks as registers: clients write unique values and read them back, and after a crash every block must
+hold its last acknowledged value or one that was in flight. Used by the crash scripts; needs the
+system's `nbd`."""
 import random
 import struct
 import threading
@@ -7,6 +8,7 @@ import threading
 import nbd
 
 BLOCK = 4096
+DEPTH = 6  # requests that each client keeps in flight
 _HEAD = struct.Struct('<8sQQ')
 
 
@@ -34,19 +36,14 @@ class Registers:
         self.random = random.Random(seed)
         self.next_value = 1
         self.acknowledged = 0
+        self.wrong = []
         self._lock = threading.Lock()
 
-    def _take_values(self, count):
-        with self._lock:
-            first = self.next_value
-            self.next_value += count
-            return first
-
     def load(self, uri, workers=8):
-        """Starts writers, each on blocks of its own; they end when their server does. Returns a
-        function that waits for them."""
+        """Starts clients, each on blocks of its own; they end when their server does. Returns a
+        function that waits for them and raises if one read what it must not."""
         share = self.blocks // workers
-        threads = [threading.Thread(target=self._write, args=(uri, worker * share, share, self.random.random()))
+        threads = [threading.Thread(target=_Client(self, uri, worker * share, share, self.random.random()).run)
                    for worker in range(workers)]
         for thread in threads:
             thread.start()
@@ -55,41 +52,126 @@ class Registers:
             for thread in threads:
                 thread.join(120)
                 assert not thread.is_alive(), 'a client hangs although its server is gone'
+            assert not self.wrong, self.wrong
         return join
-
-    def _write(self, uri, first_block, share, seed):
-        rng = random.Random(seed)
-        try:
-            handle = nbd.NBD()
-            handle.connect_uri(uri)
-            while True:
-                self.write_some(handle, rng, first_block, share)
-        except nbd.Error:
-            return
 
     def write_some(self, handle, rng, first_block, share):
         """One write to some of the blocks, which no other thread writes, and perhaps a flush."""
         count = rng.choice([1, 1, 1, 2, 5, 16])
         block = first_block + rng.randrange(share - count + 1)
-        values = [self._take_values(1) for _ in range(count)]
-        data = b''.join(block_of(block + i, value) for i, value in enumerate(values))
-        for i, value in enumerate(values):
-            self.allowed[block + i].add(value)     # in flight: may be there or not
-        flags = nbd.CMD_FLAG_FUA if rng.random() < 0.3 else 0
-        handle.pwrite(data, block * BLOCK, flags)
-        for i, value in enumerate(values):
-            self.allowed[block + i] = {value}      # acknowledged: only this one
-        self.acknowledged += count
+        blocks = range(block, block + count)
+        values, data = self.begin_write(blocks)
+        handle.pwrite(data, block * BLOCK, nbd.CMD_FLAG_FUA if rng.random() < 0.3 else 0)
+        self.end_write(blocks, values)
         if rng.random() < 0.1:
             handle.flush()
+
+    def begin_write(self, blocks):
+        """New values for the blocks and the bytes to write. From here on they may be there or not."""
+        with self._lock:
+            first = self.next_value
+            self.next_value += len(blocks)
+        values = range(first, first + len(blocks))
+        for block, value in zip(blocks, values):
+            self.allowed[block].add(value)
+        return values, b''.join(block_of(block, value) for block, value in zip(blocks, values))
+
+    def end_write(self, blocks, values):
+        """The write was acknowledged: only its values may be there."""
+        for block, value in zip(blocks, values):
+            self.allowed[block] = {value}
+        with self._lock:
+            self.acknowledged += len(blocks)
 
     def check(self, uri):
         """Reads every block; what it holds is from now on the only value that it may hold."""
         handle = nbd.NBD()
         handle.connect_uri(uri)
         for number in range(self.blocks):
-            value = value_of(number, bytes(handle.pread(BLOCK, number * BLOCK)))
-            if value not in self.allowed[number]:
-                raise AssertionError(f'block {number} holds {value}, allowed are {sorted(self.allowed[number])}')
+            value = self.check_block(number, bytes(handle.pread(BLOCK, number * BLOCK)))
             self.allowed[number] = {value}
         handle.shutdown()
+
+    def check_image(self, path):
+        """The same for a base image, after a clean stop."""
+        with open(path, 'rb') as image:
+            for number in range(self.blocks):
+                self.check_block(number, image.read(BLOCK))
+
+    def check_block(self, number, data):
+        value = value_of(number, data)
+        if value not in self.allowed[number]:
+            raise AssertionError(f'block {number} holds {value}, allowed are {sorted(self.allowed[number])}')
+        return value
+
+
+class _Client:
+    """One connection that keeps several requests in flight, never two of them on one block: then what a
+    block may hold is its last acknowledged value, and the one of the write under way."""
+
+    def __init__(self, registers, uri, first_block, share, seed):
+        self.registers, self.uri = registers, uri
+        self.first, self.share = first_block, share
+        self.random = random.Random(seed)
+        self.busy = set()
+        self.open = 0
+
+    def run(self):
+        try:
+            handle = nbd.NBD()
+            handle.connect_uri(self.uri)
+            while True:
+                while self.open < DEPTH and not self.registers.wrong:
+                    self.issue(handle)
+                handle.poll(-1)
+        except nbd.Error:
+            return  # the server is gone; what was in flight may have happened or not
+
+    def choose(self, count):
+        """`count` adjacent blocks without a request under way; None if the first try finds none."""
+        first = self.first + self.random.randrange(self.share - count + 1)
+        blocks = range(first, first + count)
+        return None if self.busy.intersection(blocks) else blocks
+
+    def issue(self, handle):
+        kind = self.random.random()
+        if kind < 0.05:
+            self.open += 1
+            handle.aio_flush(completion=self.answered)
+            return
+        blocks = self.choose(self.random.choice([1, 1, 1, 2, 5, 16]))
+        if blocks is None:
+            return
+        self.busy.update(blocks)
+        self.open += 1
+        if kind < 0.3:
+            buffer = nbd.Buffer(len(blocks) * BLOCK)
+            handle.aio_pread(buffer, blocks[0] * BLOCK,
+                             completion=lambda error: self.read_done(error, blocks, buffer))
+            return
+        values, data = self.registers.begin_write(blocks)
+        flags = nbd.CMD_FLAG_FUA if self.random.random() < 0.3 else 0
+        handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(data)), blocks[0] * BLOCK, flags=flags,
+                          completion=lambda error: self.write_done(error, blocks, values))
+
+    def answered(self, _error):
+        self.open -= 1
+        return 1
+
+    def write_done(self, error, blocks, values):
+        if error.value == 0:
+            self.registers.end_write(blocks, values)
+            self.busy.difference_update(blocks)
+        # After an error the blocks stay busy: a write of unknown outcome is never followed by another.
+        return self.answered(error)
+
+    def read_done(self, error, blocks, buffer):
+        if error.value == 0:
+            data = bytes(buffer.to_bytearray())
+            try:
+                for i, block in enumerate(blocks):
+                    self.registers.check_block(block, data[i * BLOCK:(i + 1) * BLOCK])
+            except AssertionError as wrong:
+                self.registers.wrong.append(f'read under load: {wrong}')
+            self.busy.difference_update(blocks)
+        return self.answered(error)

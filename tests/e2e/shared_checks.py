@@ -48,6 +48,8 @@ with Script() as main:
                 if result.returncode != 0:
                     bad = [line for line in result.out.splitlines() if 'FAIL' in line]
                     raise Failure('\n'.join(bad) + '\n' + result.out[-2000:] + result.err[-1000:])
-        with main.test('the pair is healthy after all that, and stops cleanly'):
+        with main.test('the pair is healthy after all that, and both copies hold the same'):
             pair.wait_healthy()
-            pair.stop()
+            content = main.path('content')
+            run(['nbdcopy', pair.uri, content])
+            pair.stop_and_compare(content)

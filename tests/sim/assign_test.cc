@@ -75,7 +75,7 @@ TEST_CASE("sim_assign: replicas come, go and come again under load, and the epoc
     c.run_for(20 * kMillisecond);
     CHECK(c.load.writes_answered() > before);
     // The same again changes nothing: the sessions go on.
-    const uint64_t session = c.replica_status(0, 1).session->id;
+    const auto session = c.replica_status(0, 1).session->id;
     check_taken(assign(c, 0, primary(c, 5, {2, 1})));
     CHECK(c.replica_status(0, 1).session->id == session);
     check_refused(assign(c, 0, primary(c, 4, {1})), Errc::kStaleEpoch, "5");

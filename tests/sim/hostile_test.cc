@@ -95,7 +95,7 @@ struct FakePrimary {
     REQUIRE(reject.has_value());
     INFO(reject->text);
     CHECK(reject->reason == reason);
-    CHECK(reject->epoch == Epoch(c.status(1).epoch));
+    CHECK(reject->epoch == Epoch(c.status(1).epoch.value()));
     CHECK(peer.wait_ended());
     CHECK(c.status(1).wal_head == head);
   }

@@ -1,6 +1,7 @@
 // Two and three copies without failures: keepup in every durability mode, clean stops, small WALs,
 // requests that are not block-aligned.
 #include <catch2/catch.hpp>
+#include <cerrno>
 
 #include "cluster.h"
 
@@ -212,4 +213,26 @@ TEST_CASE("sim_pair: unaligned requests to the same few blocks keep every byte",
     REQUIRE(c.run_until([&] { return settled(c, 2); }, 20 * kSecond));
     c.check_images_equal(0, 1);
   });
+}
+
+TEST_CASE("sim_pair: a copy whose base image has no space left says so while it has none", "[sim][repl]") {
+  for (const size_t full : {size_t{0}, size_t{1}}) {
+    Cluster c({.seed = 11 + full});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    REQUIRE(c.wait_in_sync(0, 1));
+    REQUIRE(c.run_until([&] { return c.status(0).healthy && c.status(1).healthy; }, 5 * kSecond));
+    const uint64_t fault = c.sim(full).disk().add_fault(
+        {.match = {.kind = io::SimOpKind::kWrite, .path = "/base"}, .error = ENOSPC, .forever = true});
+    REQUIRE(c.request(0, RequestKind::kWrite, 0, 4096, 5, true) == RequestError::kNone);
+    REQUIRE(c.run_until([&] { return !c.status(full).healthy; }, 20 * kSecond));
+    const VolumeStatus s = c.status(full);
+    CHECK(s.mode == (full == 0 ? "degraded" : "replica_ready"));
+    CHECK_THAT(s.reason, Catch::Matchers::Contains("no space left for the base image"));
+    CHECK(c.status(1 - full).healthy);
+    c.sim(full).disk().remove_fault(fault);
+    REQUIRE(c.run_until([&] { return c.status(full).healthy; }, 20 * kSecond));
+    CHECK(c.read_cell(0, 0) == 5);
+  }
 }

@@ -52,11 +52,16 @@ TEST_CASE("json: what is not known is null, never 0", "[json]") {
     CAPTURE(std::string(field.key()));
     CHECK(field.value().is_null());
   }
+  CHECK(parsed.at("epoch").is_null());
+  CHECK(parsed.at("wal").at("used_bytes").is_null());
   const json::value& replica = parsed.at("replicas").at(0);
   for (const char* field : {"session", "written_lsn", "durable_lsn", "lag_bytes"}) {
     CAPTURE(field);
     CHECK(replica.at(field).is_null());
   }
+  // A session that was not had, because the replica cannot be reached.
+  volume.replicas[0].session.emplace();
+  CHECK(json::parse(to_json(volume)).at("replicas").at(0).at("session").at("id").is_null());
 }
 
 TEST_CASE("json: numbers of 64 bits and hostile text survive", "[json]") {

@@ -72,6 +72,22 @@ TEST_CASE("core: the mode of a replica", "[core]") {
   check(view, "bootstrap_pending", "awaiting_role_apply", false);
 }
 
+TEST_CASE("core: a copy without space for its base image is not healthy; what else is wrong is named first", "[core]") {
+  VolumeView view = primary({});
+  view.base_full = true;
+  check(view, "degraded", "no space left for the base image", false);
+  std::vector<ReplicaView> replicas = {replica("n2")};
+  replicas[0].connected = false;
+  view.replicas = replicas;
+  check(view, "degraded", "awaiting_shipper_connected: replica n2", false);
+  VolumeView other;
+  other.role = Role::kReplica;
+  other.base_full = true;
+  check(other, "bootstrap_pending", "awaiting_shipper_connected", false);
+  other.has_session = true;
+  check(other, "replica_ready", "no space left for the base image", false);
+}
+
 TEST_CASE("core: the mode of a primary names the first obstacle", "[core]") {
   check(primary({}), "publish_healthy", "", true);
   std::vector<ReplicaView> replicas = {replica("n2"), replica("n3")};
