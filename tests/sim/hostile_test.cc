@@ -389,6 +389,7 @@ TEST_CASE("sim_hostile: who called first in an epoch holds it across a restart, 
   FakePrimary f(9);
   f.hello();
   static_cast<void>(f.facts());  // no session yet: nothing but the promise says who it was
+  f.peer.hang_up();
   f.c.power_loss(1, io::SimPowerLoss::kDropAll);
   f.c.start(1);
   RawPeer other(f.c.world, f.c.world.add_node("n9"));
