@@ -51,6 +51,7 @@ const char* to_string(TaskKind kind);
 
 struct StartRecoveryTask {
   std::string volume, replica;
+  Term term;  ///< the primary's; sessions and syncs are counted within it
   TaskKind kind = TaskKind::kProbe;
   SessionId session;  ///< of the facts it rests on; kProbe: that do not do, 0 if there are none
   Lsn position;
@@ -67,6 +68,7 @@ struct DrainRecoveryTask {
 /// Send it everything after `position`; at `target` it is where the log was when this was decided. SessionStarted.
 struct StartCatchUp {
   std::string volume, replica;
+  Term term;
   SessionId session;
   Lsn position, target;
   bool operator==(const StartCatchUp&) const = default;
@@ -75,6 +77,7 @@ struct StartCatchUp {
 /// Copy it anew. SessionStarted, or NeedsRebuildObserved if it cannot begin now.
 struct StartRebuild {
   std::string volume, replica;
+  Term term;
   SessionId session;
   Lsn target;
   std::string why;
@@ -84,6 +87,7 @@ struct StartRebuild {
 /// The session is over, whatever the replica thinks. Answered by SessionFailed.
 struct InvalidateSession {
   std::string volume, replica;
+  Term term;
   SessionId session;
   Reason reason = Reason::kNone;
   bool operator==(const InvalidateSession&) const = default;

@@ -67,6 +67,8 @@ std::string number(P position) {
   return std::to_string(position.value());
 }
 
+std::string term(Term t) { return number(t.epoch) + "." + number(t.incarnation); }
+
 std::string fields(const ApplyRole& c) { return "epoch=" + number(c.epoch) + " role=" + to_string(c.role); }
 std::string fields(const StartReceiver& c) { return "epoch=" + number(c.epoch); }
 std::string fields(const ConfigureShipper& c) {
@@ -78,17 +80,17 @@ std::string fields(const ConfigureShipper& c) {
   return text;
 }
 std::string fields(const StartRecoveryTask& c) {
-  return "replica=" + c.replica + " kind=" + to_string(c.kind) + " session=" + number(c.session) + " position=" + number(c.position);
+  return "replica=" + c.replica + " kind=" + to_string(c.kind) + " term=" + term(c.term) + " session=" + number(c.session) + " position=" + number(c.position);
 }
 std::string fields(const DrainRecoveryTask& c) { return "replica=" + c.replica + " reason=" + to_string(c.reason); }
 std::string fields(const StartCatchUp& c) {
-  return "replica=" + c.replica + " session=" + number(c.session) + " position=" + number(c.position) + " target=" + number(c.target);
+  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + number(c.session) + " position=" + number(c.position) + " target=" + number(c.target);
 }
 std::string fields(const StartRebuild& c) {
-  return "replica=" + c.replica + " session=" + number(c.session) + " target=" + number(c.target) + " why=\"" + c.why + "\"";
+  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + number(c.session) + " target=" + number(c.target) + " why=\"" + c.why + "\"";
 }
 std::string fields(const InvalidateSession& c) {
-  return "replica=" + c.replica + " session=" + number(c.session) + " reason=" + to_string(c.reason);
+  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + number(c.session) + " reason=" + to_string(c.reason);
 }
 std::string fields(const PublishProjection& c) { return "mode=" + c.projection.mode + " reason=\"" + c.projection.reason + "\""; }
 

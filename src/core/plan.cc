@@ -52,7 +52,7 @@ bool has_fresh_facts(const EngineState& state, const ReplicaState& replica) {
 /// by another question.
 StartRecoveryTask probe(const EngineState& state, const ReplicaState& replica) {
   const bool answered = replica.facts && is_present(state, replica.facts->term);
-  return {state.volume, replica.id, TaskKind::kProbe, SessionId(answered ? replica.facts->sync : 0), Lsn{}};
+  return {state.volume, replica.id, state.term(), TaskKind::kProbe, SessionId(answered ? replica.facts->sync : 0), Lsn{}};
 }
 
 /// It hinders the rebuild that these facts call for, not one that older ones did.
@@ -73,7 +73,7 @@ void plan_replica(const EngineState& state, const ReplicaState& replica, std::ve
   const std::string& volume = state.volume;
   if (const Session* session = live_session(state, replica)) {
     const Reason reason = contradiction(*session, replica);
-    if (reason != Reason::kNone) commands.push_back(InvalidateSession{volume, replica.id, session->id, reason});
+    if (reason != Reason::kNone) commands.push_back(InvalidateSession{volume, replica.id, session->term, session->id, reason});
     return;
   }
   const auto decision = decision_of(state, replica);
@@ -82,14 +82,14 @@ void plan_replica(const EngineState& state, const ReplicaState& replica, std::ve
   const SessionId session(ack.sync);
   switch (decision->kind) {
     case RecoveryKind::kKeepup:
-      return commands.push_back(StartRecoveryTask{volume, replica.id, TaskKind::kKeepup, session, decision->position});
+      return commands.push_back(StartRecoveryTask{volume, replica.id, ack.term, TaskKind::kKeepup, session, decision->position});
     case RecoveryKind::kCatchup:
-      return commands.push_back(StartCatchUp{volume, replica.id, session, decision->position, ack.wal_head});
+      return commands.push_back(StartCatchUp{volume, replica.id, ack.term, session, decision->position, ack.wal_head});
     case RecoveryKind::kCutTail:
-      return commands.push_back(StartRecoveryTask{volume, replica.id, TaskKind::kCutTail, session, decision->position});
+      return commands.push_back(StartRecoveryTask{volume, replica.id, ack.term, TaskKind::kCutTail, session, decision->position});
     case RecoveryKind::kRebuild:
       if (is_obstructed(replica)) return commands.push_back(probe(state, replica));
-      return commands.push_back(StartRebuild{volume, replica.id, session, ack.wal_head, decision->reason});
+      return commands.push_back(StartRebuild{volume, replica.id, ack.term, session, ack.wal_head, decision->reason});
   }
 }
 
@@ -99,7 +99,7 @@ void plan_farewells(const EngineState& state, std::vector<Command>& commands) {
   if (wanted_role(state).role != Role::kPrimary && !is_fenced(state)) return;
   for (const ReplicaState& replica : state.replicas) {
     if (const Session* session = live_session(state, replica)) {
-      commands.push_back(InvalidateSession{state.volume, replica.id, session->id, Reason::kEpochMismatch});
+      commands.push_back(InvalidateSession{state.volume, replica.id, session->term, session->id, Reason::kEpochMismatch});
     }
   }
 }

@@ -249,6 +249,7 @@ void Shipper::on_sync_ack(std::span<const std::byte> payload) {
                                                    last->term.incarnation.value(), last->term.epoch.value()));
     return close_link(Reason::kEpochMismatch, "the peer has records of a later primary");
   }
+  if (ack.base_usable && !ack.durable) return close_link(Reason::kProtocolViolation, "facts without positions");
   sync_open_ = false;
   const bool in_session = phase_ == Phase::kShipping;
   if (!in_session) phase_ = Phase::kDeciding;
@@ -266,6 +267,7 @@ void Shipper::take_facts(const SyncAck& ack) {
   event.kind = ack.kind;
   event.epoch = ack.epoch;
   event.facts.base_usable = ack.base_usable;
+  // A copy whose base image is unusable has no position: nothing is decided from these two then.
   event.facts.position = ack.durable.value_or(Lsn{});
   event.facts.checkpoint = ack.base_limit.value_or(Lsn{});
   event.facts.history = ack.history;
@@ -338,14 +340,14 @@ bool Shipper::on_frame(const MessageHeader&, const WalDataFields&, io::Buffer&) 
 // --- what the engine decided ---------------------------------------------------------------------------
 
 /// The decision came when what it rests on was over. The engine must know, or it would wait for its answer.
-void Shipper::session_not_possible(SessionId session, const char* why) {
-  owner_.report(core::SessionFailed{peer_.id, owner_.term(), session, Reason::kTransportLost, why});
+void Shipper::session_not_possible(Term term, SessionId session, const char* why) {
+  owner_.report(core::SessionFailed{peer_.id, term, session, Reason::kTransportLost, why});
 }
 
-void Shipper::start_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target) {
-  if (session == session_) return;  // delivered again
-  if (phase_ != Phase::kDeciding || session.value() != sync_ || link_->closing()) {
-    return session_not_possible(session, "the connection that it was decided for is over");
+void Shipper::start_session(Term term, SessionId session, core::SessionKind kind, Lsn position, Lsn target) {
+  if (term == connection_term_ && session == session_) return;  // delivered again
+  if (phase_ != Phase::kDeciding || term != connection_term_ || session.value() != sync_ || link_->closing()) {
+    return session_not_possible(term, session, "the connection that it was decided for is over");
   }
   session_ = session;
   session_kind_ = kind;
@@ -368,8 +370,8 @@ void Shipper::start_session(SessionId session, core::SessionKind kind, Lsn posit
   owner_.on_replica_changed(*this);
 }
 
-void Shipper::cut_tail(SessionId decision, Lsn fork) {
-  if (phase_ != Phase::kDeciding || decision.value() != sync_ || link_->closing()) return;  // newer facts are on their way
+void Shipper::cut_tail(Term term, SessionId decision, Lsn fork) {
+  if (phase_ != Phase::kDeciding || term != connection_term_ || decision.value() != sync_ || link_->closing()) return;  // newer facts are on their way
   log::info("volume {}: replica {} cuts its log after Lsn {}", store_.config().name, peer_.id, fork.value());
   SessionControl control;
   control.kind = ControlKind::kCutTail;
@@ -380,7 +382,7 @@ void Shipper::cut_tail(SessionId decision, Lsn fork) {
 }
 
 void Shipper::start_rebuild(const core::StartRebuild& command) {
-  if (phase_ != Phase::kDeciding || command.session.value() != sync_) return;  // newer facts are on their way
+  if (phase_ != Phase::kDeciding || command.term != connection_term_ || command.session.value() != sync_) return;  // newer facts are on their way
   if (command.why != last_logged_) {
     log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, command.why);
     last_logged_ = command.why;
@@ -392,9 +394,10 @@ void Shipper::start_rebuild(const core::StartRebuild& command) {
   owner_.on_replica_changed(*this);
 }
 
-void Shipper::invalidate(SessionId session, Reason reason) {
-  if (session_ == session && link_ != nullptr) return close_link(reason, fmt::format("the session is over: {}", to_string(reason)));
-  session_not_possible(session, "it was over");
+void Shipper::invalidate(Term term, SessionId session, Reason reason) {
+  // Of the term that the session is of: a new one counts from 1 again.
+  if (term == connection_term_ && session_ == session && link_ != nullptr) return close_link(reason, fmt::format("the session is over: {}", to_string(reason)));
+  session_not_possible(term, session, "it was over");
 }
 
 void Shipper::sync_up_to(Lsn target) {

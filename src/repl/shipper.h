@@ -74,13 +74,13 @@ class Shipper final : public LinkListener, private WalReaderListener {
   /// Reaches the replica and asks for facts, again and again until there are some.
   void probe();
   /// Sends it everything after `position`.
-  void start_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target);
+  void start_session(Term term, SessionId session, core::SessionKind kind, Lsn position, Lsn target);
   /// It discards what is beyond `fork` and reports again.
-  void cut_tail(SessionId decision, Lsn fork);
+  void cut_tail(Term term, SessionId decision, Lsn fork);
   /// Cannot be done here: says so.
   void start_rebuild(const core::StartRebuild& command);
   /// Ends the session, if it is the one that runs or starts.
-  void invalidate(SessionId session, Reason reason);
+  void invalidate(Term term, SessionId session, Reason reason);
   /// The primary has a new term: what was begun in the one before ends, and it is reached anew.
   void reconnect();
   /// Ends for good; `stopped` is called (once, possibly at once) when nothing is in flight.
@@ -142,7 +142,7 @@ class Shipper final : public LinkListener, private WalReaderListener {
   void retry_later(std::string reason);
   void close_link(Reason cause, std::string reason);
   void tell_lost(const std::string& reason);
-  void session_not_possible(SessionId session, const char* why);
+  void session_not_possible(Term term, SessionId session, const char* why);
   void destroy_closed_link();
   void on_pin_lost();
   void on_session_over();

@@ -194,18 +194,18 @@ void Volume::execute(const core::Command& command) {
     if (shipper == nullptr) return;
     switch (task->kind) {
       case core::TaskKind::kProbe: return shipper->probe();
-      case core::TaskKind::kCutTail: return shipper->cut_tail(task->session, task->position);
+      case core::TaskKind::kCutTail: return shipper->cut_tail(task->term, task->session, task->position);
       case core::TaskKind::kKeepup:
-        return shipper->start_session(task->session, core::SessionKind::kKeepup, task->position, task->position);
+        return shipper->start_session(task->term, task->session, core::SessionKind::kKeepup, task->position, task->position);
     }
   }
   if (const auto* catchup = std::get_if<core::StartCatchUp>(&command)) {
     Shipper* const shipper = shipper_of(catchup->replica);
-    if (shipper != nullptr) shipper->start_session(catchup->session, core::SessionKind::kCatchup, catchup->position, catchup->target);
+    if (shipper != nullptr) shipper->start_session(catchup->term, catchup->session, core::SessionKind::kCatchup, catchup->position, catchup->target);
   } else if (const auto* rebuild = std::get_if<core::StartRebuild>(&command)) {
     if (Shipper* const shipper = shipper_of(rebuild->replica)) shipper->start_rebuild(*rebuild);
   } else if (const auto* invalid = std::get_if<core::InvalidateSession>(&command)) {
-    if (Shipper* const shipper = shipper_of(invalid->replica)) shipper->invalidate(invalid->session, invalid->reason);
+    if (Shipper* const shipper = shipper_of(invalid->replica)) shipper->invalidate(invalid->term, invalid->session, invalid->reason);
   }
 }
 

@@ -56,7 +56,23 @@ void Model::drain() {
   }
 }
 
+namespace {
+
+/// Of the commands that belong to one; empty for the others.
+std::optional<Term> term_of(const Command& command) {
+  if (const auto* task = std::get_if<StartRecoveryTask>(&command)) return task->term;
+  if (const auto* catchup = std::get_if<StartCatchUp>(&command)) return catchup->term;
+  if (const auto* rebuild = std::get_if<StartRebuild>(&command)) return rebuild->term;
+  if (const auto* invalid = std::get_if<InvalidateSession>(&command)) return invalid->term;
+  return std::nullopt;
+}
+
+}  // namespace
+
 void Model::check_engine(const std::vector<Command>& emitted) {
+  for (const Command& command : engine_.outstanding()) {
+    if (const auto term = term_of(command); term && *term != engine_.state().term()) complain("of another term: " + describe(command));
+  }
   const auto& outstanding = engine_.outstanding();
   for (const Command& command : emitted) {
     if (const auto* publish = std::get_if<PublishProjection>(&command)) {

@@ -75,26 +75,27 @@ TEST_CASE("core: names of events, in their order", "[core][engine]") {
 
 TEST_CASE("core: a command says its name, its volume and its fields", "[core][engine]") {
   const SessionId session(7);
+  const Term term{Epoch(3), Incarnation(2)};
   const std::vector<Command> commands = {
       ApplyRole{"v", Epoch(2), Role::kPrimary},
       StartReceiver{"v", Epoch(2)},
       ConfigureShipper{"v", Epoch(2), 3, Durability::kSyncQuorum, {{"n2", "a:1"}, {"n3", "b:2"}}},
-      StartRecoveryTask{"v", "n2", TaskKind::kCutTail, session, Lsn(5)},
+      StartRecoveryTask{"v", "n2", term, TaskKind::kCutTail, session, Lsn(5)},
       DrainRecoveryTask{"v", "n2", Reason::kCancelled},
-      StartCatchUp{"v", "n2", session, Lsn(5), Lsn(9)},
-      StartRebuild{"v", "n2", session, Lsn(9), "in words"},
-      InvalidateSession{"v", "n2", session, Reason::kSuperseded},
+      StartCatchUp{"v", "n2", term, session, Lsn(5), Lsn(9)},
+      StartRebuild{"v", "n2", term, session, Lsn(9), "in words"},
+      InvalidateSession{"v", "n2", term, session, Reason::kSuperseded},
       PublishProjection{"v", {"degraded", "why", false}},
   };
   const std::vector<std::string> expected = {
       "apply_role volume=v epoch=2 role=primary",
       "start_receiver volume=v epoch=2",
       "configure_shipper volume=v epoch=2 version=3 durability=sync_quorum replicas=n2@a:1,n3@b:2",
-      "start_recovery_task volume=v replica=n2 kind=cut_tail session=7 position=5",
+      "start_recovery_task volume=v replica=n2 kind=cut_tail term=3.2 session=7 position=5",
       "drain_recovery_task volume=v replica=n2 reason=cancelled",
-      "start_catchup volume=v replica=n2 session=7 position=5 target=9",
-      "start_rebuild volume=v replica=n2 session=7 target=9 why=\"in words\"",
-      "invalidate_session volume=v replica=n2 session=7 reason=superseded",
+      "start_catchup volume=v replica=n2 term=3.2 session=7 position=5 target=9",
+      "start_rebuild volume=v replica=n2 term=3.2 session=7 target=9 why=\"in words\"",
+      "invalidate_session volume=v replica=n2 term=3.2 session=7 reason=superseded",
       "publish_projection volume=v mode=degraded reason=\"why\"",
   };
   REQUIRE(commands.size() == std::variant_size_v<Command>);
