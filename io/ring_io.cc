@@ -101,6 +101,12 @@ Status RingIo::set_up() {
 }
 
 RingIo::~RingIo() {
+  // Their names come back to nobody. Before the resolver ends: it takes the questions along that it has not begun.
+  while (!naming_.empty()) {
+    Completion& done = *naming_.back()->done;
+    end_naming(done);
+    done.state().pending = false;
+  }
   resolver_.reset();  // from here on no other thread posts
   if (ring_->ready) {
     drain();
@@ -122,12 +128,6 @@ void RingIo::drain() {
     Completion* failed = first_failed_;
     first_failed_ = failed->state().next;
     failed->state().pending = false;
-  }
-  // Their names come back to nobody.
-  while (!naming_.empty()) {
-    Completion& done = *naming_.back()->done;
-    end_naming(done);
-    done.state().pending = false;
   }
   for (const Ring::Spilled& spilled : ring_->spilled) {
     if (spilled.tag == kDoorbellTag || spilled.tag == kIgnoreTag) continue;
