@@ -25,7 +25,7 @@ std::unique_ptr<InSyncSet::Member> InSyncSet::make_member(const core::ReplicaAdd
   for (const uint8_t byte : store_.facts().volume.bytes) seed = seed * 257 + byte;
   for (const char c : replica.id) seed = seed * 257 + static_cast<uint8_t>(c);
   auto member = std::make_unique<Member>();
-  member->shipper = std::make_unique<Shipper>(io_, pool_, store_, owner_, replica, timing, seed);
+  member->shipper = std::make_unique<Shipper>(io_, pool_, store_, *options_.rebuild, owner_, replica, timing, seed);
   return member;
 }
 
@@ -71,6 +71,23 @@ void InSyncSet::let_go(Member& member) {
     record_set();
   } else if (member.state == State::kProving) {
     member.state = State::kOut;
+  }
+}
+
+void InSyncSet::start_rebuild(const core::StartRebuild& command) {
+  for (const auto& member : members_) {
+    if (member->leaving || member->shipper->peer().id != command.replica) continue;
+    if (member->state == State::kProving) member->state = State::kOut;
+    // With "wait" it stays in the set, and writes wait: nobody said that fewer copies would do.
+    const bool stays = member->state == State::kOut || options_.wait_for_lost;
+    if (stays) return member->shipper->start_rebuild(command);
+    member->rebuild = command;
+    if (member->state == State::kRemoving) return;
+    member->recording = false;  // a write under way that adds it does not take it out
+    member->state = State::kRemoving;
+    member->why = fmt::format("it is rebuilt: {}", command.why);
+    log::warn("volume {}: replica {} leaves the in-sync set: {}", store_.config().name, command.replica, member->why);
+    return record_set();
   }
 }
 
@@ -227,6 +244,11 @@ void InSyncSet::watch_debts(Member& member, io::Nanos now, io::Nanos missed, boo
     return;
   }
   const Shipper& shipper = *member.shipper;
+  if (shipper.rebuilding()) {
+    // It has nothing yet that it could owe; whether the rebuild gets on is watched where it runs.
+    member.owing = false;
+    return;
+  }
   const Lsn durable_due =
       std::max(std::min(owner_.flush_wanted(), store_.wal().durable()), member.state == State::kProving ? member.barrier : Lsn{});
   if (shipper.acked_written() >= written_due() && shipper.acked_durable() >= durable_due && member.state == State::kIn) {
@@ -310,6 +332,7 @@ void InSyncSet::on_barrier_answered(Shipper& shipper, SyncAckKind kind, Lsn dura
 
 void InSyncSet::accept(Member& member, Lsn durable) {
   member.proven = member.session;
+  member.shipper->session_proven();
   owner_.report(core::BarrierAccepted{member.shipper->peer().id, owner_.term(), ++decisions_, member.session, durable});
 }
 
@@ -346,6 +369,7 @@ void InSyncSet::on_set_recorded() {
       member->state = State::kOut;
       member->session = member->proven = SessionId{};
       report_removed(*member);
+      if (const auto rebuild = std::exchange(member->rebuild, std::nullopt); rebuild && !member->leaving) member->shipper->start_rebuild(*rebuild);
     }
   }
   io_.defer(remove_);

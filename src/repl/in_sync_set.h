@@ -33,6 +33,7 @@ struct InSyncSetOptions {
   io::Nanos timeout = 5 * io::kSecond;
   /// A replica that owes acknowledgements stays in the set, and writes wait for it.
   bool wait_for_lost = false;
+  std::shared_ptr<RebuildLimits> rebuild = std::make_shared<RebuildLimits>();  ///< of this node
 };
 
 class InSyncSet {
@@ -49,6 +50,8 @@ class InSyncSet {
   void configure(const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done);
   /// It is a replica no more: it leaves the set, and whatever goes on with it ends. configure() forgets it.
   void drain(const std::string& id);
+  /// Copies a replica anew, once the set without it is recorded: it has nothing that counts.
+  void start_rebuild(const core::StartRebuild& command);
   /// A new term: sessions end, what was not finished is not counted.
   void begin_term();
   /// `stopped` is called when no connection is left. Nothing is recorded any more.
@@ -97,6 +100,7 @@ class InSyncSet {
     SessionId session;      ///< `barrier` is of this session
     SessionId proven;       ///< the session whose end the primary has accepted
     bool asked = false;     ///< for the barrier
+    std::optional<core::StartRebuild> rebuild;  ///< to begin when it has left the set
     Lsn owed;               ///< what it owes since `owed_since`: written
     Lsn owed_durable;       ///< and flushed
     io::Nanos owed_since = 0;

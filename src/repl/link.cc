@@ -12,8 +12,19 @@ namespace ringbolt::repl {
 
 void FrameGather::add(const WalDataFields& fields, const std::byte* header, const std::byte* data) {
   RINGBOLT_ASSERT(has_room());
-  items_[count_++] = Item{fields, header, data};
+  items_[count_++] = Item{.fields = fields, .chunk = std::nullopt, .header = header, .data = data};
   bytes_ += fields.frame_header_bytes + fields.data_bytes;
+}
+
+void FrameGather::add_chunk(const SessionDataFields& fields, const std::byte* data) {
+  RINGBOLT_ASSERT(has_room() && (data == nullptr) == fields.zeros);
+  items_[count_++] = Item{.fields = {}, .chunk = fields, .header = nullptr, .data = data};
+  bytes_ += fields.data_bytes();
+}
+
+bool LinkListener::on_chunk(const MessageHeader&, const SessionDataFields&, io::Buffer&) {
+  RINGBOLT_ASSERT(false);  // this listener's link does not take chunks
+  return false;
 }
 
 Link::Link(io::Io& io, io::BufferPool& pool, io::Socket socket, LinkListener& listener)
@@ -103,10 +114,18 @@ void Link::send_now() {
   for (size_t i = 0; i < gather_.count_; ++i) {
     const FrameGather::Item& item = gather_.items_[i];
     std::byte* head = frame_heads_[i].data();
+    if (item.chunk) {
+      const uint32_t data_bytes = item.chunk->data_bytes();
+      encode_fields(*item.chunk, head + kHeaderBytes);
+      seal_message(MessageType::kSessionData, crc32c(head + kHeaderBytes, SessionDataFields::kBytes), SessionDataFields::kBytes + data_bytes, head);
+      add(head, kHeaderBytes + SessionDataFields::kBytes);
+      if (data_bytes > 0) add(item.data, data_bytes);
+      continue;
+    }
     encode_fields(item.fields, head + kHeaderBytes);
     const uint32_t crc = crc32c(item.header, item.fields.frame_header_bytes, crc32c(head + kHeaderBytes, WalDataFields::kBytes));
     seal_message(MessageType::kWalData, crc, WalDataFields::kBytes + item.fields.frame_header_bytes + item.fields.data_bytes, head);
-    add(head, frame_heads_[i].size());
+    add(head, kHeaderBytes + WalDataFields::kBytes);
     add(item.header, item.fields.frame_header_bytes);
     if (item.fields.data_bytes > 0) add(item.data, item.fields.data_bytes);
   }
@@ -130,10 +149,10 @@ void Link::on_send_done(int32_t result) {
 
 void Link::receive_more() {
   if (closing_ || receive_.pending()) return;
-  if (frame_pending_ && frame_ && frame_have_ < frame_fields_.data_bytes && staged_from_ == staged_to_) {
+  if (frame_pending_ && frame_ && frame_have_ < data_bytes_ && staged_from_ == staged_to_) {
     // The rest of a frame's data goes directly to its place.
     receiving_frame_ = true;
-    io_.receive(socket_, frame_.data + kBlockBytes + frame_have_, frame_fields_.data_bytes - frame_have_, true, receive_);
+    io_.receive(socket_, frame_.data + data_offset_ + frame_have_, data_bytes_ - frame_have_, true, receive_);
     return;
   }
   if (staged_from_ > 0) {
@@ -155,7 +174,7 @@ void Link::on_received(int32_t result) {
   last_heard_ = io_.now();
   if (receiving_frame_) {
     frame_have_ += static_cast<uint32_t>(result);
-    if (frame_have_ < frame_fields_.data_bytes) {
+    if (frame_have_ < data_bytes_) {
       close("the peer closed the connection within a frame");
       return;
     }
@@ -191,12 +210,13 @@ bool Link::parse_one() {
     close(fmt::format("message {} where {} was due", header.sequence, received_sequence_ + 1));
     return false;
   }
-  if (header.type == MessageType::kWalData) return take_wal_data(header);
-  if (header.type == MessageType::kSessionData) {
+  if (header.type == (takes_chunks_ ? MessageType::kWalData : MessageType::kSessionData)) {
     // Longer than the staging buffer, and nobody here takes it.
-    close("session_data on the log connection");
+    close(takes_chunks_ ? "wal_data on the bulk connection" : "session_data on the log connection");
     return false;
   }
+  if (header.type == MessageType::kWalData) return take_wal_data(header);
+  if (header.type == MessageType::kSessionData) return take_session_data(header);
   if (staged.size() < kHeaderBytes + header.payload_bytes) {
     receive_more();
     return false;
@@ -246,6 +266,44 @@ bool Link::take_wal_data(const MessageHeader& header) {
   }
   frame_message_ = header;
   frame_fields_ = fields.value();
+  is_chunk_ = false;
+  fields_bytes_ = WalDataFields::kBytes;
+  frame_header_bytes_ = frame_fields_.frame_header_bytes;
+  data_bytes_ = frame_fields_.data_bytes;
+  data_offset_ = kBlockBytes;
+  frame_have_ = 0;
+  frame_pending_ = true;
+  return begin_frame();
+}
+
+bool Link::take_session_data(const MessageHeader& header) {
+  const std::span<const std::byte> staged(staging_.get() + staged_from_, staged_to_ - staged_from_);
+  const auto body = staged.subspan(kHeaderBytes);
+  if (header.payload_bytes < SessionDataFields::kBytes) {
+    close("malformed session_data message");
+    return false;
+  }
+  if (body.size() < SessionDataFields::kBytes) {
+    receive_more();
+    return false;
+  }
+  if (crc32c(body.data(), SessionDataFields::kBytes) != header.payload_crc) {
+    close("session_data checksum mismatch");
+    return false;
+  }
+  const auto fields = decode_session_data_fields(body.first(SessionDataFields::kBytes));
+  if (!fields.has_value() || header.payload_bytes != uint64_t{SessionDataFields::kBytes} + fields.value().data_bytes()) {
+    close(fields.has_value() ? "malformed session_data message" : fields.error().message);
+    return false;
+  }
+  received_sequence_ = header.sequence;
+  frame_message_ = header;
+  chunk_fields_ = fields.value();
+  is_chunk_ = true;
+  fields_bytes_ = SessionDataFields::kBytes;
+  frame_header_bytes_ = 0;
+  data_bytes_ = chunk_fields_.data_bytes();
+  data_offset_ = 0;
   frame_have_ = 0;
   frame_pending_ = true;
   return begin_frame();
@@ -253,28 +311,35 @@ bool Link::take_wal_data(const MessageHeader& header) {
 
 /// Moves a frame's header, and what is staged of its data, to a pool buffer.
 bool Link::begin_frame() {
-  frame_ = pool_.allocate(kBlockBytes + frame_fields_.data_bytes);
+  const size_t consumed = kHeaderBytes + fields_bytes_ + frame_header_bytes_;
+  if (data_offset_ + data_bytes_ == 0) {  // zeros
+    staged_from_ += consumed;
+    return true;
+  }
+  frame_ = pool_.allocate(data_offset_ + data_bytes_);
   if (!frame_) {
     pool_.wait(memory_);
     return false;
   }
-  const std::byte* from = staging_.get() + staged_from_ + kHeaderBytes + WalDataFields::kBytes;
-  const size_t available = static_cast<size_t>(staging_.get() + staged_to_ - from) - frame_fields_.frame_header_bytes;
-  std::memset(frame_.data, 0, kBlockBytes);
-  std::memcpy(frame_.data, from, frame_fields_.frame_header_bytes);
-  frame_have_ = static_cast<uint32_t>(std::min<size_t>(available, frame_fields_.data_bytes));
-  std::memcpy(frame_.data + kBlockBytes, from + frame_fields_.frame_header_bytes, frame_have_);
-  staged_from_ += kHeaderBytes + WalDataFields::kBytes + frame_fields_.frame_header_bytes + frame_have_;
+  const std::byte* from = staging_.get() + staged_from_ + kHeaderBytes + fields_bytes_;
+  const size_t available = static_cast<size_t>(staging_.get() + staged_to_ - from) - frame_header_bytes_;
+  std::memset(frame_.data, 0, data_offset_);
+  std::memcpy(frame_.data, from, frame_header_bytes_);
+  frame_have_ = static_cast<uint32_t>(std::min<size_t>(available, data_bytes_));
+  std::memcpy(frame_.data + data_offset_, from + frame_header_bytes_, frame_have_);
+  staged_from_ += consumed + frame_have_;
   return true;
 }
 
 bool Link::offer_frame() {
-  if (!frame_ && !begin_frame()) return false;
-  if (frame_have_ < frame_fields_.data_bytes) {
+  const bool needs_buffer = data_offset_ + data_bytes_ > 0;
+  if (needs_buffer && !frame_ && !begin_frame()) return false;
+  if (frame_have_ < data_bytes_) {
     receive_more();
     return false;
   }
-  if (!listener_.on_frame(frame_message_, frame_fields_, frame_)) return false;
+  const bool taken = is_chunk_ ? listener_.on_chunk(frame_message_, chunk_fields_, frame_) : listener_.on_frame(frame_message_, frame_fields_, frame_);
+  if (!taken) return false;
   if (closing_) return false;
   RINGBOLT_ASSERT(!frame_);
   frame_pending_ = false;

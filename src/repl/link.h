@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ class FrameGather {
   [[nodiscard]] bool has_room() const { return count_ < kFramesMax && bytes_ < kBytesMax; }
   /// `header`: the used part of a frame header; it and `data` stay until on_sent().
   void add(const WalDataFields& fields, const std::byte* header, const std::byte* data);
+  /// A chunk of the base image; `data` (null: zeros) stays until on_sent().
+  void add_chunk(const SessionDataFields& fields, const std::byte* data);
   [[nodiscard]] bool empty() const { return count_ == 0; }
 
   static constexpr size_t kFramesMax = 16;
@@ -35,8 +38,9 @@ class FrameGather {
   static constexpr size_t kBytesMax = 1u << 20;
   struct Item {
     WalDataFields fields;
-    const std::byte* header;
-    const std::byte* data;
+    std::optional<SessionDataFields> chunk;  // then `fields` and `header` say nothing
+    const std::byte* header = nullptr;
+    const std::byte* data = nullptr;
   };
   std::array<Item, kFramesMax> items_{};
   size_t count_ = 0;
@@ -54,6 +58,9 @@ class LinkListener {
   /// bytes not checked yet. Takes the buffer by setting it empty and returns true; false: not now,
   /// it is offered again after resume().
   virtual bool on_frame(const MessageHeader& header, const WalDataFields& fields, io::Buffer& frame) = 0;
+  /// session_data, on a link that takes chunks (take_chunks()): its data, not checked yet, from the start of `data` on; zeros: `data` is
+  /// empty. Takes the buffer and returns true, or false, as on_frame().
+  virtual bool on_chunk(const MessageHeader& header, const SessionDataFields& chunk, io::Buffer& data);
   /// The send buffer is free: frames to send, if any. Must not queue control messages.
   virtual void on_send_ready(FrameGather& gather) = 0;
   /// The frames gathered last are sent (or never will be: the link is closing).
@@ -77,6 +84,8 @@ class Link {
   void set_identity(const Uuid& volume, Epoch epoch);
   void set_session(SessionId session) { session_ = session; }
   [[nodiscard]] SessionId session() const { return session_; }
+  /// This is a bulk connection: session_data comes, and no wal_data.
+  void take_chunks() { takes_chunks_ = true; }
 
   /// Queues a control message; it goes out at the end of this turn. Closes the link if the peer lets
   /// an unreasonable number of them pile up.
@@ -120,6 +129,7 @@ class Link {
   void parse();
   bool parse_one();
   bool take_wal_data(const MessageHeader& header);
+  bool take_session_data(const MessageHeader& header);
   bool begin_frame();
   bool offer_frame();
   void on_memory();
@@ -139,6 +149,7 @@ class Link {
   bool closing_ = false;
   bool closed_ = false;
   bool close_when_sent_ = false;
+  bool takes_chunks_ = false;
   bool parsing_ = false;
   bool gathering_ = false;
   std::string close_reason_;
@@ -163,8 +174,12 @@ class Link {
   } memory_{*this};
   MessageHeader frame_message_;
   WalDataFields frame_fields_;
+  SessionDataFields chunk_fields_;
+  // Of the frame, or chunk, that comes in: how its message is laid out, and where its data goes.
+  bool is_chunk_ = false;
+  uint32_t fields_bytes_ = 0, frame_header_bytes_ = 0, data_bytes_ = 0, data_offset_ = 0;
   io::Buffer frame_;
-  uint32_t frame_have_ = 0;  // bytes of the frame's data that are there
+  uint32_t frame_have_ = 0;  // bytes of the data that are there
   bool frame_pending_ = false;
   bool receiving_frame_ = false;
   io::Op<&Link::on_received> receive_{*this};

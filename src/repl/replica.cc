@@ -11,10 +11,13 @@ namespace ringbolt::repl {
 
 namespace {
 constexpr io::Nanos kDrainTimeout = 2 * io::kSecond;
+/// How often the primary is told how far a rebuild is.
+constexpr io::Nanos kProgressInterval = 200 * io::kMillisecond;
 }
 
 Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener)
-    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener) {}
+    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener), rebuild_(io, pool, store, *this),
+      verify_(pool, store, [](void* self) { static_cast<Replica*>(self)->on_rebuild_quiet(); }, this) {}
 
 Replica::~Replica() {
   pool_.cancel_wait(memory_);
@@ -23,6 +26,13 @@ Replica::~Replica() {
   io_.disarm(drain_timeout_);
   io_.disarm(tick_);
   io_.disarm(sync_deadline_);
+  io_.disarm(progress_);
+}
+
+/// Something is under way on this copy that must end before another caller, or nobody, may have it.
+bool Replica::busy() const {
+  return link_ != nullptr || closed_link_ != nullptr || bulk_ != nullptr || closed_bulk_ != nullptr || cutting_ || history_recorded_.waiting() ||
+         heir_recorded_.waiting() || rebuild_.active() || !rebuild_.quiet() || !verify_.quiet();
 }
 
 // --- a call ---------------------------------------------------------------------------------------------
@@ -42,8 +52,7 @@ void Replica::take_call(const PeerCall& call) {
 }
 
 void Replica::begin_call() {
-  const bool busy = link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting() || heir_recorded_.waiting();
-  if (!waiting_call_ || busy || stopping_) return;
+  if (!waiting_call_ || busy() || stopping_) return;
   const PeerCall call = *waiting_call_;
   waiting_call_.reset();
   primary_id_ = call.hello.node_id;
@@ -101,7 +110,10 @@ void Replica::send_facts(SyncAckKind kind) {
     ack.base_limit = store_.base_limit();
   }
   ack.history = store_.facts().history;
-  if (in_session_) ack.session = ActiveSession{session_, kind_, SessionPhase::kRunning};
+  if (in_session_) {
+    const bool rebuilding = kind_ == core::SessionKind::kRebuild && rebuild_.active();
+    ack.session = ActiveSession{session_, kind_, rebuilding ? rebuild_.phase() : SessionPhase::kRunning};
+  }
   sync_.reset();
   io_.disarm(sync_deadline_);
   link_->send(MessageType::kSyncAck, ack);
@@ -132,7 +144,9 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
     return link_->close(reject.has_value() ? "refused: " + reject.value().text : reject.error().message);
   }
   if (header.type == MessageType::kSync) return on_sync(header, payload);
-  if (header.type != MessageType::kSessionControl || cutting_ || history_recorded_.waiting() || heir_recorded_.waiting()) {
+  if (header.type == MessageType::kVerify) return on_verify(header, payload);
+  const bool changing = cutting_ || history_recorded_.waiting() || heir_recorded_.waiting() || !verify_.quiet();
+  if (header.type != MessageType::kSessionControl || changing) {
     return refuse(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
   }
   const auto control = decode_session_control(payload);
@@ -140,6 +154,11 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   if (control.value().kind == ControlKind::kCancelSession) {
     if (!in_session_ || header.session != session_) return refuse(Reason::kProtocolViolation, "a cancelled session that does not run here");
     return take_over(control.value());
+  }
+  if (control.value().kind == ControlKind::kBaseComplete) {
+    const auto marked = rebuild_.mark_base_complete(header.session, header.epoch, *control.value().target);
+    if (!marked.has_value()) return refuse(marked.error().reason, marked.error().text);
+    return send_progress();
   }
   if (control.value().kind == ControlKind::kCutTail && header.session != SessionId{}) {
     return refuse(Reason::kProtocolViolation, "a cut within a session");
@@ -151,6 +170,8 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   session_ = header.session;
   link_->set_session(session_);
   if (std::exchange(in_session_, false)) listener_.on_replica_session();
+  if (control.value().kind == ControlKind::kStartRebuild) return start_rebuild(control.value());
+  if (rebuild_.active()) return refuse(Reason::kProtocolViolation, "another kind of session while a rebuild runs");
   on_control(control.value());
 }
 
@@ -161,7 +182,6 @@ void Replica::on_control(const SessionControl& control) {
     if (fork > head || fork < store_.base_limit()) return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", fork.value()));
     return cut(fork);
   }
-  if (control.kind == ControlKind::kStartRebuild) return session_failed(Reason::kNotReady, "this node cannot be rebuilt yet");
   if (*control.base != head || control.history.empty()) {
     return refuse(Reason::kProtocolViolation,
                   fmt::format("a session from Lsn {} does not continue this log at {}", control.base->value(), head.value()));
@@ -238,6 +258,11 @@ void Replica::start_session(const SessionControl& control) {
 void Replica::on_history_recorded() {
   if (stopping_) return continue_stop();
   if (link_ == nullptr || link_->closing()) return begin_call();
+  session_begins(*starting_.base);
+}
+
+/// This copy takes the stream after `from`.
+void Replica::session_begins(Lsn from) {
   in_session_ = true;
   receiving_since_ = io_.now();
   acked_written_ = acked_durable_ = store_.wal().durable();
@@ -249,9 +274,115 @@ void Replica::on_history_recorded() {
   link_->send(MessageType::kSessionAck, ack);
   listener_.on_replica_session();
   log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
-            starting_.base->value(), term_.epoch.value());
+            from.value(), term_.epoch.value());
   link_->resume();
   continue_sync();
+}
+
+// --- a rebuild --------------------------------------------------------------------------------------------
+
+void Replica::start_rebuild(const SessionControl& control) {
+  if (control.history.empty() || control.history.last()->term != term_) {
+    return refuse(Reason::kProtocolViolation, "the history does not end in the caller's term");
+  }
+  kind_ = core::SessionKind::kRebuild;
+  RebuildConfig config;
+  config.id = session_;
+  config.epoch = term_.epoch;
+  config.base = *control.base;
+  config.target = *control.target;
+  config.snapshot = control.snapshot_id;
+  config.deadline = control.deadline.nanos();
+  config.history = control.history;
+  // The one before it first: its connection's end must not be taken for this one's.
+  rebuild_.cancel(Reason::kSuperseded);
+  if (bulk_ != nullptr) bulk_->close("superseded by another session");
+  log::info("volume {}: {} rebuilds this copy in session {}, from Lsn {} on", store_.config().name, primary_id_, session_.value(),
+            config.base.value());
+  const auto started = rebuild_.supersede(config);
+  if (!started.has_value()) return session_failed(started.error().reason, started.error().text);
+}
+
+void Replica::on_rebuild_running() {
+  listener_.on_replica_session();  // the base image is unusable from here on
+  if (stopping_ || link_ == nullptr || link_->closing()) return rebuild_.cancel(Reason::kTransportLost);
+  session_begins(rebuild_.config().base);
+  io_.arm(progress_, kProgressInterval);
+}
+
+bool Replica::take_bulk_call(const PeerCall& call) {
+  const bool wanted = in_session_ && link_ != nullptr && !link_->closing() && rebuild_.active() && bulk_ == nullptr && closed_bulk_ == nullptr &&
+                      call.header.session == session_ && call.header.epoch == term_.epoch && call.hello.incarnation == term_.incarnation &&
+                      call.hello.node_id == primary_id_;
+  if (!wanted) return false;
+  BaseReceiverOwner& owner = *this;
+  bulk_ = std::make_unique<BaseReceiver>(io_, pool_, store_, rebuild_, call, owner);
+  return true;
+}
+
+void Replica::on_base_applied(uint64_t chunk) {
+  if (bulk_ != nullptr) bulk_->on_applied(chunk);
+}
+
+void Replica::send_progress() {
+  if (!in_session_ || link_ == nullptr || link_->closing() || !rebuild_.active()) return;
+  io_.arm(progress_, kProgressInterval);
+  SessionAck ack;
+  ack.phase = rebuild_.phase();
+  ack.applied = store_.wal().written();
+  ack.base_blocks_done = rebuild_.blocks_done();
+  ack.base_blocks_skipped = rebuild_.blocks_skipped();
+  link_->send(MessageType::kSessionAck, ack);
+}
+
+void Replica::on_rebuild_completed(Lsn achieved) {
+  log::info("volume {}: rebuilt at Lsn {}: {} blocks copied, {} newer in the log already", store_.config().name, achieved.value(),
+            rebuild_.blocks_done(), rebuild_.blocks_skipped());
+  io_.disarm(progress_);
+  listener_.on_replica_session();  // the base image is usable again
+  if (bulk_ != nullptr) bulk_->close("the rebuild is complete");
+  if (!in_session_ || link_ == nullptr || link_->closing()) return;
+  SessionAck ack;
+  ack.phase = SessionPhase::kCompleted;
+  ack.applied = store_.wal().written();
+  ack.achieved = achieved;
+  ack.base_blocks_done = rebuild_.blocks_done();
+  ack.base_blocks_skipped = rebuild_.blocks_skipped();
+  link_->send(MessageType::kSessionAck, ack);
+  continue_sync();
+}
+
+void Replica::on_rebuild_failed(Reason reason, const std::string& text) {
+  io_.disarm(progress_);
+  if (bulk_ != nullptr) bulk_->close("the rebuild failed");
+  if (link_ == nullptr || link_->closing()) return;
+  in_session_ = false;
+  listener_.on_replica_session();
+  session_failed(reason, text);
+}
+
+void Replica::on_rebuild_quiet() { io_.defer(destroy_); }
+
+void Replica::on_verify(const MessageHeader& header, std::span<const std::byte> payload) {
+  const auto question = decode_verify(payload);
+  if (!question.has_value()) return refuse(Reason::kProtocolViolation, question.error().message);
+  if (!in_session_ || header.session != session_) return refuse(Reason::kSuperseded, "verify of another session");
+  if (!verify_.ask(question.value(), *link_)) refuse(Reason::kProtocolViolation, "verify of blocks that are not there, or of too many at once");
+}
+
+void Replica::on_base_refused(const Refused& refused) {
+  RINGBOLT_LOG_LIMITED(kWarn, "volume {}: the base image from {} is refused: {}", store_.config().name, primary_id_, refused.text);
+  // From inside the connection: it ends once it is out of its hands.
+  rebuild_.cancel(refused.reason);
+  on_rebuild_failed(refused.reason, refused.text);
+}
+
+void Replica::on_base_receiver_closed(const std::string& reason) {
+  closed_bulk_ = std::move(bulk_);
+  io_.defer(destroy_);
+  if (rebuild_.phase() != SessionPhase::kRunning) return;
+  rebuild_.cancel(Reason::kTransportLost);
+  on_rebuild_failed(Reason::kTransportLost, fmt::format("the connection for the base image: {}", reason));
 }
 
 // --- records ----------------------------------------------------------------------------------------------
@@ -321,7 +452,11 @@ bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields
 void Replica::on_send_ready(FrameGather&) {}
 
 void Replica::on_positions() {
+  // The bits first: from when a record may be checkpointed on, the base lane must not write its blocks.
+  rebuild_.wal_applied();
   apply_stable();
+  rebuild_.try_complete();
+  verify_.on_applied();
   continue_sync();
   if (in_session_ && (store_.wal().written() > acked_written_ || store_.wal().durable() > acked_durable_)) io_.defer(ack_);
   if (draining_) continue_stop();
@@ -359,6 +494,7 @@ void Replica::on_tick() {
 }
 
 void Replica::on_failed() {
+  verify_.on_applied();
   if (link_ != nullptr && !link_->closing()) refuse(Reason::kLocalWalCorrupt, store_.failure());
   if (draining_) continue_stop();
 }
@@ -377,12 +513,17 @@ void Replica::on_link_closed(const std::string& reason) {
   waiting_for_space_ = false;
   sync_.reset();
   io_.disarm(sync_deadline_);
+  io_.disarm(progress_);
+  rebuild_.cancel(Reason::kTransportLost);
+  verify_.forget();
+  if (bulk_ != nullptr) bulk_->close("the session's connection ended");
   if (std::exchange(in_session_, false)) listener_.on_replica_session();
   io_.defer(destroy_);
 }
 
 void Replica::destroy_closed_link() {
   closed_link_.reset();
+  closed_bulk_.reset();
   if (stopping_) return continue_stop();
   begin_call();
 }
@@ -391,7 +532,7 @@ void Replica::stop(bool drain, std::function<void()> stopped) {
   RINGBOLT_ASSERT(!stopping_);
   stopping_ = true;
   stopped_ = std::move(stopped);
-  draining_ = drain && in_session_ && !store_.failed();
+  draining_ = drain && in_session_ && !rebuild_.active() && !store_.failed();
   if (waiting_call_) {
     io_.close_socket(waiting_call_->socket);
     waiting_call_.reset();
@@ -413,7 +554,7 @@ void Replica::continue_stop() {
   draining_ = false;
   io_.disarm(drain_timeout_);
   if (link_ != nullptr) link_->close("the replica stops");
-  if (link_ != nullptr || closed_link_ != nullptr || cutting_ || history_recorded_.waiting() || heir_recorded_.waiting() || !stopped_) return;
+  if (busy() || !stopped_) return;
   const std::function<void()> stopped = std::move(stopped_);
   stopped_ = nullptr;
   stopped();

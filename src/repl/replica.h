@@ -1,5 +1,5 @@
 // A volume in the role of replica: answers a primary's syncs with facts, appends what it ships,
-// acknowledges written and durable positions, cuts its tail when told where the histories fork. Decides nothing.
+// acknowledges written and durable positions, cuts its tail when told where the histories fork, is rebuilt. Decides nothing.
 #pragma once
 
 #include <functional>
@@ -8,26 +8,23 @@
 #include <string>
 
 #include "io/io.h"
+#include "repl/base_receiver.h"
 #include "repl/link.h"
+#include "repl/peer_call.h"
+#include "repl/rebuild_session.h"
+#include "repl/verify_responder.h"
 #include "volume/store.h"
 
 namespace ringbolt::repl {
 
-/// An accepted connection whose hello has been read.
-struct PeerCall {
-  io::Socket socket;
-  MessageHeader header;
-  Hello hello;
-};
-
 class ReplicaListener {
  public:
   virtual ~ReplicaListener() = default;
-  /// A session began or ended: primary_id() and in_session() say.
+  /// A session began or ended (primary_id() and in_session() say), or the base image became usable or unusable.
   virtual void on_replica_session() = 0;
 };
 
-class Replica final : public LinkListener {
+class Replica final : public LinkListener, private RebuildListener, private BaseReceiverOwner {
  public:
   /// `timeout`: a primary that says nothing for so long is gone (it speaks several times as often).
   Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener);
@@ -37,6 +34,8 @@ class Replica final : public LinkListener {
 
   /// A primary calls. Requires: its epoch is at least this copy's (the volume saw to that).
   void take_call(const PeerCall& call);
+  /// The bulk connection of the rebuild that runs. False: it is not that, and stays the caller's.
+  bool take_bulk_call(const PeerCall& call);
   /// Ends the role; `stopped` is called once when nothing is in flight. With `drain`, first waits (a
   /// bounded time) to learn that everything here is stable, so that the base image can take it all.
   void stop(bool drain, std::function<void()> stopped);
@@ -50,6 +49,7 @@ class Replica final : public LinkListener {
   [[nodiscard]] bool connected() const { return link_ != nullptr; }
   [[nodiscard]] bool in_session() const { return in_session_; }
   [[nodiscard]] const std::string& primary_id() const { return primary_id_; }
+  [[nodiscard]] const RebuildSession& rebuild() const { return rebuild_; }
   [[nodiscard]] std::optional<Lsn> committed() const { return committed_ == Lsn{} ? std::nullopt : std::optional(committed_); }
 
  private:
@@ -69,7 +69,19 @@ class Replica final : public LinkListener {
   void take_over(const SessionControl& control);
   void on_heir_recorded();
   void start_session(const SessionControl& control);
+  void start_rebuild(const SessionControl& control);
+  void session_begins(Lsn from);
   void session_failed(Reason reason, const std::string& why);
+  void on_rebuild_running() override;
+  void on_base_applied(uint64_t chunk) override;
+  void on_rebuild_completed(Lsn achieved) override;
+  void on_rebuild_failed(Reason reason, const std::string& text) override;
+  void on_rebuild_quiet() override;
+  void on_base_refused(const Refused& refused) override;
+  void on_base_receiver_closed(const std::string& reason) override;
+  void send_progress();
+  void on_verify(const MessageHeader& header, std::span<const std::byte> payload);
+  [[nodiscard]] bool busy() const;
   void on_history_recorded();
   void cut(Lsn fork);
   bool check_session(const MessageHeader& header);
@@ -98,6 +110,9 @@ class Replica final : public LinkListener {
   bool in_session_ = false;
   bool cutting_ = false;
   SessionControl starting_;
+  RebuildSession rebuild_;
+  std::unique_ptr<BaseReceiver> bulk_, closed_bulk_;
+  VerifyResponder verify_;
   core::SessionKind kind_ = core::SessionKind::kKeepup;
   Lsn committed_, stable_, flush_to_;
   Lsn acked_written_, acked_durable_, acked_stable_;
@@ -122,6 +137,7 @@ class Replica final : public LinkListener {
   io::TimerOf<&Replica::on_drain_timeout> drain_timeout_{*this};
   io::TimerOf<&Replica::on_tick> tick_{*this};
   io::TimerOf<&Replica::on_sync_deadline> sync_deadline_{*this};
+  io::TimerOf<&Replica::send_progress> progress_{*this};
   SuperblockWaiterOf<&Replica::on_heir_recorded> heir_recorded_{*this};
 };
 

@@ -13,11 +13,15 @@ namespace ringbolt::repl {
 namespace {
 /// How long a replica may be behind in knowing the committed position of an idle volume.
 constexpr io::Nanos kPositionsDelay = 5 * io::kMillisecond;
+/// How often in a row a replica is asked again without a pause.
+constexpr uint32_t kAskedAtOnceMax = 3;
+/// Of what was rebuilt so many ranges are compared before it is accepted.
+constexpr uint64_t kSamples = 64;
 }  // namespace
 
-Shipper::Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, core::ReplicaAddress peer, const Timing& timing,
-                 uint64_t jitter_seed)
-    : io_(io), pool_(pool), store_(store), owner_(owner), peer_(std::move(peer)), timing_(timing), jitter_(jitter_seed | 1),
+Shipper::Shipper(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, ShipperOwner& owner, core::ReplicaAddress peer,
+                 const Timing& timing, uint64_t jitter_seed)
+    : io_(io), pool_(pool), store_(store), limits_(limits), owner_(owner), peer_(std::move(peer)), timing_(timing), jitter_(jitter_seed | 1),
       reader_(io, pool, store, *this), slice_(std::make_unique<std::byte[]>(kBlockBytes)) {}
 
 Shipper::~Shipper() {
@@ -26,8 +30,11 @@ Shipper::~Shipper() {
   io_.disarm(tick_);
   io_.disarm(positions_);
   io_.undefer(destroy_);
+  io_.undefer(destroy_lane_);
+  io_.undefer(verified_);
   io_.undefer(pin_lost_);
   io_.undefer(end_session_);
+  if (holds_place_) limits_.end();
 }
 
 // --- connecting ---------------------------------------------------------------------------------------
@@ -37,15 +44,17 @@ void Shipper::probe() {
     phase_ = Phase::kWaiting;
     connect();
   } else if (phase_ == Phase::kDeciding) {
-    // What it said is no longer what a decision may rest on.
-    ask();
+    // What it said is no longer what a decision may rest on. One that keeps saying such things is given some time.
+    if (++asked_in_vain_ <= kAskedAtOnceMax) return ask();
+    phase_ = Phase::kObstructed;
+    asked_at_ = io_.now();
   }
   // Else it is under way, or (kObstructed) asked again before long.
 }
 
 void Shipper::connect() {
   if (phase_ != Phase::kWaiting) return;
-  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || reader_.pending()) {
+  if (link_ != nullptr || closed_link_ != nullptr || lane_ != nullptr || verifier_ != nullptr || connect_.pending() || reader_.pending()) {
     // The old connection is still ending.
     io_.arm(retry_, timing_.retry_min);
     return;
@@ -56,6 +65,7 @@ void Shipper::connect() {
   cause_ = Reason::kNone;
   sync_open_ = false;
   session_ = SessionId{};
+  asked_in_vain_ = 0;
   asked_at_ = io_.now();
   ticked_at_ = asked_at_;
   io_.connect(peer_.address, connect_);
@@ -136,6 +146,8 @@ void Shipper::on_link_closed(const std::string& reason) {
   closed_link_ = std::move(link_);
   io_.defer(destroy_);
   reader_.drop();
+  end_lane();
+  if (verifier_ != nullptr) verifier_->stop("the session ended");
   tell_lost(reason);
   handed_over(false);
   if (phase_ == Phase::kStopped) return;
@@ -160,6 +172,8 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(tick_);
   io_.disarm(positions_);
   reader_.drop();
+  end_lane();
+  if (verifier_ != nullptr) verifier_->stop("the primary stops");
   if (connect_.pending()) io_.cancel(connect_);
   close_link(Reason::kCancelled, "the primary stops");
   finish_stop();
@@ -175,7 +189,7 @@ void Shipper::reconnect() {
 }
 
 void Shipper::finish_stop() {
-  if (link_ != nullptr || closed_link_ != nullptr || connect_.pending() || reader_.pending() || !stopped_) return;
+  if (link_ != nullptr || closed_link_ != nullptr || lane_ != nullptr || verifier_ != nullptr || connect_.pending() || reader_.pending() || !stopped_) return;
   const std::function<void()> stopped = std::move(stopped_);
   stopped_ = nullptr;
   stopped();
@@ -201,6 +215,7 @@ void Shipper::on_message(const MessageHeader& header, std::span<const std::byte>
   if (header.type == MessageType::kSyncAck && sync_open_) return on_sync_ack(payload);
   if (header.type == MessageType::kSessionAck && of_session) return on_session_ack(payload);
   if (header.type == MessageType::kWalAck && of_session) return on_ack(payload);
+  if (header.type == MessageType::kVerifyAck && of_session) return on_verify_ack(payload);
   close_link(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
 }
 
@@ -286,22 +301,39 @@ void Shipper::on_session_ack(std::span<const std::byte> payload) {
       return close_link(ack.reason, fmt::format("the replica ended the session: {}", to_string(ack.reason)));
     case SessionPhase::kAccepted:
       if (phase_ != Phase::kStarting) break;
-      phase_ = Phase::kShipping;
-      retry_delay_ = 0;
-      last_logged_.clear();
-      reason_.clear();
-      log::info("volume {}: replica {} in session {} ({}) from Lsn {}", store_.config().name, peer_.id, session_.value(),
-                to_string(session_kind_), session_base_.value());
-      owner_.report(core::SessionStarted{peer_.id, connection_term_, session_, session_kind_, session_base_, session_target_});
-      owner_.report(core::SessionProgress{peer_.id, connection_term_, session_, SessionPhase::kRunning, session_base_});
-      owner_.on_replica_changed(*this);
-      return pump();
+      return on_session_accepted();
+    case SessionPhase::kRunning:
+    case SessionPhase::kBaseComplete:
+      if (!shipping() || !rebuilding()) break;
+      return on_rebuild_ack(ack);
     case SessionPhase::kCompleted:
+      if (shipping() && rebuilding() && base_told_complete_) return on_rebuild_ack(ack);
       if (!hand_over_done_) break;
       return handed_over(ack.achieved == store_.wal().head());
     default: break;
   }
   close_link(Reason::kProtocolViolation, fmt::format("session_ack of phase {} out of place", to_string(ack.phase)));
+}
+
+void Shipper::on_session_accepted() {
+  phase_ = Phase::kShipping;
+  asked_in_vain_ = 0;
+  last_logged_.clear();
+  reason_.clear();
+  log::info("volume {}: replica {} in session {} ({}) from Lsn {}", store_.config().name, peer_.id, session_.value(),
+            to_string(session_kind_), session_base_.value());
+  owner_.report(core::SessionStarted{peer_.id, connection_term_, session_, session_kind_, session_base_, session_target_});
+  owner_.report(core::SessionProgress{peer_.id, connection_term_, session_, SessionPhase::kRunning, session_base_});
+  owner_.on_replica_changed(*this);
+  if (session_kind_ == core::SessionKind::kRebuild) {
+    BaseLaneOwner& lane_owner = *this;
+    base_progress_ = {.since = io_.now()};
+    lane_ = std::make_unique<BaseLane>(io_, pool_, store_, limits_,
+                                       BaseLane::Options{.term = connection_term_, .session = session_, .peer = peer_, .timeout = timing_.timeout},
+                                       lane_owner);
+    lane_->start();
+  }
+  pump();
 }
 
 void Shipper::on_reject(const MessageHeader& header, std::span<const std::byte> payload) {
@@ -349,6 +381,17 @@ void Shipper::start_session(Term term, SessionId session, core::SessionKind kind
   if (phase_ != Phase::kDeciding || term != connection_term_ || session.value() != sync_ || link_->closing()) {
     return session_not_possible(term, session, "the connection that it was decided for is over");
   }
+  begin_session(session, kind, position, target);
+  SessionControl control;
+  control.kind = ControlKind::kStartCatchup;
+  control.base = position;
+  control.target = target;
+  control.history = store_.facts().history;
+  link_->send(MessageType::kSessionControl, control);
+  owner_.on_replica_changed(*this);
+}
+
+void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target) {
   session_ = session;
   session_kind_ = kind;
   session_base_ = position;
@@ -357,17 +400,12 @@ void Shipper::start_session(Term term, SessionId session, core::SessionKind kind
   written_ = durable_ = position;
   confirmed_stable_ = Lsn{};
   reached_head_ = false;
+  base_sampled_ = base_told_complete_ = false;
+  achieved_.reset();
   told_committed_ = told_stable_ = told_flush_ = Lsn{};
   phase_ = Phase::kStarting;
   asked_at_ = io_.now();
   link_->set_session(session_);
-  SessionControl control;
-  control.kind = ControlKind::kStartCatchup;
-  control.base = position;
-  control.target = target;
-  control.history = store_.facts().history;
-  link_->send(MessageType::kSessionControl, control);
-  owner_.on_replica_changed(*this);
 }
 
 void Shipper::cut_tail(Term term, SessionId decision, Lsn fork) {
@@ -383,14 +421,30 @@ void Shipper::cut_tail(Term term, SessionId decision, Lsn fork) {
 
 void Shipper::start_rebuild(const core::StartRebuild& command) {
   if (phase_ != Phase::kDeciding || command.term != connection_term_ || command.session.value() != sync_) return;  // newer facts are on their way
+  if (link_->closing()) return session_not_possible(command.term, command.session, "the connection that it was decided for is over");
   if (command.why != last_logged_) {
     log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, command.why);
     last_logged_ = command.why;
   }
   reason_ = command.why;
-  phase_ = Phase::kObstructed;
-  asked_at_ = io_.now();
-  owner_.report(core::NeedsRebuildObserved{peer_.id, connection_term_, sync_, ""});
+  if (!holds_place_ && !limits_.try_begin()) {
+    phase_ = Phase::kObstructed;
+    asked_at_ = io_.now();
+    owner_.report(core::NeedsRebuildObserved{peer_.id, connection_term_, sync_,
+                                             fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel)});
+    return owner_.on_replica_changed(*this);
+  }
+  holds_place_ = true;
+  // As little as possible through the log: everything up to here comes with the base image.
+  const Lsn base = store_.wal().sealed();
+  begin_session(command.session, core::SessionKind::kRebuild, base, std::max({base, command.target, Lsn(1)}));
+  SessionControl control;
+  control.kind = ControlKind::kStartRebuild;
+  control.base_kind = BaseKind::kLive;
+  control.base = session_base_;
+  control.target = session_target_;
+  control.history = store_.facts().history;
+  link_->send(MessageType::kSessionControl, control);
   owner_.on_replica_changed(*this);
 }
 
@@ -426,6 +480,118 @@ void Shipper::handed_over(bool taken) {
   done(taken);
 }
 
+// --- a rebuild's base lane ----------------------------------------------------------------------------------
+
+void Shipper::on_base_sent() { complete_base_if_due(); }
+
+/// Nothing in the base image may be newer than what this node can still lose: else the replica would be ahead of it after a power cut.
+void Shipper::complete_base_if_due() {
+  if (!shipping() || !rebuilding() || base_told_complete_ || lane_ == nullptr || !lane_->complete()) return;
+  const Lsn barrier = std::max(lane_->newest(), session_target_);
+  if (store_.wal().durable() < barrier) {
+    if (store_.wal().sealed() >= barrier) store_.request_flush(barrier);
+    return;
+  }
+  if (!base_sampled_) {
+    const uint64_t blocks = store_.config().volume_bytes / kBlockBytes;
+    if (verifier_ == nullptr) begin_verifier(Verifier::sampled_blocks(blocks, kSamples), Verifier::samples(blocks, kSamples, session_.value()));
+    return;
+  }
+  base_told_complete_ = true;
+  unanswered_ = true;
+  SessionControl control;
+  control.kind = ControlKind::kBaseComplete;
+  control.target = barrier;
+  link_->send(MessageType::kSessionControl, control);
+}
+
+void Shipper::on_rebuild_ack(const SessionAck& ack) {
+  base_progress_.blocks_done = ack.base_blocks_done;
+  base_progress_.blocks_skipped = ack.base_blocks_skipped;
+  if (ack.phase != SessionPhase::kCompleted) {
+    return owner_.report(core::SessionProgress{peer_.id, connection_term_, session_, ack.phase, ack.applied.value_or(session_base_)});
+  }
+  if (*ack.achieved < std::max(lane_->newest(), session_target_) || *ack.achieved >= next_) {
+    return close_link(Reason::kProtocolViolation, "a rebuild that is complete at an impossible Lsn");
+  }
+  achieved_ = ack.achieved;
+  written_ = std::max(written_, *ack.achieved);
+  durable_ = std::max(durable_, *ack.achieved);
+  log::info("volume {}: replica {} is rebuilt at Lsn {}: {} blocks copied, {} newer in its log", store_.config().name, peer_.id,
+            achieved_->value(), ack.base_blocks_done, ack.base_blocks_skipped);
+  end_lane();
+  owner_.report(core::SessionCompleted{peer_.id, connection_term_, session_, *achieved_});
+  owner_.on_replica_changed(*this);
+}
+
+void Shipper::on_base_lane_failed(Reason reason, const std::string& text) {
+  // The log connection's end ends the session, on both sides.
+  close_link(reason, text);
+}
+
+// --- comparing the copies ---------------------------------------------------------------------------------
+
+bool Shipper::start_verify(std::function<void(const VerifyResult&)> done) {
+  if (!reached_head() || verifier_ != nullptr) return false;
+  verify_done_ = std::move(done);
+  const uint64_t blocks = store_.config().volume_bytes / kBlockBytes;
+  begin_verifier(blocks, Verifier::whole(blocks));
+  return true;
+}
+
+void Shipper::begin_verifier(uint64_t blocks, Verifier::Ranges ranges) {
+  verifier_ = std::make_unique<Verifier>(
+      pool_, store_, verify_ids_ + 1, blocks, std::move(ranges),
+      [this](const Verify& question) {
+        if (link_ == nullptr || link_->closing()) return;  // it is stopped soon
+        verify_ids_ = question.id;
+        link_->send(MessageType::kVerify, question);
+      },
+      [this] { io_.defer(verified_); });
+  verifier_->start();
+}
+
+void Shipper::on_verify_ack(std::span<const std::byte> payload) {
+  const auto ack = decode_verify_ack(payload);
+  if (!ack.has_value()) return close_link(Reason::kProtocolViolation, ack.error().message);
+  if (verifier_ == nullptr) return;  // it was stopped
+  const auto taken = verifier_->on_answer(ack.value());
+  if (!taken.has_value()) return close_link(Reason::kProtocolViolation, taken.error().message);
+}
+
+void Shipper::on_verified() {
+  const std::unique_ptr<Verifier> verifier = std::move(verifier_);
+  const VerifyResult& result = verifier->result();
+  if (verify_done_) {
+    const auto done = std::move(verify_done_);
+    verify_done_ = nullptr;
+    done(result);
+  } else if (shipping() && rebuilding()) {
+    if (result.blocks_differing > 0) {
+      const std::string what = fmt::format("{} of {} sampled blocks differ after the rebuild, the first of them block {}", result.blocks_differing,
+                                           result.blocks_compared, result.differing.front().first.value());
+      log::error("volume {}: replica {}: {}", store_.config().name, peer_.id, what);
+      close_link(Reason::kLocalExtentCorrupt, what);
+    } else if (!result.problem.empty()) {
+      close_link(Reason::kLocalExtentCorrupt, result.problem);
+    } else {
+      base_sampled_ = true;
+      complete_base_if_due();
+    }
+  }
+  if (phase_ == Phase::kStopped) finish_stop();
+}
+
+void Shipper::end_lane() {
+  if (std::exchange(holds_place_, false)) limits_.end();
+  if (lane_ != nullptr) lane_->stop();
+}
+
+void Shipper::destroy_lane() {
+  lane_.reset();
+  if (phase_ == Phase::kStopped) finish_stop();
+}
+
 // --- shipping ---------------------------------------------------------------------------------------------
 
 WalDataFields Shipper::fields() const {
@@ -439,6 +605,7 @@ WalDataFields Shipper::fields() const {
 
 void Shipper::pump() {
   if (!shipping()) return;
+  complete_base_if_due();
   if (next_ <= store_.wal().sealed()) return link_->request_send();
   if (!reached_head_) {
     reached_head_ = true;

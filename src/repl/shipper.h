@@ -2,7 +2,8 @@
 // the session and follows its acknowledgements. Connects again by itself. Decides nothing.
 //
 // Keepup and catch-up are one mechanism: a cursor in the WAL. At the head frames go out from memory
-// as they are sealed; behind it they are read back in order. What a session's end means for the
+// as they are sealed; behind it they are read back in order. A rebuild is the same from where it began, with a BaseLane
+// beside it; until the replica is complete its positions count for nothing. What a session's end means for the
 // in-sync set is InSyncSet's business.
 #pragma once
 
@@ -13,7 +14,10 @@
 #include "core/commands.h"
 #include "core/events.h"
 #include "io/io.h"
+#include "repl/base_lane.h"
 #include "repl/link.h"
+#include "repl/rebuild_limits.h"
+#include "repl/verifier.h"
 #include "repl/wal_reader.h"
 #include "volume/store.h"
 
@@ -43,7 +47,7 @@ class ShipperOwner {
   virtual void report(core::Event event) = 0;
 };
 
-class Shipper final : public LinkListener, private WalReaderListener {
+class Shipper final : public LinkListener, private WalReaderListener, private BaseLaneOwner {
  public:
   enum class Phase : uint8_t {
     kIdle,         ///< nothing was asked for yet
@@ -64,8 +68,9 @@ class Shipper final : public LinkListener, private WalReaderListener {
     io::Nanos retry_max = 2 * io::kSecond;
   };
 
-  Shipper(io::Io& io, io::BufferPool& pool, Store& store, ShipperOwner& owner, core::ReplicaAddress peer, const Timing& timing,
-          uint64_t jitter_seed);
+  /// `limits`: of all rebuilds that this node feeds.
+  Shipper(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, ShipperOwner& owner, core::ReplicaAddress peer,
+          const Timing& timing, uint64_t jitter_seed);
   ~Shipper() override;
   Shipper(const Shipper&) = delete;
   Shipper& operator=(const Shipper&) = delete;
@@ -77,8 +82,10 @@ class Shipper final : public LinkListener, private WalReaderListener {
   void start_session(Term term, SessionId session, core::SessionKind kind, Lsn position, Lsn target);
   /// It discards what is beyond `fork` and reports again.
   void cut_tail(Term term, SessionId decision, Lsn fork);
-  /// Cannot be done here: says so.
+  /// Copies it anew. Requires: it is out of the in-sync set.
   void start_rebuild(const core::StartRebuild& command);
+  /// The primary has accepted the end of its recovery: what went wrong before is over.
+  void session_proven() { retry_delay_ = 0; }
   /// Ends the session, if it is the one that runs or starts.
   void invalidate(Term term, SessionId session, Reason reason);
   /// The primary has a new term: what was begun in the one before ends, and it is reached anew.
@@ -94,6 +101,10 @@ class Shipper final : public LinkListener, private WalReaderListener {
   /// Tells it that it has everything and may take over. `done` is told once whether it has recorded that.
   /// Requires: shipping().
   void hand_over(std::function<void(bool taken)> done);
+  /// Compares the replica's copy with this one, all of it; `done` is told once. False: it is not in keepup, or is being compared.
+  bool start_verify(std::function<void(const VerifyResult&)> done);
+  /// How far that is; null if none runs.
+  [[nodiscard]] const VerifyResult* verify_progress() const { return verify_done_ && verifier_ ? &verifier_->result() : nullptr; }
   /// Frames were sealed, or a position that the replica should know moved.
   void pump();
 
@@ -102,10 +113,17 @@ class Shipper final : public LinkListener, private WalReaderListener {
   [[nodiscard]] bool connected() const { return phase_ > Phase::kGreeting && phase_ < Phase::kStopped; }
   /// A session runs: positions below are acknowledged in it.
   [[nodiscard]] bool shipping() const { return phase_ == Phase::kShipping; }
-  /// The cursor has met the head in this session.
-  [[nodiscard]] bool reached_head() const { return shipping() && reached_head_; }
-  [[nodiscard]] Lsn acked_written() const { return shipping() ? written_ : Lsn{}; }
-  [[nodiscard]] Lsn acked_durable() const { return shipping() ? durable_ : Lsn{}; }
+  /// The session is a rebuild that is not complete: what is acknowledged in it is no copy's.
+  [[nodiscard]] bool rebuilding() const {
+    return (phase_ == Phase::kStarting || phase_ == Phase::kShipping) && session_kind_ == core::SessionKind::kRebuild && !achieved_;
+  }
+  /// The cursor has met the head in this session, and the replica holds everything before it.
+  [[nodiscard]] bool reached_head() const { return shipping() && reached_head_ && !rebuilding(); }
+  [[nodiscard]] Lsn acked_written() const { return shipping() && !rebuilding() ? written_ : Lsn{}; }
+  [[nodiscard]] Lsn acked_durable() const { return shipping() && !rebuilding() ? durable_ : Lsn{}; }
+  /// The same of the log alone, also while its base image is being rebuilt.
+  [[nodiscard]] Lsn log_written() const { return shipping() ? written_ : Lsn{}; }
+  [[nodiscard]] Lsn log_durable() const { return shipping() ? durable_ : Lsn{}; }
   /// The highest stable position that the replica confirmed to know.
   [[nodiscard]] Lsn confirmed_stable() const { return shipping() ? confirmed_stable_ : Lsn{}; }
   [[nodiscard]] SessionId session() const { return session_; }
@@ -114,6 +132,13 @@ class Shipper final : public LinkListener, private WalReaderListener {
   [[nodiscard]] const std::string& reason() const { return reason_; }
   /// The replica's WAL, as it said; 0 until known.
   [[nodiscard]] uint64_t wal_bytes() const { return wal_bytes_; }
+
+  /// How far the base lane of a rebuild is, as the replica says.
+  struct BaseProgress {
+    uint64_t blocks_done = 0, blocks_skipped = 0;
+    io::Nanos since = 0;  ///< when it began
+  };
+  [[nodiscard]] const BaseProgress& base_progress() const { return base_progress_; }
 
  private:
   void on_message(const MessageHeader& header, std::span<const std::byte> payload) override;
@@ -137,6 +162,18 @@ class Shipper final : public LinkListener, private WalReaderListener {
   bool gather_from_read(FrameGather& gather, const WalReader::ReadFrame& frame);
   void on_wal_read() override;
   void on_wal_unreadable(const std::string& why) override;
+  void on_base_sent() override;
+  void on_base_lane_failed(Reason reason, const std::string& text) override;
+  void on_base_lane_quiet() override { io_.defer(destroy_lane_); }
+  void begin_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target);
+  void on_session_accepted();
+  void on_rebuild_ack(const SessionAck& ack);
+  void complete_base_if_due();
+  void end_lane();
+  void destroy_lane();
+  void begin_verifier(uint64_t blocks, Verifier::Ranges ranges);
+  void on_verify_ack(std::span<const std::byte> payload);
+  void on_verified();
   void on_tick();
   void on_positions_due();
   void retry_later(std::string reason);
@@ -153,6 +190,7 @@ class Shipper final : public LinkListener, private WalReaderListener {
   io::Io& io_;
   io::BufferPool& pool_;
   Store& store_;
+  RebuildLimits& limits_;
   ShipperOwner& owner_;
   core::ReplicaAddress peer_;
   Timing timing_;
@@ -174,6 +212,17 @@ class Shipper final : public LinkListener, private WalReaderListener {
   SessionId session_;
   core::SessionKind session_kind_ = core::SessionKind::kKeepup;
   Lsn session_base_, session_target_;
+  // Of a rebuild:
+  std::unique_ptr<BaseLane> lane_;
+  bool holds_place_ = false;  // of the rebuilds that may run on this node
+  bool base_sampled_ = false;  // blocks of it were compared, and are equal
+  bool base_told_complete_ = false;
+  std::optional<Lsn> achieved_;
+  BaseProgress base_progress_;
+  // One comparison at a time: a sample at the end of a rebuild, or what an operator asked for.
+  std::unique_ptr<Verifier> verifier_;
+  uint64_t verify_ids_ = 0;
+  std::function<void(const VerifyResult&)> verify_done_;
   Lsn next_;     // the cursor: the first record not sent yet
   Lsn written_, durable_, confirmed_stable_;
   bool reached_head_ = false;
@@ -181,6 +230,7 @@ class Shipper final : public LinkListener, private WalReaderListener {
   Lsn told_committed_, told_stable_, told_flush_;
   bool unanswered_ = false;
   io::Nanos asked_at_ = 0;
+  uint32_t asked_in_vain_ = 0;  // on this connection, since a session ran
   io::Nanos ticked_at_ = 0;
 
   std::array<Frame*, FrameGather::kFramesMax> pinned_{};
@@ -195,6 +245,8 @@ class Shipper final : public LinkListener, private WalReaderListener {
   io::TimerOf<&Shipper::on_tick> tick_{*this};
   io::TimerOf<&Shipper::on_positions_due> positions_{*this};
   io::DeferredOf<&Shipper::destroy_closed_link> destroy_{*this};
+  io::DeferredOf<&Shipper::destroy_lane> destroy_lane_{*this};
+  io::DeferredOf<&Shipper::on_verified> verified_{*this};
   io::DeferredOf<&Shipper::on_pin_lost> pin_lost_{*this};
   io::DeferredOf<&Shipper::on_session_over> end_session_{*this};
 };

@@ -33,6 +33,8 @@ struct VolumeOptions {
   std::vector<core::ReplicaAddress> replicas;
   io::Nanos replica_timeout = 5 * io::kSecond;
   bool wait_for_lost_replicas = false;
+  /// Of all rebuilds that this node feeds: shared by its volumes.
+  std::shared_ptr<RebuildLimits> rebuild = std::make_shared<RebuildLimits>();
   /// What a volume that is made here is to be called; nil: something random. Simulations set it.
   Uuid new_volume;
   /// Told whenever refusal() changes. May be empty.

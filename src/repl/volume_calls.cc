@@ -79,7 +79,6 @@ void Volume::take_call(const PeerCall& call) {
   if (const auto version = choose_version(call.hello.version_min, call.hello.version_max); !version.has_value()) {
     return refuse(Reason::kProtocolViolation, version.error().message);
   }
-  if (call.hello.channel != Channel::kLog) return refuse(Reason::kNotReady, "nothing is being rebuilt here");
   if ((wanted_ ? wanted_->role : role_) == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
   if (call.header.epoch < facts.epoch) {
     return refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), facts.epoch.value()));
@@ -96,6 +95,11 @@ void Volume::take_call(const PeerCall& call) {
     // A copy of the primary's data directory that runs beside it, or one restored from a backup.
     return refuse(Reason::kEpochMismatch, fmt::format("incarnation {} of epoch {} is over, {} is known", call.hello.incarnation.value(),
                                                       facts.epoch.value(), known_incarnation().value()));
+  }
+  if (call.hello.channel == Channel::kBulk) {
+    // Part of a session that runs: it promises nothing, and supersedes nothing.
+    if (replica_ != nullptr && receiving_ && call.header.epoch == facts.epoch && replica_->take_bulk_call(call)) return;
+    return refuse(Reason::kNotReady, "no such rebuild runs here");
   }
   if (waiting_call_) io_.close_socket(waiting_call_->socket);
   waiting_call_ = call;

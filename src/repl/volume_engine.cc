@@ -203,7 +203,7 @@ void Volume::execute(const core::Command& command) {
     Shipper* const shipper = shipper_of(catchup->replica);
     if (shipper != nullptr) shipper->start_session(catchup->term, catchup->session, core::SessionKind::kCatchup, catchup->position, catchup->target);
   } else if (const auto* rebuild = std::get_if<core::StartRebuild>(&command)) {
-    if (Shipper* const shipper = shipper_of(rebuild->replica)) shipper->start_rebuild(*rebuild);
+    if (primary_ != nullptr && !serving_stopped_) primary_->members().start_rebuild(*rebuild);
   } else if (const auto* invalid = std::get_if<core::InvalidateSession>(&command)) {
     if (Shipper* const shipper = shipper_of(invalid->replica)) shipper->invalidate(invalid->term, invalid->session, invalid->reason);
   }
@@ -276,7 +276,7 @@ void Volume::enter_role() {
     config.epoch = wanted_->epoch;
     config.durability = engine_.state().assignment->durability;
     config.replicas = engine_.state().assignment->replicas;
-    config.members = {.timeout = options_.replica_timeout, .wait_for_lost = options_.wait_for_lost_replicas};
+    config.members = {.timeout = options_.replica_timeout, .wait_for_lost = options_.wait_for_lost_replicas, .rebuild = options_.rebuild};
     PrimaryListener& listener = *this;
     primary_ = std::make_unique<Primary>(io_, pool_, store_, config, listener);
     publish_refusal();

@@ -96,12 +96,18 @@ void Volume::fill_primary(VolumeStatus& s) const {
     r.in_sync = primary_->members().contains(r.id);
     s.shipper_connected = s.shipper_connected && r.connected;
     if (shipper.shipping()) {
-      r.written_lsn = shipper.acked_written().value();
-      r.durable_lsn = shipper.acked_durable().value();
-      r.lag_bytes = store_.wal().bytes_after(shipper.acked_written());
+      r.written_lsn = shipper.log_written().value();
+      r.durable_lsn = shipper.log_durable().value();
+      r.lag_bytes = store_.wal().bytes_after(shipper.log_written());
     }
     if (const core::ReplicaState* replica = state.find(r.id)) {
       r.session = session_status(state, *replica);
+      if (r.session && shipper.rebuilding()) {
+        const Shipper::BaseProgress& base = shipper.base_progress();
+        r.session->base_bytes_total = size_bytes();
+        r.session->base_bytes_done = (base.blocks_done + base.blocks_skipped) * kBlockBytes;
+        r.session->base_bytes_skipped = base.blocks_skipped * kBlockBytes;
+      }
       // The volume's are those of the recovery that has furthest to go.
       if (r.session && r.session->target_lsn && (!s.target_lsn || *r.session->target_lsn > *s.target_lsn)) {
         s.target_lsn = r.session->target_lsn;

@@ -20,6 +20,8 @@ const char* to_string(MessageType type) {
     case MessageType::kSessionData: return "session_data";
     case MessageType::kSessionDataAck: return "session_data_ack";
     case MessageType::kSessionAck: return "session_ack";
+    case MessageType::kVerify: return "verify";
+    case MessageType::kVerifyAck: return "verify_ack";
   }
   return "unknown";
 }
@@ -34,11 +36,12 @@ bool is_handshake(MessageType type) {
 /// Sent by a primary that has an epoch, and so never with 0. (wal_data is within a session anyway.)
 bool needs_epoch(MessageType type) {
   return type == MessageType::kHello || type == MessageType::kSync || type == MessageType::kSessionControl ||
-         type == MessageType::kSessionData;
+         type == MessageType::kSessionData || type == MessageType::kVerify;
 }
 
 bool needs_session(MessageType type) {
-  return type == MessageType::kSessionData || type == MessageType::kSessionDataAck || type == MessageType::kSessionAck;
+  return type == MessageType::kSessionData || type == MessageType::kSessionDataAck || type == MessageType::kSessionAck ||
+         type == MessageType::kVerify || type == MessageType::kVerifyAck;
 }
 
 uint32_t payload_limit(MessageType type) {
@@ -85,7 +88,7 @@ Result<MessageHeader> decode_header(std::span<const std::byte> bytes) {
     return make_error(Errc::kUnsupported, fmt::format("message of protocol version {} (this build speaks {} to {})", header.version,
                                                       kVersionMin, kVersionMax));
   }
-  if (header.type < MessageType::kHello || header.type > MessageType::kSessionAck) {
+  if (header.type < MessageType::kHello || header.type > MessageType::kVerifyAck) {
     return make_error(Errc::kInvalid, fmt::format("message of unknown type {}", type));
   }
   get(8, &header.volume.bytes);

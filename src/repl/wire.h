@@ -77,6 +77,8 @@ enum class MessageType : uint16_t {
   kSessionData = 9,      ///< P to R, bulk: a chunk of the base image
   kSessionDataAck = 10,  ///< R to P, bulk: window
   kSessionAck = 11,      ///< R to P: the session's phase and progress
+  kVerify = 12,          ///< P to R: asks for checksums of blocks
+  kVerifyAck = 13,       ///< R to P: the checksums
 };
 const char* to_string(MessageType type);
 
@@ -225,7 +227,7 @@ struct SyncAck {
 
 // --- sessions -------------------------------------------------------------------------------------
 
-enum class ControlKind : uint8_t { kStartCatchup = 1, kStartRebuild = 2, kCancelSession = 3, kCutTail = 4 };
+enum class ControlKind : uint8_t { kStartCatchup = 1, kStartRebuild = 2, kCancelSession = 3, kCutTail = 4, kBaseComplete = 5 };
 const char* to_string(ControlKind kind);
 
 enum class BaseKind : uint8_t { kNone = 0, kLive = 1, kSnapshot = 2 };
@@ -236,6 +238,7 @@ const char* to_string(BaseKind kind);
 /// start_rebuild   live, snapshot   required  >= base  with snapshot only any       none    not empty
 /// cancel_session  none             absent    absent   0                  none      why     empty
 /// cut_tail        none             absent    required 0                  any       none    not empty
+/// base_complete   none             absent    required 0                  none      none    empty
 struct SessionControl {
   ControlKind kind = ControlKind::kStartCatchup;
   BaseKind base_kind = BaseKind::kNone;
@@ -243,7 +246,8 @@ struct SessionControl {
   /// WAL lane.
   std::optional<Lsn> base;
   /// start_*: what the session must reach, at least 1 (the primary's term record if there is nothing
-  /// else yet). cut_tail: the last record that the replica keeps, 0 for none.
+  /// else yet). cut_tail: the last record that the replica keeps, 0 for none. base_complete: the whole base image
+  /// was sent, and nothing in it is newer than this record: the rebuild is complete once the log reaches it.
   std::optional<Lsn> target;
   uint64_t snapshot_id = 0;  ///< 0: the live image
   Millis deadline;
@@ -285,6 +289,28 @@ struct SessionAck {
   bool operator==(const SessionAck&) const = default;
 };
 
+// --- verify ---------------------------------------------------------------------------------------
+
+inline constexpr uint32_t kVerifyBlocksMax = 64;
+
+/// Asks for checksums of blocks as they are once the replica has written all up to `after`.
+struct Verify {
+  uint64_t id = 0;  ///< from 1
+  Lba first;
+  uint32_t blocks = 0;  ///< 1 .. kVerifyBlocksMax
+  Lsn after;
+  bool operator==(const Verify&) const = default;
+};
+
+/// One CRC64 for each block, all of them read while the newest record was between `after` and `head`.
+struct VerifyAck {
+  uint64_t id = 0;
+  Lsn head;
+  Reason reason = Reason::kNone;  ///< exactly if there are no checksums: why not
+  std::vector<uint64_t> sums;
+  bool operator==(const VerifyAck&) const = default;
+};
+
 /// Payload encoders append to `out`; a text is cut where it must be, and its control characters become
 /// '?'. Decoders take the whole payload, those of fields at least these.
 void encode(const Hello& message, std::vector<std::byte>& out);
@@ -296,6 +322,8 @@ void encode(const SyncAck& message, std::vector<std::byte>& out);
 void encode(const SessionControl& message, std::vector<std::byte>& out);
 void encode(const SessionDataAck& message, std::vector<std::byte>& out);
 void encode(const SessionAck& message, std::vector<std::byte>& out);
+void encode(const Verify& message, std::vector<std::byte>& out);
+void encode(const VerifyAck& message, std::vector<std::byte>& out);
 void encode_fields(const WalDataFields& fields, std::byte* out);      ///< WalDataFields::kBytes
 void encode_fields(const SessionDataFields& fields, std::byte* out);  ///< SessionDataFields::kBytes
 
@@ -308,6 +336,8 @@ Result<SyncAck> decode_sync_ack(std::span<const std::byte> payload);
 Result<SessionControl> decode_session_control(std::span<const std::byte> payload);
 Result<SessionDataAck> decode_session_data_ack(std::span<const std::byte> payload);
 Result<SessionAck> decode_session_ack(std::span<const std::byte> payload);
+Result<Verify> decode_verify(std::span<const std::byte> payload);
+Result<VerifyAck> decode_verify_ack(std::span<const std::byte> payload);
 Result<WalDataFields> decode_fields(std::span<const std::byte> payload);
 Result<SessionDataFields> decode_session_data_fields(std::span<const std::byte> payload);
 

@@ -1,4 +1,4 @@
-// session_control, session_data, session_data_ack, session_ack.
+// session_control, session_data, session_data_ack, session_ack, verify, verify_ack.
 #include "repl/wire_codec.h"
 #include "volume/wal_format.h"
 
@@ -17,6 +17,7 @@ const char* to_string(ControlKind kind) {
     case ControlKind::kStartRebuild: return "start_rebuild";
     case ControlKind::kCancelSession: return "cancel_session";
     case ControlKind::kCutTail: return "cut_tail";
+    case ControlKind::kBaseComplete: return "base_complete";
   }
   return "unknown";
 }
@@ -50,19 +51,21 @@ void check_control(Reader& r, const SessionControl& m) {
   const bool rebuild = m.kind == ControlKind::kStartRebuild;
   const bool start = rebuild || m.kind == ControlKind::kStartCatchup;
   const bool cancel = m.kind == ControlKind::kCancelSession;
+  const bool complete = m.kind == ControlKind::kBaseComplete;
   const char* kind = to_string(m.kind);
   r.refuse_if(rebuild == (m.base_kind == BaseKind::kNone), "{} with base kind {}", kind, to_string(m.base_kind));
   r.refuse_if((m.base_kind == BaseKind::kSnapshot) != (m.snapshot_id != 0), "base kind {} with snapshot id {}",
               to_string(m.base_kind), m.snapshot_id);
   r.refuse_if(start != m.base.has_value(), "{} {} base Lsn", kind, start ? "without" : "with");
   r.refuse_if(cancel == m.target.has_value(), "{} {} target Lsn", kind, cancel ? "with" : "without");
-  r.refuse_if(start && m.target == Lsn{}, "{} with target Lsn 0", kind);
+  r.refuse_if((start || complete) && m.target == Lsn{}, "{} with target Lsn 0", kind);
   if (start && r.good()) {
     r.refuse_if(m.target < m.base, "target Lsn {} < base Lsn {}", m.target->value(), m.base->value());
   }
-  r.refuse_if(cancel && m.deadline.is_set(), "{} with a deadline", kind);
+  r.refuse_if((cancel || complete) && m.deadline.is_set(), "{} with a deadline", kind);
   r.refuse_if(cancel != (m.reason != Reason::kNone), "{} {} reason", kind, cancel ? "without" : "with");
-  r.refuse_if(cancel != m.history.empty(), "{} {} term history", kind, cancel ? "with" : "without");
+  const bool no_history = cancel || complete;
+  r.refuse_if(no_history != m.history.empty(), "{} {} term history", kind, no_history ? "with" : "without");
 }
 
 }  // namespace
@@ -70,7 +73,7 @@ void check_control(Reader& r, const SessionControl& m) {
 Result<SessionControl> decode_session_control(std::span<const std::byte> payload) {
   Reader r("session_control", payload);
   SessionControl m;
-  m.kind = r.enumerator("kind", ControlKind::kStartCatchup, ControlKind::kCutTail);
+  m.kind = r.enumerator("kind", ControlKind::kStartCatchup, ControlKind::kBaseComplete);
   m.base_kind = r.enumerator("base kind", BaseKind::kNone, BaseKind::kSnapshot);
   m.base = r.optional_lsn("base Lsn");
   m.target = r.optional_lsn("target Lsn");
@@ -162,6 +165,50 @@ Result<SessionAck> decode_session_ack(std::span<const std::byte> payload) {
   }
   r.refuse_if(failed != (m.reason != Reason::kNone), "phase {} {} reason", to_string(m.phase), failed ? "without" : "with");
   return r.finish(m);
+}
+
+// --- verify, verify_ack -------------------------------------------------------------------------------
+
+void encode(const Verify& m, std::vector<std::byte>& out) {
+  Writer w(out);
+  w.number(m.id);
+  w.number(m.first.value());
+  w.number(m.blocks);
+  w.number(m.after);
+}
+
+Result<Verify> decode_verify(std::span<const std::byte> payload) {
+  Reader r("verify", payload);
+  Verify m;
+  m.id = r.from_one<uint64_t>("id");
+  m.first = r.position<Lba>("first Lba");
+  m.blocks = r.number<uint32_t>("block count");
+  m.after = r.lsn("after Lsn");
+  r.refuse_if(m.blocks == 0 || m.blocks > kVerifyBlocksMax, "block count {}, 1 to {} are allowed", m.blocks, kVerifyBlocksMax);
+  r.refuse_if(m.first.value() > kVolumeBlocksMax - m.blocks, "first Lba {} with {} blocks is beyond any volume", m.first.value(), m.blocks);
+  return r.finish(m);
+}
+
+void encode(const VerifyAck& m, std::vector<std::byte>& out) {
+  Writer w(out);
+  w.number(m.id);
+  w.number(m.head);
+  w.number(m.reason);
+  w.number(static_cast<uint16_t>(m.sums.size()));
+  for (const uint64_t sum : m.sums) w.number(sum);
+}
+
+Result<VerifyAck> decode_verify_ack(std::span<const std::byte> payload) {
+  Reader r("verify_ack", payload);
+  VerifyAck m;
+  m.id = r.from_one<uint64_t>("id");
+  m.head = r.lsn("head Lsn");
+  m.reason = r.reason();
+  const auto count = r.number<uint16_t>("count");
+  r.refuse_if(count > kVerifyBlocksMax, "{} checksums, at most {} are allowed", count, kVerifyBlocksMax);
+  r.refuse_if((count == 0) != (m.reason != Reason::kNone), "{} checksums with reason {}", count, to_string(m.reason));
+  for (uint16_t i = 0; i < count && r.good(); ++i) m.sums.push_back(r.number<uint64_t>("checksum"));
+  return r.finish(std::move(m));
 }
 
 }  // namespace ringbolt::repl

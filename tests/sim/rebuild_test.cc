@@ -1,0 +1,143 @@
+// Rebuilds: a replica that the log cannot bring back becomes a full copy again while clients write.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "cluster.h"
+
+using namespace ringbolt;
+using namespace ringbolt::sim;
+using io::kMillisecond;
+using io::kSecond;
+using io::SimPowerLoss;
+
+namespace {
+
+bool contains(const std::vector<std::string>& set, const std::string& id) {
+  return std::find(set.begin(), set.end(), id) != set.end();
+}
+
+/// n1 has written so much without n2 that its log cannot bring n2 back.
+void outrun_replica(Cluster& c) {
+  c.load.options().depth = 16;
+  c.load.options().cells_max = 256;
+  c.load.options().pause_max = 20 * io::kMicrosecond;
+  c.configure_pair();
+  c.start_all();
+  REQUIRE(c.wait_serving(0));
+  REQUIRE(c.wait_in_sync(0, 1));
+  c.kill(1);
+  c.begin_load(0);
+  REQUIRE(c.run_until([&] { return c.status(0).wal_tail > 100; }, 20 * kSecond));
+  c.load.options().pause_max = 2 * kMillisecond;
+}
+
+void wipe_disks(Cluster& c, size_t node) {
+  for (const std::string& file : c.sim(node).disk().list_files()) c.sim(node).disk().remove_file(file);
+}
+
+bool marked(Cluster& c, size_t node) { return read_superblock(c.sim(node), Cluster::directory())->rebuild_mark; }
+
+bool rebuilding(const Cluster& c) {
+  const auto session = c.replica_status(0, 1).session;
+  return session && session->kind == "rebuild" && session->id;
+}
+
+void finish_equal(Cluster& c) {
+  c.end_load();
+  c.read_back(0);
+  REQUIRE(c.run_until([&] { return c.status(1).written_lsn == c.status(0).wal_head; }, 10 * kSecond));
+  c.check_logs();
+  c.stop(0);
+  c.stop(1);
+  c.check_images_equal(0, 1);
+}
+
+}  // namespace
+
+TEST_CASE("sim_rebuild: a replica that fell out of the log is rebuilt under load, and counts only then", "[sim][repl]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    outrun_replica(c);
+    c.start(1);
+    REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
+    CHECK_FALSE(c.replica_status(0, 1).in_sync);
+    CHECK_FALSE(contains(c.in_sync_on_disk(0), "n2"));
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK(contains(c.in_sync_on_disk(0), "n2"));
+    CHECK(c.status(0).mode == "publish_healthy");
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild: idle, empty and smallest volumes are rebuilt, too", "[sim][repl]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    Cluster c({.seed = seed, .volume_bytes = seed % 2 == 0 ? kBlockBytes : 2u << 20});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    REQUIRE(c.wait_in_sync(0, 1));
+    if (seed % 3 != 0) {
+      REQUIRE(c.request(0, RequestKind::kWrite, 0, kBlockBytes, seed) == RequestError::kNone);
+    }
+    // Its disks are other ones, blank; the log has no beginning any more.
+    c.kill(1);
+    wipe_disks(c, 1);
+    c.start(1);
+    REQUIRE(c.wait_in_sync(0, 1));
+    c.stop(0);
+    c.stop(1);
+    c.check_images_equal(0, 1);
+  });
+}
+
+TEST_CASE("sim_rebuild: whoever dies whenever, the end is two equal copies", "[sim][repl]") {
+  for_seeds(1, 20, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    outrun_replica(c);
+    c.start(1);
+    for (uint64_t round = 0; round < 4; ++round) {
+      // At some moment between the first message and the acceptance.
+      c.run_for(static_cast<io::Nanos>((seed * 7919 + round * 104729) % 60) * kMillisecond);
+      const size_t victim = (seed + round) % 3 == 0 ? 0 : 1;
+      const bool was_in = contains(c.in_sync_on_disk(0), "n2");
+      if (victim == 0) c.abandon_load();
+      if (round % 2 == 0 || victim == 0) {
+        c.kill(victim);
+      } else {
+        c.power_loss(victim, SimPowerLoss::kDropAll);
+      }
+      if (victim == 1 && !was_in) {
+        // In the middle of it: nothing but another rebuild may follow (or the first one had not begun).
+        c.start(1);
+        REQUIRE(c.run_until([&] { return c.replica_status(0, 1).session.has_value(); }, 10 * kSecond));
+      } else {
+        c.start(victim);
+      }
+      if (victim == 0) {
+        REQUIRE(c.wait_serving(0));
+        c.read_back(0);
+        c.begin_load(0);
+      }
+    }
+    REQUIRE(c.wait_in_sync(0, 1));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild: a copy that was being rebuilt is never anything but rebuilt", "[sim][repl]") {
+  for_seeds(1, 8, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    outrun_replica(c);
+    c.start(1);
+    REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
+    c.run_for(static_cast<io::Nanos>(seed) * kMillisecond);
+    if (!marked(c, 1)) return;  // it was quick
+    c.kill(1);
+    c.start(1);
+    REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
+    CHECK(c.session_kind(0, 1) == "rebuild");
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK_FALSE(marked(c, 1));
+    finish_equal(c);
+  });
+}
