@@ -16,12 +16,12 @@ io::SimOpMatch on(io::SimOpKind kind, uint64_t lba, uint64_t blocks) {
       .kind = kind, .path = "base", .from = lba * kBlockBytes, .to = (lba + blocks) * kBlockBytes};
 }
 
-
 }  // namespace
 
 TEST_CASE("base write: blocks to which a record has been applied are left out",
           "[volume][rebuild]") {
-  // Random records of all kinds, random chunks, data and zeros: against the list of what was marked.
+  // Random records of all kinds, random chunks, data and zeros: against the list of what was
+  // marked.
   for (uint64_t seed = 1; seed <= 30; ++seed) {
     INFO("seed " << seed);
     RebuildBed bed({.seed = seed, .volume_blocks = 256});
@@ -44,8 +44,8 @@ TEST_CASE("base write: blocks to which a record has been applied are left out",
     std::vector<RebuildBed::Base*> chunks;
     for (uint64_t lba = 0; lba < 256;) {
       const auto blocks = static_cast<uint32_t>(std::min(256 - lba, 1 + random.below(100)));
-      chunks.push_back(&(random.chance(1, 2) ? bed.begin_base(lba, blocks)
-                                             : bed.begin_zeros(lba, blocks)));
+      chunks.push_back(
+          &(random.chance(1, 2) ? bed.begin_base(lba, blocks) : bed.begin_zeros(lba, blocks)));
       lba += blocks;
     }
     bed.settle_base();
@@ -138,7 +138,8 @@ TEST_CASE("base write: the bitmap is looked at when it goes to the device, not w
   RebuildBed bed({.volume_blocks = 256});
   REQUIRE(bed.open().has_value());
   bed.begin(Lsn(40));
-  const uint64_t hold = bed.node.disk().hold({.kind = std::nullopt, .path = "base", .from = 0, .to = 128 * kBlockBytes});
+  const uint64_t hold = bed.node.disk().hold(
+      {.kind = std::nullopt, .path = "base", .from = 0, .to = 128 * kBlockBytes});
   for (uint64_t i = 0; i < BaseWriter::kOpsMax; ++i) bed.begin_base(i * 2, 1);
   CHECK(bed.node.disk().held(hold) == BaseWriter::kOpsMax);
   // No op is free for this one. Meanwhile newer records of some of its blocks are applied.

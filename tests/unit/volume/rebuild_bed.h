@@ -1,5 +1,6 @@
-// A copy that is being rebuilt, on a simulated host. `model` is the volume as it should become: what a
-// session would do here (apply records and mark them, write what the base lane brings) the test does.
+// A copy that is being rebuilt, on a simulated host. `model` is the volume as it should become:
+// what a session would do here (apply records and mark them, write what the base lane brings) the
+// test does.
 #pragma once
 
 #include <deque>
@@ -37,7 +38,8 @@ class RebuildBed : public StoreBed {
     io::BufferPool* pool = nullptr;
     std::optional<int> error;  ///< set when it ended
   };
-  /// The base lane brings blocks as the model has them now (not zeros for blocks that are, but data).
+  /// The base lane brings blocks as the model has them now (not zeros for blocks that are, but
+  /// data).
   Base& begin_base(uint64_t lba, uint32_t blocks);
   /// ... or as zeros.
   Base& begin_zeros(uint64_t lba, uint32_t blocks);

@@ -1,5 +1,5 @@
-// The rebuild bitmap from several threads at once. Part of the ordinary unit tests, and of a program of its
-// own that is always built with ThreadSanitizer.
+// The rebuild bitmap from several threads at once. Part of the ordinary unit tests, and of a
+// program of its own that is always built with ThreadSanitizer.
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -30,8 +30,9 @@ struct Race {
   }
 };
 
-/// Goes from the first block to the last, as the other markers do, so that they meet in the same words
-/// all the time, and in each of them twice: the ranges of one marker leave gaps that others fill.
+/// Goes from the first block to the last, as the other markers do, so that they meet in the same
+/// words all the time, and in each of them twice: the ranges of one marker leave gaps that others
+/// fill.
 void mark(Race& race, uint64_t seed, std::vector<bool>& marked) {
   std::mt19937_64 random(seed);
   race.meet();
@@ -49,8 +50,8 @@ void mark(Race& race, uint64_t seed, std::vector<bool>& marked) {
   --race.marking;
 }
 
-/// As the base lane does, goes over the clear runs, where they are being marked. Bits are only ever set:
-/// what it has seen set stays.
+/// As the base lane does, goes over the clear runs, where they are being marked. Bits are only ever
+/// set: what it has seen set stays.
 void look(Race& race) {
   std::vector<bool> seen(kBlocks);
   uint64_t count = 0;

@@ -1,5 +1,5 @@
-// Rebuilding a copy: what begins it, what ends it, and that no crash in between leaves a half copy that
-// does not know it.
+// Rebuilding a copy: what begins it, what ends it, and that no crash in between leaves a half copy
+// that does not know it.
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <functional>
@@ -72,7 +72,13 @@ TEST_CASE("rebuild: any copy can be made anew, from any Lsn on", "[volume][rebui
   RebuildBed bed;
   std::optional<uint64_t> hold;
   if (prior == 0) REQUIRE(bed.open().has_value());  // blank
-  if (prior > 0) fill_old(bed);
+  if (prior > 0) {
+    fill_old(bed);
+    Superblock& superblock = bed.store->superblock().change();
+    superblock.in_sync = {"n2"};
+    superblock.handed_over = Lsn(12);
+    superblock.base_seeded = true;
+  }
   if (prior == 2) {  // records in the open frame and on their way
     bed.write(1, 4);
     bed.store->seal();
@@ -154,8 +160,9 @@ TEST_CASE("rebuild: what cannot be recorded is refused, and nothing has changed"
 }
 
 TEST_CASE("rebuild: nothing of the old log is ever read again", "[volume][rebuild]") {
-  // The hardest case: the new log has the very Lsns, the term and the places of the old one, and both
-  // begin a chain. That is what a copy of a young volume meets that is rebuilt from the beginning.
+  // The hardest case: the new log has the very Lsns, the term and the places of the old one, and
+  // both begin a chain. That is what a copy of a young volume meets that is rebuilt from the
+  // beginning.
   const bool restart = GENERATE(false, true);
   RebuildBed bed;
   bed.serve();
@@ -176,13 +183,16 @@ TEST_CASE("rebuild: nothing of the old log is ever read again", "[volume][rebuil
     REQUIRE(bed.open().has_value());
     REQUIRE(bed.store->damage().empty());
     REQUIRE(bed.store->wal().head() == bed.model.head());
-    CHECK(bed.store->index().size() == bed.model.head().value() - (bed.model.head() > Lsn{} ? 1 : 0));
+    CHECK(bed.store->index().size() ==
+          bed.model.head().value() - (bed.model.head() > Lsn{} ? 1 : 0));
   };
   if (restart) check_restart();
-  // The new frames are as long as the old ones, so that each begins where the old one of its Lsn did.
+  // The new frames are as long as the old ones, so that each begins where the old one of its Lsn
+  // did.
   for (uint64_t i = 0; i < 8; ++i) {
     bed.set_term();
-    bed.append(i == 0 ? RecordKind::kTerm : RecordKind::kWrite, i == 0 ? 0 : 30 + i, i == 0 ? 0 : 1);
+    bed.append(i == 0 ? RecordKind::kTerm : RecordKind::kWrite, i == 0 ? 0 : 30 + i,
+               i == 0 ? 0 : 1);
     bed.flush();
     if (restart) check_restart();
   }
@@ -278,9 +288,10 @@ TEST_CASE("rebuild: the mark goes when the base image is flushed, and not before
   bed.world.run_for(10 * io::kSecond);
   CHECK_FALSE(bed.finished.has_value());
   CHECK(bed.store->facts().rebuild_mark);
-  // While the superblock that says so is being written the copy is not usable yet: who was told that it
-  // is would find it with the mark after a crash.
-  const uint64_t recording = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
+  // While the superblock that says so is being written the copy is not usable yet: who was told
+  // that it is would find it with the mark after a crash.
+  const uint64_t recording =
+      bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
   bed.node.disk().release(flushing);
   REQUIRE(bed.run([&] { return bed.node.disk().held(recording) == 1; }));
   CHECK_FALSE(bed.store->facts().rebuild_mark);
@@ -333,11 +344,11 @@ TEST_CASE("rebuild: a device that fails fails the store, once, and the mark stay
     const char* file;
     bool at_begin;
   };
-  for (const Case& c : {Case{io::SimOpKind::kWrite, "superblock", true},
-                        Case{io::SimOpKind::kFlush, "superblock", true},
-                        Case{io::SimOpKind::kFlush, "base", false},
-                        Case{io::SimOpKind::kWrite, "superblock", false},
-                        Case{io::SimOpKind::kFlush, "superblock", false}}) {
+  for (const Case& c :
+       {Case{io::SimOpKind::kWrite, "superblock", true},
+        Case{io::SimOpKind::kFlush, "superblock", true}, Case{io::SimOpKind::kFlush, "base", false},
+        Case{io::SimOpKind::kWrite, "superblock", false},
+        Case{io::SimOpKind::kFlush, "superblock", false}}) {
     INFO(c.file << " " << static_cast<int>(c.kind) << " " << c.at_begin);
     RebuildBed bed;
     fill_old(bed);
@@ -404,7 +415,8 @@ TEST_CASE("rebuild: a store that fails while it is finished or closed ends both"
 
 namespace {
 
-/// A rebuild from its beginning to some records after its end, as steps that say when they are done.
+/// A rebuild from its beginning to some records after its end, as steps that say when they are
+/// done.
 class Script {
  public:
   Script(RebuildBed& bed, uint64_t seed) : bed_(bed), random_(seed) {
@@ -415,8 +427,8 @@ class Script {
       bed_.set_term();
       bed_.put(RecordKind::kTerm, 0, 0);
     });
-    // Both lanes at once. What the base lane brings may be of records that are not written here yet, or
-    // will be lost again.
+    // Both lanes at once. What the base lane brings may be of records that are not written here
+    // yet, or will be lost again.
     for (uint64_t lba = 0; lba < 64; lba += 8) {
       step([this, lba] {
         records(2);
@@ -469,7 +481,8 @@ class Script {
     std::function<void()> start;
     std::function<bool()> ended;
   };
-  void step(std::function<void()> start, std::function<bool()> ended = [] { return true; }) {
+  void step(
+      std::function<void()> start, std::function<bool()> ended = [] { return true; }) {
     steps_.push_back({std::move(start), std::move(ended)});
   }
   void records(uint64_t count) {
