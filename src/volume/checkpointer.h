@@ -57,8 +57,11 @@ class Checkpointer {
 
   /// All up to it is in the base image and flushed there.
   [[nodiscard]] Lsn checkpoint() const { return checkpoint_; }
-  /// After recovery.
-  void restore(Lsn checkpoint) { checkpoint_ = stable_ = checkpoint; }
+  /// After recovery, or when the log begins anew. Requires: !running().
+  void restore(Lsn checkpoint) {
+    checkpoint_ = stable_ = checkpoint;
+    unrecorded_ = 0;
+  }
   /// After a cut: what comes after `fork` from now on is another history, of which nothing is stable.
   /// The index is filled again from the checkpoint on.
   void forget_stable_after(Lsn fork) {

@@ -1,10 +1,11 @@
-// Lets the checkpointer wait for reads that began before a moment, without stopping later ones.
+// Lets the checkpointer wait for reads (and a rebuild's base writes) that began before a moment, without
+// stopping later ones.
 //
-// Two races need it. A read of a clean block goes to the base image; meanwhile the block may be
+// Three races need it. A read of a clean block goes to the base image; meanwhile the block may be
 // written, committed and checkpointed, and the device may then return a mix of old and new: so a
 // checkpoint waits for the reads in flight when it chose its blocks (later ones find the blocks in
-// the dirty index and do not touch the base). And a read that found a block in the WAL must be done
-// before that part of the WAL is written again.
+// the dirty index and do not touch the base). A read that found a block in the WAL must be done
+// before that part of the WAL is written again. And base_writer.h says why base writes hold tickets.
 #pragma once
 
 #include <array>
@@ -18,7 +19,7 @@ class ReaderGate {
  public:
   using Drained = void (*)(void* owner);
 
-  /// A read begins; returns the ticket for leave().
+  /// A read (or a base write) begins; returns the ticket for leave().
   uint32_t enter() {
     ++readers_[side_];
     return side_;

@@ -19,6 +19,7 @@ Store::Store(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, StoreCo
 Store::~Store() {
   io_.disarm(tick_);
   io_.disarm(open_retry_);
+  io_.undefer(opened_damaged_);
   std::free(scratch_);
 }
 
@@ -35,7 +36,7 @@ bool Store::take_index_room(uint32_t blocks) {
 }
 
 Wal::Admission Store::prepare(RecordKind kind, uint32_t blocks) {
-  if (failed() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
+  if (!takes_records() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
   const Wal::Admission admission = wal_->prepare(kind, blocks);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
   return admission;
@@ -54,7 +55,7 @@ Lsn Store::append(RecordKind kind, Lba lba, uint32_t blocks) {
 }
 
 Wal::Admission Store::append_buffer(io::Buffer buffer, Lba lba, uint32_t blocks, Lsn* lsn) {
-  if (failed() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
+  if (!takes_records() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
   Wal::Appended appended{};
   const Wal::Admission admission = wal_->append_buffer(buffer, lba, blocks, &appended);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
@@ -71,7 +72,7 @@ uint32_t Store::index_blocks(const FrameHeader& header) const {
 }
 
 Wal::Admission Store::append_frame(io::Buffer buffer) {
-  if (failed()) return Wal::Admission::kNoSpace;
+  if (!takes_records()) return Wal::Admission::kNoSpace;
   const FrameHeader header(buffer.data);
   if (!take_index_room(index_blocks(header))) return Wal::Admission::kNoSpace;
   const Wal::Admission admission = wal_->append_frame(buffer);
@@ -166,6 +167,7 @@ void Store::fail(std::string reason) {
 }
 
 void Store::set_stable(Lsn stable) {
+  if (!damage_.empty()) return;
   checkpointer_->set_stable(stable);
   // What a recovery found may become stable without a further record.
   if (checkpointer_->checkpoint() < checkpointer_->stable() && !failed() && !tick_.armed()) io_.arm(tick_, io::kSecond);
@@ -188,10 +190,11 @@ void Store::on_tick() {
   if (!settled) io_.arm(tick_, io::kSecond);
 }
 
-// --- stopping: to cut or to close ---------------------------------------------------------------------
+// --- stopping: to cut, to be rebuilt or to close -------------------------------------------------------
 
 void Store::cut(Lsn fork, Done done) {
-  RINGBOLT_ASSERT(stopping_ == Stopping::kNo && fork <= wal_->head() && fork >= checkpoint());
+  RINGBOLT_ASSERT(stopping_ == Stopping::kNo && !finish_done_ && fork <= wal_->head() && fork >= checkpoint());
+  if (!damage_.empty()) return done(make_error(Errc::kInvalid, fmt::format("cannot cut the log at Lsn {}: it is damaged", fork.value())));
   done_ = std::move(done);
   cut_to_ = fork;
   stopping_ = Stopping::kForCut;
@@ -201,9 +204,10 @@ void Store::cut(Lsn fork, Done done) {
 }
 
 void Store::close(Done done) {
-  RINGBOLT_ASSERT(stopping_ == Stopping::kNo && gate_.idle());
+  RINGBOLT_ASSERT(stopping_ == Stopping::kNo && (gate_.idle() || !base_writer_->quiet()));
   done_ = std::move(done);
   stopping_ = Stopping::kForClose;
+  base_writer_->stop();
   if (!failed()) {
     wal_->seal();
     wal_->request_flush(wal_->head());
@@ -214,15 +218,18 @@ void Store::close(Done done) {
 
 void Store::continue_stopping() {
   if (stopping_ == Stopping::kForCut) continue_cut();
-  if (stopping_ == Stopping::kRecordingCut && failed()) finish_cut(make_error(Errc::kIo, failure_));
+  if (stopping_ == Stopping::kRecordingCut && failed()) end_pause(make_error(Errc::kIo, failure_));
+  if (stopping_ == Stopping::kForRebuild) continue_rebuild();
+  if (stopping_ == Stopping::kRecordingRebuild && failed()) end_pause(make_error(Errc::kIo, failure_));
+  if (superblock_.failed() && !rebuild_flush_.pending()) end_finish();
   if (stopping_ == Stopping::kForClose) continue_close();
 }
 
 void Store::continue_cut() {
-  if (failed()) return finish_cut(make_error(Errc::kIo, failure_));
+  if (failed()) return end_pause(make_error(Errc::kIo, failure_));
   if (checkpointer_->running() || !wal_->idle()) return;
   if (cut_to_ < base_limit()) {
-    return finish_cut(make_error(Errc::kInvalid, fmt::format("cannot cut the log at Lsn {}: the base image may hold records up to {}",
+    return end_pause(make_error(Errc::kInvalid, fmt::format("cannot cut the log at Lsn {}: the base image may hold records up to {}",
                                                              cut_to_.value(), base_limit().value())));
   }
   stopping_ = Stopping::kCutting;
@@ -230,7 +237,8 @@ void Store::continue_cut() {
   recover(cut_to_);
 }
 
-void Store::finish_cut(Status status) {
+/// The end of cut() or begin_rebuild(): work goes on.
+void Store::end_pause(Status status) {
   stopping_ = Stopping::kNo;
   recovery_limit_.reset();
   checkpointer_->set_paused(failed());
@@ -240,12 +248,20 @@ void Store::finish_cut(Status status) {
 }
 
 void Store::continue_close() {
+  if (!base_writer_->quiet() || finish_done_) return;
   if (failed()) {
     // Whatever is in flight must end before the files are closed.
     checkpointer_->set_paused(true);
     if (!wal_->quiet() || !checkpointer_->quiet()) return;
     stopping_ = Stopping::kMarking;
     if (superblock_.failed()) return on_marked_clean();
+    superblock_.wait(marked_clean_);
+    return;
+  }
+  if (!damage_.empty()) {
+    // What the superblock says of the log stays as it is.
+    stopping_ = Stopping::kMarking;
+    if (superblock_.settled()) return on_marked_clean();
     superblock_.wait(marked_clean_);
     return;
   }

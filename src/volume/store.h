@@ -11,6 +11,7 @@
 #include "io/buffer_pool.h"
 #include "io/io.h"
 #include "ringbolt/result.h"
+#include "volume/base_writer.h"
 #include "volume/block_reader.h"
 #include "volume/checkpointer.h"
 #include "volume/dirty_index.h"
@@ -35,6 +36,9 @@ struct StoreConfig {
   /// what that means. True: it is the volume's content (a primary takes it over). False: it is garbage,
   /// and the copy is unusable until it has been rebuilt.
   bool adopt_base = false;
+  /// A copy whose log is damaged may be made anew from another one (a replica's): it opens, see
+  /// Store::damage(). False: opening it fails.
+  bool rebuildable = false;
 };
 
 class StoreListener {
@@ -59,11 +63,12 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   /// Opens what is there, or makes it, and recovers: afterwards the WAL's end is known and flushed.
   /// Errors: kInvalid (other sizes, names or files than the configuration says, or making it might
   /// destroy something), kUnsupported, kCorrupt, kBusy (another process, or the late writes of a killed
-  /// one, hold the files), kNoSpace, kIo, kNotPermitted.
+  /// one, hold the files), kNoSpace, kIo, kNotPermitted. For a log that is kCorrupt or cannot be read,
+  /// see damage().
   void open(Done done);
   /// Everything appended is flushed, everything stable is copied to the base image, the superblock
-  /// says "clean", files are closed. Requires: no reads in flight, no further calls. A failed store
-  /// just closes.
+  /// says "clean", files are closed. Requires: no reads in flight, no further calls. Base writes under way
+  /// end first. A failed store just closes.
   void close(Done done);
 
   [[nodiscard]] const StoreConfig& config() const { return config_; }
@@ -71,8 +76,13 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   /// The device failed: nothing is appended any more and nothing becomes durable.
   [[nodiscard]] bool failed() const { return !failure_.empty(); }
   [[nodiscard]] const std::string& failure() const { return failure_; }
-  /// The base image can be trusted (no rebuild mark).
-  [[nodiscard]] bool base_usable() const { return !superblock_.current().rebuild_mark; }
+  /// The base image can be trusted, with the log on top of it: no damage, no rebuild mark, none that is just
+  /// being taken away either.
+  [[nodiscard]] bool base_usable() const { return !superblock_.current().rebuild_mark && !finishing_ && damage_.empty(); }
+  /// Not empty: what recovery found wrong with the log of a copy that may be rebuilt, or is to be. The log
+  /// then looks empty, nothing can be appended, and only begin_rebuild() leaves that state. On disk all is as it
+  /// was found: nothing is lost by a mere start, and an operator can look at it.
+  [[nodiscard]] const std::string& damage() const { return damage_; }
   [[nodiscard]] bool base_full() const { return base_full_; }
 
   // --- appending (see Wal) -----------------------------------------------------------------------
@@ -98,6 +108,23 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void cut(Lsn fork, Done done);
   /// Tells a blank replica whose volume it is. Requires: nothing logged yet.
   void adopt_volume(const Uuid& volume);
+
+  // --- a rebuild: store_rebuild.cc -----------------------------------------------------------------
+  /// This copy is to be made anew from `base` on: its log begins again, empty, behind it, in `history`, and
+  /// its base image is garbage until finish_rebuild(). Any copy will do, whatever it holds, also one that
+  /// has the rebuild mark already. What it had is given up when the mark is durable, all at once: a crash
+  /// leaves the copy as it was, or with the mark. Nothing may be appended or read meanwhile; base writes of an
+  /// earlier rebuild end first. Errors: kInvalid, with nothing changed (the history is none that can be
+  /// kept); kIo, the store has failed then. Whoever gives up a rebuild just leaves it: the mark stays.
+  void begin_rebuild(Lsn base, const core::TermHistory& history, Done done);
+  /// Writes blocks of the base lane where no newer record has been applied (base_writer.h). Requires: between
+  /// begin_rebuild() and finish_rebuild(). Ends with EIO if the store has failed.
+  void write_base(BaseWrite& job);
+  /// The base image and the log up to `achieved` are all there: flushes the base image, then takes the mark
+  /// away. Records may be appended meanwhile. Requires: no base write under way, and wal().durable() >=
+  /// achieved, which is at least the newest record of which the base lane may have brought anything. An
+  /// error is the store's failure.
+  void finish_rebuild(Lsn achieved, Done done);
 
   [[nodiscard]] Wal& wal() { return *wal_; }
   [[nodiscard]] const Wal& wal() const { return *wal_; }
@@ -127,9 +154,17 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   bool on_record(Lsn lsn, const WalRecord& record, uint32_t wal_block, const FrameHeader& header, uint32_t first_crc) override;
   void on_wal_clean(int32_t result);
   void on_opened();
+  void on_opened_damaged();
   void open_failed(Error error);
   void close_files();
   [[nodiscard]] std::string path_of(const char* leaf, const std::string& configured) const;
+
+  // store_rebuild.cc
+  void continue_rebuild();
+  void on_rebuild_begun();
+  void on_rebuild_flushed(int32_t result);
+  void on_rebuild_finished();
+  void end_finish();
 
   // store_make.cc
   void survey();
@@ -162,10 +197,11 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void fail(std::string reason);
   void continue_stopping();
   void continue_cut();
-  void finish_cut(Status status);
+  void end_pause(Status status);
   void continue_close();
   void on_marked_clean();
   void on_tick();
+  [[nodiscard]] bool takes_records() const { return !failed() && damage_.empty(); }
   [[nodiscard]] uint32_t index_blocks(const FrameHeader& header) const;
   bool take_index_room(uint32_t blocks);
 
@@ -181,14 +217,32 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   std::unique_ptr<Wal> wal_;
   std::unique_ptr<Checkpointer> checkpointer_;
   std::unique_ptr<BlockReader> reader_;
+  std::unique_ptr<BaseWriter> base_writer_;
   std::unique_ptr<WalRecovery> recovery_;
   bool open_ = false;
   bool base_full_ = false;
   std::string failure_;
-  Done done_;  // of open, cut or close
-  enum class Stopping : uint8_t { kNo, kForCut, kCutting, kRecordingCut, kForClose, kMarking, kClosed } stopping_ = Stopping::kNo;
+  std::string damage_;
+  Done done_;  // of open, cut, begin_rebuild or close
+  enum class Stopping : uint8_t {
+    kNo,
+    kForCut,
+    kCutting,
+    kRecordingCut,
+    kForRebuild,
+    kRecordingRebuild,
+    kForClose,
+    kMarking,
+    kClosed
+  } stopping_ = Stopping::kNo;
   Lsn cut_to_;
   std::optional<Lsn> recovery_limit_;
+  Lsn rebuild_base_;
+  core::TermHistory rebuild_history_;
+  bool rebuilding_ = false;  // base writes are allowed
+  bool finishing_ = false;   // until the mark is durably gone
+  Lsn rebuild_achieved_;
+  Done finish_done_;
   io::Nanos busy_since_ = 0;
   bool busy_ = false;
   void (Store::*retry_)() = nullptr;
@@ -206,9 +260,13 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   io::Op<&Store::on_zeros_flushed> zeros_flushed_{*this};
   io::Op<&Store::on_base_flushed> base_flushed_{*this};
   io::Op<&Store::on_wal_clean> wal_cleaned_{*this};
+  io::Op<&Store::on_rebuild_flushed> rebuild_flush_{*this};
+  SuperblockWaiterOf<&Store::on_rebuild_begun> rebuild_begun_{*this};
+  SuperblockWaiterOf<&Store::on_rebuild_finished> rebuild_finished_{*this};
   SuperblockWaiterOf<&Store::on_made> made_{*this};
   SuperblockWaiterOf<&Store::on_opened> opened_{*this};
   SuperblockWaiterOf<&Store::on_marked_clean> marked_clean_{*this};
+  io::DeferredOf<&Store::on_opened_damaged> opened_damaged_{*this};
   io::TimerOf<&Store::on_tick> tick_{*this};
   io::TimerOf<&Store::on_open_retry> open_retry_{*this};
 };

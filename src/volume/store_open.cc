@@ -160,6 +160,7 @@ Status Store::build_parts() {
   const Checkpointer::Parts parts{io_, memory_, *wal_, *index_, gate_, superblock_, base_file_, config_.wal_retain_percent};
   checkpointer_ = std::make_unique<Checkpointer>(parts, checkpoint_listener);
   reader_ = std::make_unique<BlockReader>(io_, *wal_, *index_, gate_, base_file_, config_.name);
+  base_writer_ = std::make_unique<BaseWriter>(io_, gate_, base_file_, [](void* self) { static_cast<Store*>(self)->continue_stopping(); }, this);
   return boost::outcome_v2::success();
 }
 
@@ -172,6 +173,7 @@ void Store::recover(std::optional<Lsn> limit) {
   start.tail_previous_checksum = s.tail_previous_checksum;
   start.history = &s.history;
   start.cuts = s.cuts + (limit ? 1 : 0);
+  start.log_cuts = s.log_cuts;
   start.durable = limit ? std::min(*limit, wal_->durable()) : s.durable;
   start.limit = limit;
   if (limit) {
@@ -186,9 +188,16 @@ void Store::recover(std::optional<Lsn> limit) {
 
 void Store::on_recovered(Status status) {
   if (!status.has_value()) {
-    if (!recovery_limit_) return open_failed(make_error(status.error().code, status.error().message));
+    const Errc code = status.error().code;
+    // Of a copy that is to be rebuilt anyway nothing in the log matters. What belongs to another volume does.
+    const bool given_up = (config_.rebuildable || facts().rebuild_mark) && (code == Errc::kCorrupt || code == Errc::kIo);
+    if (!recovery_limit_ && given_up) {
+      damage_ = status.error().message;
+      return io_.defer(opened_damaged_);  // the recovery that calls this cannot be taken down from here
+    }
+    if (!recovery_limit_) return open_failed(make_error(code, status.error().message));
     fail(fmt::format("cutting the log at Lsn {}: {}", recovery_limit_->value(), status.error().message));
-    return finish_cut(std::move(status));
+    return end_pause(std::move(status));
   }
   // What was read may be in the device's cache only: nothing is reported before it is flushed.
   io_.flush(wal_file_, wal_cleaned_);
@@ -200,12 +209,12 @@ void Store::on_wal_clean(int32_t result) {
     const Error error = make_error(Errc::kIo, fmt::format("cannot flush the WAL: {}", std::strerror(-result)));
     if (!recovery_limit_) return open_failed(error);
     fail(error.message);
-    return finish_cut(error);
+    return end_pause(error);
   }
   wal_->restore_end(wal_->head());
   flush_requested_position_ = wal_->append_position();
   if (recovery_limit_) {
-    if (failed()) return finish_cut(make_error(Errc::kIo, failure_));
+    if (failed()) return end_pause(make_error(Errc::kIo, failure_));
     log::info("volume {}: cut its log after Lsn {}", config_.name, recovery_limit_->value());
     stopping_ = Stopping::kRecordingCut;
     // In one write, and before anything is appended after the cut: what is logged from now on carries
@@ -230,12 +239,23 @@ void Store::on_wal_clean(int32_t result) {
 }
 
 void Store::on_opened() {
-  if (stopping_ == Stopping::kRecordingCut) return finish_cut(boost::outcome_v2::success());
+  if (stopping_ == Stopping::kRecordingCut) return end_pause(boost::outcome_v2::success());
   std::free(scratch_);
   scratch_ = nullptr;
   open_ = true;
   Done done = std::move(done_);
   done(boost::outcome_v2::success());
+}
+
+/// Writes nothing, not even the superblock.
+void Store::on_opened_damaged() {
+  recovery_.reset();
+  const Superblock& s = superblock_.current();
+  log::error("volume {}: the log is damaged, this copy must be rebuilt: {}", config_.name, damage_);
+  index_->clear();
+  wal_->restore_begin(s.checkpoint.next(), s.tail_block, s.tail_previous_checksum, s.cuts);
+  wal_->restore_end(s.checkpoint);
+  on_opened();
 }
 
 void Store::open_failed(Error error) {

@@ -33,7 +33,8 @@
 //      472     8  base limit: the base image may hold records up to this Lsn (>= checkpoint Lsn)
 //      480     8  cuts: how often this copy's log was cut
 //      488     8  handed over: the last primary left this copy everything up to this Lsn (0: it did not)
-//      496    16  zero
+//      496     8  log cuts: what `cuts` was when the log last began anew; frames with less are none of it
+//      504     8  zero
 //      512  1536  term history: epoch, incarnation, first Lsn (u64 each), oldest first
 //     2048   512  in-sync set: node ids, 64 bytes each
 //     2560    64  epoch holder: node id of the primary that the epoch is promised to (empty: unknown)
@@ -95,9 +96,12 @@ struct Superblock {
   uint64_t tail_block = 0;
   uint32_t tail_previous_checksum = 0;
   Lsn durable;
-  /// Goes up with each cut of the log. Frames carry it: one of before a cut proves nothing about what
-  /// was written after it.
+  /// Goes up with each cut of the log, and each rebuild. Frames carry it: one of before a cut proves nothing
+  /// about what was written after it.
   uint64_t cuts = 0;
+  /// What it was when the log last began anew, for a rebuild: a frame that carries less lies where the log
+  /// once was, and is none of it, whatever its Lsns and its chain say.
+  uint64_t log_cuts = 0;
   core::TermHistory history;
   std::vector<std::string> in_sync;  ///< node ids of replicas, at most kReplicasMax
   /// Who called first as primary of `epoch`: no other caller may have that epoch. Empty: unknown.

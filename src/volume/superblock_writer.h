@@ -60,6 +60,8 @@ class SuperblockWriter {
   /// completion, never from inside). At most one wait per waiter. After a failure it is never called.
   void wait(SuperblockWaiter& waiter);
   [[nodiscard]] bool failed() const { return failed_; }
+  /// Everything changed is durable.
+  [[nodiscard]] bool settled() const { return changed_version_ == durable_version_; }
 
  private:
   [[nodiscard]] bool busy() const { return write_.pending() || flush_.pending(); }

@@ -106,6 +106,10 @@ bool WalRecovery::step_frame() {
     return true;
   }
   const FrameFields fields = header.fields();
+  if (fields.cuts < start_.log_cuts) {
+    end_of_log("a frame of a log that was given up");
+    return true;
+  }
   const uint64_t blocks = header.total_blocks();
   if (fields.previous_checksum != previous_checksum_) {
     end_of_log("a frame that does not continue the chain");

@@ -25,6 +25,8 @@ class WalRecovery {
     /// How often the log was cut, with this time if it is being cut. Appended frames carry it; of
     /// those found, only one that carries it too proves what was flushed.
     uint64_t cuts = 0;
+    /// Frames that carry less are of a log that was given up when this one began.
+    uint64_t log_cuts = 0;
     /// Cutting: records after this one are dead too. The check for damage is left out.
     std::optional<Lsn> limit;
   };

@@ -18,7 +18,9 @@ bool block_is(const std::byte* block, uint64_t stamp);
 
 class BlockModel {
  public:
-  explicit BlockModel(uint64_t volume_blocks) : stamps_(volume_blocks) {}
+  /// `first_stamp`: so that another model's versions are told apart from these.
+  explicit BlockModel(uint64_t volume_blocks, uint64_t first_stamp = 1)
+      : stamps_(volume_blocks), next_stamp_(first_stamp) {}
 
   /// The stamp of the first payload block of the next record, never used before; the blocks after
   /// it have the stamps after it.
@@ -44,7 +46,7 @@ class BlockModel {
 
   std::vector<Record> records_;
   std::vector<uint64_t> stamps_;
-  uint64_t next_stamp_ = 1;
+  uint64_t next_stamp_;
 };
 
 }  // namespace ringbolt::test

@@ -98,10 +98,13 @@ class StoreBed : public StoreListener {
   uint64_t durable_calls = 0;
   uint64_t space_calls = 0;
   std::vector<std::string> failures;
+  std::function<void()> on_written;
 
  private:
   void on_store_sealed() override {}
-  void on_store_written() override {}
+  void on_store_written() override {
+    if (on_written) on_written();
+  }
   void on_store_durable() override;
   void on_store_space() override { ++space_calls; }
   void on_store_failed(const std::string& reason) override { failures.push_back(reason); }

@@ -39,6 +39,7 @@ Superblock sample() {
   s.history.open({Epoch(9), Incarnation(4)}, Lsn(650));
   s.in_sync = {"n2", "n3"};
   s.cuts = 5;
+  s.log_cuts = 3;
   s.handed_over = Lsn(690);
   s.epoch_holder = "n7";
   s.assignment = StoredAssignment{Epoch(12),
@@ -77,6 +78,7 @@ void check_equal(const Superblock& a, const Superblock& b) {
   CHECK(a.history == b.history);
   CHECK(a.in_sync == b.in_sync);
   CHECK(a.cuts == b.cuts);
+  CHECK(a.log_cuts == b.log_cuts);
   CHECK(a.handed_over == b.handed_over);
   CHECK(a.epoch_holder == b.epoch_holder);
   CHECK(a.assignment == b.assignment);
@@ -221,7 +223,7 @@ TEST_CASE("superblock: impossible values are refused although the checksum is ri
   CHECK(error_of(slot, 472, {0xbd, 2}) == Errc::kCorrupt);
   CHECK(error_of(slot, 456, {0x57, 2}) == Errc::kCorrupt);
   // Counts that could wrap around.
-  for (const size_t offset : {16, 416, 480, 488})
+  for (const size_t offset : {16, 416, 480, 488, 496})
     CHECK(error_of(slot, offset, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) ==
           Errc::kCorrupt);
   CHECK(error_of(slot, 2560, full64) == Errc::kCorrupt);  // no end of the epoch's holder
