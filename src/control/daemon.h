@@ -41,6 +41,8 @@ class Daemon {
   /// unusable, the role needs a higher epoch); kIo, it failed.
   virtual void assign(const std::string& volume, const AssignmentOrder& order,
                       std::function<void(Result<VolumeStatus>)> done) = 0;
+  /// How fast all rebuilds that this node feeds may copy together, from now on; 0: as fast as they can. Any thread.
+  virtual void set_rebuild_rate_max(uint64_t bytes_per_second) = 0;
   /// Clean stop: no new clients, drain, checkpoint, mark, close. `done` runs on some shard's thread.
   virtual void stop(std::function<void()> done) = 0;
 

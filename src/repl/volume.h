@@ -17,6 +17,7 @@
 #include "control/status.h"
 #include "core/engine.h"
 #include "repl/primary.h"
+#include "repl/rebuild_limits.h"
 #include "repl/refusal.h"
 #include "repl/replica.h"
 #include "volume/request.h"
@@ -33,6 +34,8 @@ struct VolumeOptions {
   std::vector<core::ReplicaAddress> replicas;
   io::Nanos replica_timeout = 5 * io::kSecond;
   bool wait_for_lost_replicas = false;
+  /// Never null. A daemon gives all its volumes the same one.
+  std::shared_ptr<RebuildLimits> rebuild = std::make_shared<RebuildLimits>();
   /// What a volume that is made here is to be called; nil: something random. Simulations set it.
   Uuid new_volume;
   /// Told whenever refusal() changes. May be empty.

@@ -51,6 +51,10 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal)
 
 NodeDaemon::NodeDaemon(const Config& config, Fatal fatal)
     : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max) {
+  rebuild_->rate_max = config.rebuild_rate_max;
+  rebuild_->parallel = config.rebuild_parallel;
+  rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
+  rebuild_->in_flight = config.rebuild_in_flight;
   for (size_t i = 0; i < config.volumes.size(); ++i) {
     auto entry = std::make_unique<Export>();
     entry->name = config.volumes[i].name;
@@ -109,6 +113,7 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
   options.replica_timeout = config_.replica_timeout_ns;
   options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
+  options.rebuild = rebuild_;
   options.store.wal_retain_percent = config_.wal_retain_percent;
   options.on_refusal = [&entry](const std::string& refusal) {
     const std::lock_guard lock(entry.mutex);
@@ -266,6 +271,8 @@ void NodeDaemon::assign(const std::string& volume, const AssignmentOrder& order,
     });
   });
 }
+
+void NodeDaemon::set_rebuild_rate_max(uint64_t bytes_per_second) { rebuild_->rate_max = bytes_per_second; }
 
 void NodeDaemon::stop(std::function<void()> done) {
   stop_listeners([this, done = std::move(done)]() mutable { stop_shards(std::move(done)); });

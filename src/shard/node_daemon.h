@@ -24,6 +24,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void node(std::function<void(NodeStatus)> done) override;
   void assign(const std::string& volume, const AssignmentOrder& order,
               std::function<void(Result<VolumeStatus>)> done) override;
+  void set_rebuild_rate_max(uint64_t bytes_per_second) override;
   void stop(std::function<void()> done) override;
 
  private:
@@ -54,6 +55,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   Fatal fatal_;
   const io::Nanos started_at_;
   nbd::ConnectionLimit connection_limit_;
+  const std::shared_ptr<repl::RebuildLimits> rebuild_ = std::make_shared<repl::RebuildLimits>();
   std::vector<std::unique_ptr<Export>> exports_;  // in configuration order
   std::vector<std::unique_ptr<Shard>> shards_;
   // On shard 0's thread:

@@ -92,6 +92,7 @@ class FakeDaemon : public Daemon {
     orders_.emplace_back(volume, order);
     push([done = std::move(done), result = carry_out(volume, order)] { done(result); });
   }
+  void set_rebuild_rate_max(uint64_t) override {}
   void stop(std::function<void()> done) override {
     const std::lock_guard lock(mutex_);
     push(std::move(done));
