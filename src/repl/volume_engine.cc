@@ -161,6 +161,7 @@ void Volume::engine_turn() {
       execute(command);
     }
   }
+  if (!stopping_) answer_rebuild_orders(boost::outcome_v2::success());
 }
 
 // --- commands -----------------------------------------------------------------------------------------------
