@@ -10,6 +10,7 @@
 #include "control/config_values.h"
 #include "control/http_target.h"
 #include "control/json.h"
+#include "control/rebuild_request.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 enum : unsigned {
   kOk = 200,
+  kAccepted = 202,
   kBadRequest = 400,
   kForbidden = 403,
   kNoSuchResource = 404,
@@ -89,14 +91,13 @@ AdminApi::Outcome AdminApi::handle(const AdminRequest& request, Done done) {
     reply.allow = route->methods;
     return reply;
   }
-  const bool order = route->resource == AdminResource::kAssignment;
   // Any page that an operator's browser has open could otherwise give orders to a daemon on its host.
-  if (order && request.from_web_page) return error_reply(kForbidden, "forbidden", "orders are not taken from web pages (Origin header)");
+  if (route->is_order() && request.from_web_page) return error_reply(kForbidden, "forbidden", "orders are not taken from web pages (Origin header)");
   if (daemon_ == nullptr) {
     return error_reply(kUnavailable, stopping_ ? "stopping" : "starting",
                        stopping_ ? "the daemon is stopping" : "the daemon is starting");
   }
-  return order ? assign(*route, request.body, std::move(done)) : read(*route, std::move(done));
+  return route->is_order() ? order(*route, request.body, std::move(done)) : read(*route, std::move(done));
 }
 
 // --- questions ----------------------------------------------------------------------------------
@@ -144,6 +145,8 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
     case AdminResource::kVolume:
     case AdminResource::kWhy:
     case AdminResource::kAssignment:
+    case AdminResource::kRebuild:
+    case AdminResource::kRebuildOf:
       break;
   }
   return ask(volumes_, std::move(done), [route](const std::vector<VolumeStatus>& all) {
@@ -155,47 +158,72 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
 
 // --- orders -------------------------------------------------------------------------------------
 
+AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
+  if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
+  if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
+  if (route.resource == AdminResource::kRebuildOf) {
+    // A name that no node can have is not repeated.
+    if (check_node_id(route.replica).has_error()) return error_reply(kNoSuchResource, "not_found", "the volume has no replica of that name");
+    return rebuild(route.volume, {route.replica, false}, std::move(done));
+  }
+  const Result<std::string> replica = parse_rebuild(body);
+  if (replica.has_error()) return error_reply(kBadRequest, "invalid", replica.error().message);
+  return rebuild(route.volume, {replica.value(), true}, std::move(done));
+}
+
 AdminApi::Outcome AdminApi::assign(const AdminRoute& route, const std::string& body, Done done) {
   const std::string& volume = route.volume;
-  if (check_volume_name(volume).has_error()) return no_such_volume(volume);
   const Result<AssignmentOrder> order = parse_assignment(body);
   if (order.has_error()) return error_reply(kBadRequest, "invalid", order.error().message);
+  return give({volume, "assignment", kOk, std::move(done)}, "is to be " + words(order.value()),
+              [&](Daemon& daemon, auto answer) { daemon.assign(volume, order.value(), std::move(answer)); });
+}
+
+AdminApi::Outcome AdminApi::rebuild(const std::string& volume, const RebuildOrder& order, Done done) {
+  return give({volume, order.wanted ? "rebuild" : "cancellation", order.wanted ? kAccepted : kOk, std::move(done)},
+              fmt::format("is {} rebuild replica {}", order.wanted ? "to" : "not to", order.replica),
+              [&](Daemon& daemon, auto answer) { daemon.rebuild(volume, order, std::move(answer)); });
+}
+
+AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give& give) {
   // An order whose giver has stopped waiting is still with the daemon: without a bound, who repeats it
   // while a volume is stuck would pile them up.
+  const std::string volume = order.volume;
+  const std::string what = order.what;
   const auto same_volume = std::count_if(orders_.begin(), orders_.end(), [&](const auto& one) { return one.second.volume == volume; });
   if (same_volume >= limits_.orders_per_volume || orders_.size() >= limits_.orders) {
     return error_reply(kUnavailable, "busy",
-                       fmt::format("{} assignments of volume \"{}\" and {} in all are being carried out; this one was not begun",
+                       fmt::format("{} orders for volume \"{}\" and {} in all are being carried out; this one was not begun",
                                    same_volume, volume, orders_.size()));
   }
   const uint64_t ticket = next_ticket_++;
-  orders_.emplace(ticket, Order{volume, std::move(done)});
-  RINGBOLT_LOG_LIMITED(kInfo, "admin: volume {} is to be {}", volume, words(order.value()));
-  daemon_->assign(volume, order.value(), [weak = weak_from_this(), &io = io_, ticket](Result<VolumeStatus> result) {
+  orders_.emplace(ticket, std::move(order));
+  RINGBOLT_LOG_LIMITED(kInfo, "admin: volume {} {}", volume, words);
+  give(*daemon_, [weak = weak_from_this(), &io = io_, ticket](Result<VolumeStatus> result) {
     boost::asio::post(io, [weak, ticket, result = std::move(result)] {
-      if (const auto self = weak.lock()) self->on_assigned(ticket, result);
+      if (const auto self = weak.lock()) self->on_answered(ticket, result);
     });
   });
   return AdminWait{limits_.order_time,
                    error_reply(kUnavailable, "unfinished",
-                               fmt::format("the assignment of volume \"{}\" is still being carried out after {} s and goes on; ask for the "
+                               fmt::format("the {} of volume \"{}\" is still being carried out after {} s and goes on; ask for the "
                                            "volume, or give the same order again (that changes nothing once it is done)",
-                                           volume, std::chrono::duration_cast<std::chrono::seconds>(limits_.order_time).count())),
+                                           what, volume, std::chrono::duration_cast<std::chrono::seconds>(limits_.order_time).count())),
                    [this, ticket] {
                      const auto found = orders_.find(ticket);
                      if (found != orders_.end()) found->second.done = nullptr;
                    }};
 }
 
-void AdminApi::on_assigned(uint64_t ticket, const Result<VolumeStatus>& result) {
+void AdminApi::on_answered(uint64_t ticket, const Result<VolumeStatus>& result) {
   const auto found = orders_.find(ticket);
   RINGBOLT_ASSERT(found != orders_.end());  // answered once
   const Order order = std::move(found->second);
   orders_.erase(found);
   if (result.has_error()) {
-    RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the assignment was not carried out: {}", order.volume, result.error().message);
+    RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the {} was not carried out: {}", order.volume, order.what, result.error().message);
   }
-  if (order.done) order.done(result.has_value() ? AdminReply{kOk, to_json(result.value())} : refusal(result.error()));
+  if (order.done) order.done(result.has_value() ? AdminReply{order.status, to_json(result.value())} : refusal(result.error()));
 }
 
 }  // namespace ringbolt

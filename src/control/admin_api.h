@@ -60,12 +60,19 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   using Outcome = std::variant<AdminReply, AdminWait>;
   struct Order {
     std::string volume;
+    const char* what;  ///< "assignment", for people
+    unsigned status;   ///< of the reply if it was taken
     Done done;  ///< empty: who gave the order is not waiting any more
   };
 
   Outcome read(const AdminRoute& route, Done done);
+  Outcome order(const AdminRoute& route, const std::string& body, Done done);
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
-  void on_assigned(uint64_t ticket, const Result<VolumeStatus>& result);
+  Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
+  /// An order as it is given to the daemon, which answers the second.
+  using Give = std::function<void(Daemon&, std::function<void(Result<VolumeStatus>)>)>;
+  Outcome give(Order order, const std::string& words, const Give& give);
+  void on_answered(uint64_t ticket, const Result<VolumeStatus>& result);
   template <class Answer, class Render>
   Outcome ask(Question<Answer>& question, Done done, Render render);
 

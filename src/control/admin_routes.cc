@@ -1,17 +1,19 @@
 #include "control/admin_routes.h"
 
 #include <algorithm>
+#include <array>
 
 namespace ringbolt {
 namespace {
 
 constexpr std::string_view kRead = "GET, HEAD";
 constexpr std::string_view kOrder = "POST";
+constexpr std::string_view kRevoke = "DELETE";
 
 struct Row {
   AdminResource resource;
   std::string_view methods;
-  std::string_view path;  ///< segments separated by '/'; "*" stands for a volume's name
+  std::string_view path;  ///< segments separated by '/'; "*" stands for a name: first the volume's, then the replica's
 };
 
 constexpr Row kRows[] = {
@@ -21,23 +23,28 @@ constexpr Row kRows[] = {
     {AdminResource::kVolume, kRead, "v1/volumes/*"},
     {AdminResource::kWhy, kRead, "v1/volumes/*/why"},
     {AdminResource::kAssignment, kOrder, "v1/volumes/*/assignment"},
+    {AdminResource::kRebuild, kOrder, "v1/volumes/*/rebuild"},
+    {AdminResource::kRebuildOf, kRevoke, "v1/volumes/*/rebuild/*"},
 };
 
-/// The name that stands for "*" in `pattern`, empty if it has none; nullopt if `path` is another one.
-std::optional<std::string> match(std::string_view pattern, const std::vector<std::string>& path) {
+using Names = std::array<std::string, 2>;
+
+/// The names that stand for "*" in `pattern`, empty where it has none; nullopt if `path` is another one.
+std::optional<Names> match(std::string_view pattern, const std::vector<std::string>& path) {
   if (path.empty()) return std::nullopt;
-  std::string name;
+  Names names;
+  size_t found = 0;
   for (size_t i = 0; i < path.size(); ++i) {
     const size_t slash = pattern.find('/');
     const std::string_view expected = pattern.substr(0, slash);
     const bool is_name = expected == "*";
     if (is_name ? path[i].empty() : path[i] != expected) return std::nullopt;
-    if (is_name) name = path[i];
+    if (is_name) names[found++] = path[i];
     const bool last = slash == std::string_view::npos;
     if (last != (i + 1 == path.size())) return std::nullopt;
     if (!last) pattern.remove_prefix(slash + 1);
   }
-  return name;
+  return names;
 }
 
 }  // namespace
@@ -54,7 +61,7 @@ bool AdminRoute::takes(std::string_view method) const {
 
 std::optional<AdminRoute> find_route(const std::vector<std::string>& path) {
   for (const Row& row : kRows) {
-    if (std::optional<std::string> name = match(row.path, path)) return AdminRoute{row.resource, std::move(*name), row.methods};
+    if (const std::optional<Names> names = match(row.path, path)) return AdminRoute{row.resource, names->front(), names->back(), row.methods};
   }
   return std::nullopt;
 }

@@ -9,17 +9,20 @@
 
 namespace ringbolt {
 
-enum class AdminResource : uint8_t { kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment };
+enum class AdminResource : uint8_t { kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf };
 
 struct AdminRoute {
   AdminResource resource;
   std::string volume;        ///< the NAME in the path; empty where there is none
+  std::string replica;       ///< likewise REPLICA
   std::string_view methods;  ///< what the resource takes, as in an Allow header: "GET, HEAD"
   [[nodiscard]] bool takes(std::string_view method) const;
+  /// It takes orders, which change something.
+  [[nodiscard]] bool is_order() const { return resource >= AdminResource::kAssignment; }
 };
 
-/// `path`: the segments of the request's target; nullopt if there is nothing there. NAME is any text
-/// that is not empty: whether there is such a volume is the daemon's to say.
+/// `path`: the segments of the request's target; nullopt if there is nothing there. NAME and REPLICA are
+/// any text that is not empty: whether there are such is the daemon's to say.
 std::optional<AdminRoute> find_route(const std::vector<std::string>& path);
 
 }  // namespace ringbolt

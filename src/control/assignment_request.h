@@ -11,8 +11,7 @@ namespace ringbolt {
 
 /// Reads `{"role": ..., "epoch": ..., "replicas": [{"id": ..., "address": ...}], "durability": ...,
 /// "promote": ..., "force": ...}`; role and epoch are required. Errors: kInvalid, one line of bounded
-/// length that says what is wrong and where. Strict on purpose: an order for somebody's data that can be
-/// read in two ways (a misspelt key, a key given twice) is refused.
+/// length that says what is wrong and where.
 Result<AssignmentOrder> parse_assignment(std::string_view body);
 
 }  // namespace ringbolt

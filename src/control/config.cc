@@ -297,7 +297,7 @@ constexpr std::string_view kNbdKeys[] = {"listen", "max_connections", "handshake
                                          "stall_timeout"};
 constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain"};
 constexpr std::string_view kAdminKeys[] = {"listen"};
-constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight"};
+constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight", "parallel"};
 constexpr std::string_view kVolumeKeys[] = {"name", "size",  "wal_size", "path",   "wal_path",
                                             "role", "epoch", "replica",  "durability"};
 constexpr std::string_view kReplicaKeys[] = {"id", "address"};
@@ -375,6 +375,7 @@ void read_rebuild(const toml::table& table, Config& config) {
   in.read_size("rate_max", 0, std::numeric_limits<uint64_t>::max(), config.rebuild_rate_max);
   in.read_blocks("chunk", kBlockBytes, kRebuildChunkBytesMax, config.rebuild_chunk_bytes);
   in.read_integer("in_flight", 1u, kRebuildInFlightMax, config.rebuild_in_flight);
+  in.read_integer("parallel", 1u, kRebuildParallelMax, config.rebuild_parallel);
 }
 
 ReplicaConfig read_replica(const toml::table& table, const Config& config, Seen& ids,

@@ -15,6 +15,7 @@ inline constexpr uint32_t kVolumesMax = 1024;
 inline constexpr uint32_t kNbdListenMax = 16;
 inline constexpr uint32_t kNbdConnectionsMax = 1u << 20;
 inline constexpr uint32_t kRebuildInFlightMax = 256;
+inline constexpr uint32_t kRebuildParallelMax = 64;
 /// The rest of the WAL is for writes that the base image does not have yet.
 inline constexpr uint32_t kWalRetainPercentMax = 90;
 
@@ -62,10 +63,11 @@ struct Config {
 
   std::string admin_listen = "127.0.0.1:10811";
 
-  // [rebuild]: read, checked and kept for the rebuild engine.
-  uint64_t rebuild_rate_max = 0;
+  // [rebuild]: of the rebuilds that this node feeds, all volumes together. The rate changes at run time.
+  uint64_t rebuild_rate_max = 0;                ///< bytes per second; 0: no cap
   uint64_t rebuild_chunk_bytes = 1u << 20;
-  uint32_t rebuild_in_flight = 4;
+  uint32_t rebuild_in_flight = 4;               ///< chunks per rebuild
+  uint32_t rebuild_parallel = 2;                ///< rebuilds at a time
 
   std::vector<VolumeConfig> volumes;
 };
@@ -77,7 +79,8 @@ Result<Config> load_config(const std::string& path);
 /// The same from text; `name` stands in messages for the file.
 Result<Config> parse_config(const std::string& text, const std::string& name);
 
-/// What differs between two configurations, in words for the log ("node.memory", "volume \"vol0\"").
+/// What differs between two configurations, in words for the log ("node.memory", "volume \"vol0\""). Without what
+/// changes at run time: rebuild.rate_max.
 std::vector<std::string> changed_keys(const Config& from, const Config& to);
 
 }  // namespace ringbolt

@@ -26,9 +26,9 @@ std::vector<std::string> changed_keys(const Config& from, const Config& to) {
   compare("replication.when_lost", from.wait_for_lost_replicas, to.wait_for_lost_replicas);
   compare("replication.wal_retain", from.wal_retain_percent, to.wal_retain_percent);
   compare("admin.listen", from.admin_listen, to.admin_listen);
-  compare("rebuild.rate_max", from.rebuild_rate_max, to.rebuild_rate_max);
   compare("rebuild.chunk", from.rebuild_chunk_bytes, to.rebuild_chunk_bytes);
   compare("rebuild.in_flight", from.rebuild_in_flight, to.rebuild_in_flight);
+  compare("rebuild.parallel", from.rebuild_parallel, to.rebuild_parallel);
   const auto find = [](const Config& in, const std::string& name) {
     return std::find_if(in.volumes.begin(), in.volumes.end(),
                         [&](const VolumeConfig& volume) { return volume.name == name; });

@@ -26,6 +26,13 @@ struct AssignmentOrder {
   bool operator==(const AssignmentOrder&) const = default;
 };
 
+/// What an operator wants of a replica: a full rebuild, or (not `wanted`) that none goes on or begins until one is wanted.
+struct RebuildOrder {
+  std::string replica;
+  bool wanted = false;
+  bool operator==(const RebuildOrder&) const = default;
+};
+
 class Daemon {
  public:
   virtual ~Daemon() = default;
@@ -41,6 +48,12 @@ class Daemon {
   /// unusable, the role needs a higher epoch); kIo, it failed.
   virtual void assign(const std::string& volume, const AssignmentOrder& order,
                       std::function<void(Result<VolumeStatus>)> done) = 0;
+  /// Gives `volume` an order for a rebuild; `done` is called once, on some shard's thread, when it is taken: the rebuild
+  /// itself begins later. Never blocks. Errors: kNotFound, no such volume or replica; kNotPermitted, this node is not its
+  /// primary; kBusy, kIo.
+  virtual void rebuild(const std::string& volume, const RebuildOrder& order, std::function<void(Result<VolumeStatus>)> done) = 0;
+  /// How fast all rebuilds that this node feeds may copy together, from now on; 0: as fast as they can. Any thread.
+  virtual void set_rebuild_rate_max(uint64_t bytes_per_second) = 0;
   /// Clean stop: no new clients, drain, checkpoint, mark, close. `done` runs on some shard's thread.
   virtual void stop(std::function<void()> done) = 0;
 

@@ -32,7 +32,19 @@ json::value render(const std::optional<SessionStatus>& session) {
                       {"base_bytes_total", session->base_bytes_total},
                       {"base_bytes_done", session->base_bytes_done},
                       {"base_bytes_skipped", session->base_bytes_skipped},
+                      {"base_bytes_per_second", number(session->base_bytes_per_second)},
+                      {"seconds_left", number(session->seconds_left)},
+                      {"losing_ground", session->losing_ground},
                       {"reason", ascii(session->reason)}};
+}
+
+json::value render(RebuildOrderStatus order) {
+  switch (order) {
+    case RebuildOrderStatus::kNone: return nullptr;
+    case RebuildOrderStatus::kOrdered: return "ordered";
+    case RebuildOrderStatus::kCancelled: return "cancelled";
+  }
+  return nullptr;
 }
 
 json::object render(const ReplicaStatus& replica) {
@@ -40,6 +52,7 @@ json::object render(const ReplicaStatus& replica) {
           {"address", ascii(replica.address)},
           {"connected", replica.connected},
           {"in_sync", replica.in_sync},
+          {"rebuild_order", render(replica.rebuild_order)},
           {"session", render(replica.session)},
           {"written_lsn", number(replica.written_lsn)},
           {"durable_lsn", number(replica.durable_lsn)},

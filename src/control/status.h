@@ -16,14 +16,25 @@ struct SessionStatus {
   std::string kind;   ///< keepup | catchup | rebuild
   std::string phase;  ///< idle | accepted | running | base_complete | completed | failed
   std::optional<uint64_t> base_lsn, target_lsn, achieved_lsn;
+  // Of a rebuild's base lane:
   uint64_t base_bytes_total = 0, base_bytes_done = 0, base_bytes_skipped = 0;
+  std::optional<uint64_t> base_bytes_per_second, seconds_left;
+  bool losing_ground = false;  ///< the WAL lane falls behind: as things are, it does not end
   std::string reason;
+};
+
+/// What an operator ordered last.
+enum class RebuildOrderStatus : uint8_t {
+  kNone,
+  kOrdered,    ///< a rebuild that has not begun yet
+  kCancelled,  ///< none begins until one is ordered
 };
 
 struct ReplicaStatus {
   std::string id, address;
   bool connected = false;
   bool in_sync = false;
+  RebuildOrderStatus rebuild_order = RebuildOrderStatus::kNone;
   std::optional<SessionStatus> session;
   std::optional<uint64_t> written_lsn, durable_lsn, lag_bytes;
 };

@@ -1,5 +1,7 @@
 #include "core/assignment.h"
 
+#include <algorithm>
+
 namespace ringbolt::core {
 
 namespace {
@@ -20,6 +22,17 @@ bool is_last_primary(const CopyFacts& copy) {
 }
 
 Judgement refuse(std::string reason) { return {Verdict::kRefused, std::move(reason)}; }
+
+/// Replicas are known by their ids: two of one name would be one, or each the other.
+Judgement check_replicas(const std::vector<ReplicaAddress>& replicas) {
+  if (replicas.size() > kReplicasMax) return refuse("at most " + std::to_string(kReplicasMax) + " replicas are possible");
+  for (auto replica = replicas.begin(); replica != replicas.end(); ++replica) {
+    if (replica->id.empty()) return refuse("a replica has no id");
+    const auto same = [&](const ReplicaAddress& other) { return other.id == replica->id; };
+    if (std::any_of(replicas.begin(), replica, same)) return refuse("replica " + replica->id + " is named twice");
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -44,7 +57,7 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
     if (!next.replicas.empty()) return refuse("only a primary has replicas");
     return {};
   }
-  if (next.replicas.size() > kReplicasMax) return refuse("at most " + std::to_string(kReplicasMax) + " replicas are possible");
+  if (const Judgement replicas = check_replicas(next.replicas); replicas.verdict != Verdict::kTake) return replicas;
   if (is_held) {
     return refuse("another node was primary of epoch " + number(next.epoch) + "; the assignment needs a higher one");
   }

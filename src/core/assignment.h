@@ -46,7 +46,6 @@ struct CopyFacts {
   Incarnation incarnation;    ///< of its own last opening for writing in that epoch; 0: another node's epoch
   std::optional<TermStart> last_term;
   bool base_usable = true;
-  bool blank = false;         ///< nothing logged, no volume told yet
   bool handed_over = false;   ///< the last primary left it everything, and to nobody else
   std::optional<Assignment> current;
 };

@@ -46,6 +46,7 @@ enum class TaskKind : uint8_t {
   kProbe,    ///< reach the replica and ask for facts newer than those of sync `session`, until it answers: SyncAckObserved
   kKeepup,   ///< it misses nothing: the stream goes on from `position`. SessionStarted
   kCutTail,  ///< it discards what is beyond `position` and reports again. SyncAckObserved
+  kProbeLater,  ///< nothing is to be done on the facts of sync `session`: it is asked again after a while. SyncAckObserved
 };
 const char* to_string(TaskKind kind);
 

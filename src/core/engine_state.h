@@ -49,6 +49,13 @@ struct RebuildObstacle {
   bool operator==(const RebuildObstacle&) const = default;
 };
 
+/// A session, as they follow each other with one replica.
+struct SessionKey {
+  Term term;
+  SessionId id;
+  constexpr auto operator<=>(const SessionKey&) const = default;
+};
+
 /// Which assignment: they follow each other by it.
 struct AssignmentNumber {
   Epoch epoch;
@@ -65,6 +72,8 @@ struct ReplicaState {
   std::optional<Session> last_failure;
   std::optional<Membership> membership;
   std::optional<RebuildObstacle> obstacle;
+  std::optional<RebuildOrdered> order;
+  std::optional<SessionKey> rebuilt;  ///< the newest rebuild that has started
   Lsn shipped;
   bool operator==(const ReplicaState&) const = default;
 };

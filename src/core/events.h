@@ -179,9 +179,21 @@ struct CopyObserved {
   bool operator==(const CopyObserved&) const = default;
 };
 
+/// An operator's word on rebuilding a replica; `count` orders them. It holds until the next one, or until the daemon
+/// ends.
+struct RebuildOrdered {
+  std::string replica;
+  Term term;                ///< the primary's, when it was given
+  uint64_t count = 0;
+  bool wanted = false;      ///< copy it anew whatever its facts say; false: end the one that goes on, and begin none
+  uint64_t after_sync = 0;  ///< the newest sync of `term` then: what was begun or said before it does not fulfil it
+  bool operator==(const RebuildOrdered&) const = default;
+};
+
 using Event = std::variant<AssignmentDelivered, EpochObserved, RoleApplied, ReceiverReady, ShipperConfigured, ShipperConnected,
                            ShippedAdvanced, CommittedAdvanced, CheckpointAdvanced, SyncAckObserved, SessionStarted, SessionProgress,
-                           SessionCompleted, SessionFailed, BarrierAccepted, BarrierRejected, NeedsRebuildObserved, CopyObserved>;
+                           SessionCompleted, SessionFailed, BarrierAccepted, BarrierRejected, NeedsRebuildObserved, CopyObserved,
+                           RebuildOrdered>;
 
 /// The name in logs.
 const char* name_of(const Event& event);

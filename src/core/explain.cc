@@ -55,10 +55,18 @@ std::string session_line(const ReplicaState& replica, const Session& session) {
 void explain_replica(const EngineState& state, const ReplicaState& replica, std::vector<std::string>& lines) {
   lines.push_back(connection_line(replica));
   if (replica.facts) lines.push_back(facts_line(state, *replica.facts));
+  const auto& order = replica.order;
+  if (rebuild_is_ordered(replica)) {
+    lines.push_back("replica " + replica.id + ": an operator asked for a rebuild after sync " + std::to_string(order->after_sync) + ", and none has begun since");
+  } else if (rebuild_is_cancelled(replica)) {
+    lines.push_back("replica " + replica.id + ": an operator cancelled its rebuild: none begins until one is asked for");
+  }
   if (live_session(state, replica) == nullptr) {
     const auto decision = decision_of(state, replica);
     if (recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild) {
-      lines.push_back("replica " + replica.id + ": therefore a rebuild, " + rebuild_reason(state, replica));
+      std::string why = rebuild_reason(state, replica);
+      if (rebuild_is_cancelled(replica)) why = decision->reason + ("; " + why);
+      lines.push_back("replica " + replica.id + ": therefore a rebuild, " + why);
     } else if (decision) {
       lines.push_back("replica " + replica.id + ": therefore " + to_string(decision->kind) + ", " + decision->reason);
     } else if (replica.connection.up) {

@@ -145,7 +145,11 @@ Session* newest(EngineState& state, const std::string& id, Term term, SessionId 
 }
 
 void take(EngineState& state, const SessionStarted& event) {
-  Session* session = newest(state, event.replica, event.term, event.session);
+  ReplicaState* replica = entry(state, event.replica);
+  if (replica == nullptr) return;
+  // Kept when later sessions follow: an order for a rebuild is fulfilled by it.
+  if (event.kind == SessionKind::kRebuild) replica->rebuilt = std::max(replica->rebuilt, std::optional(SessionKey{event.term, event.session}));
+  Session* session = newest(*replica, event.term, event.session);
   if (session == nullptr) return;
   session->started = true;
   session->kind = event.kind;
@@ -225,6 +229,11 @@ void take(EngineState& state, const NeedsRebuildObserved& event) {
   const auto& known = replica->obstacle;
   if (known && std::pair(known->term, known->sync) >= std::pair(event.term, event.sync)) return;
   replica->obstacle = RebuildObstacle{event.term, event.sync, event.reason};
+}
+
+void take(EngineState& state, const RebuildOrdered& event) {
+  ReplicaState* replica = entry(state, event.replica);
+  if (replica != nullptr && (!replica->order || event.count > replica->order->count)) replica->order = event;
 }
 
 void take(EngineState& state, const CopyObserved& event) {

@@ -40,6 +40,7 @@ const char* to_string(TaskKind kind) {
     case TaskKind::kProbe: return "probe";
     case TaskKind::kKeepup: return "keepup";
     case TaskKind::kCutTail: return "cut_tail";
+    case TaskKind::kProbeLater: return "probe_later";
   }
   return "unknown";
 }
@@ -48,7 +49,8 @@ const char* name_of(const Event& event) {
   static constexpr const char* kNames[] = {
       "assignment_delivered", "epoch_observed",     "role_applied",   "receiver_ready",     "shipper_configured", "shipper_connected",
       "shipped_advanced",     "committed_advanced", "checkpoint_advanced", "sync_ack_observed", "session_started",  "session_progress",
-      "session_completed",    "session_failed",     "barrier_accepted", "barrier_rejected",  "needs_rebuild_observed", "copy_observed"};
+      "session_completed",    "session_failed",     "barrier_accepted", "barrier_rejected",  "needs_rebuild_observed", "copy_observed",
+      "rebuild_ordered"};
   static_assert(std::size(kNames) == std::variant_size_v<Event>);
   return kNames[event.index()];
 }

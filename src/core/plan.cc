@@ -40,10 +40,12 @@ bool said_within(const SyncAckObserved& facts, const Session& session) {
 }
 
 /// Facts that a decision may rest on: of this term, of the connection that stands, and said after the last session
-/// ended. What was said within it (a barrier's answer) is older than what ended it.
+/// ended. What was said within it (a barrier's answer) is older than what ended it. And said after a rebuild was
+/// ordered: the session that is decided on older ones would not fulfil that.
 bool has_fresh_facts(const EngineState& state, const ReplicaState& replica) {
   const auto& facts = replica.facts;
   if (!facts || !is_present(state, facts->term) || replica.connection.over || facts->connection != replica.connection.number) return false;
+  if (rebuild_is_ordered(replica) && std::pair(facts->term, facts->sync) <= std::pair(replica.order->term, replica.order->after_sync)) return false;
   const auto& session = replica.session;
   return !session || !is_present(state, session->term) || (facts->sync > session->id.value() && !said_within(*facts, *session));
 }
@@ -61,6 +63,24 @@ bool is_obstructed(const ReplicaState& replica) {
   return obstacle && obstacle->term == replica.facts->term && obstacle->sync == replica.facts->sync;
 }
 
+/// The last that kept a rebuild from beginning: it stands, for people, until a session has begun or said why not. So that
+/// asking again, and getting the same answer, is no change.
+bool has_obstacle(const EngineState& state, const ReplicaState& replica) {
+  const auto& obstacle = replica.obstacle;
+  if (!obstacle || obstacle->reason.empty() || !is_present(state, obstacle->term)) return false;
+  const auto& session = replica.session;
+  return !session || SessionKey{session->term, session->id} <= SessionKey{obstacle->term, SessionId(obstacle->sync)};
+}
+
+/// What an operator has ordered since does not let the session go on.
+Reason against_order(const Session& session, const ReplicaState& replica) {
+  if (!session.started) return Reason::kNone;  // what it is will be told
+  // One that has begun since has fulfilled the order.
+  if (rebuild_is_ordered(replica)) return Reason::kSuperseded;
+  const bool is_rebuild = session.kind == SessionKind::kRebuild && !session.proven;
+  return is_rebuild && rebuild_is_cancelled(replica) ? Reason::kCancelled : Reason::kNone;
+}
+
 /// The session is alive here, and the replica's newest facts say that there it is not, or cannot be.
 Reason contradiction(const Session& session, const ReplicaState& replica) {
   if (!replica.facts || replica.facts->term != session.term || replica.facts->sync <= session.id.value()) return Reason::kNone;
@@ -72,7 +92,8 @@ Reason contradiction(const Session& session, const ReplicaState& replica) {
 void plan_replica(const EngineState& state, const ReplicaState& replica, std::vector<Command>& commands) {
   const std::string& volume = state.volume;
   if (const Session* session = live_session(state, replica)) {
-    const Reason reason = contradiction(*session, replica);
+    Reason reason = against_order(*session, replica);
+    if (reason == Reason::kNone) reason = contradiction(*session, replica);
     if (reason != Reason::kNone) commands.push_back(InvalidateSession{volume, replica.id, session->term, session->id, reason});
     return;
   }
@@ -88,6 +109,9 @@ void plan_replica(const EngineState& state, const ReplicaState& replica, std::ve
     case RecoveryKind::kCutTail:
       return commands.push_back(StartRecoveryTask{volume, replica.id, ack.term, TaskKind::kCutTail, session, decision->position});
     case RecoveryKind::kRebuild:
+      if (rebuild_is_cancelled(replica)) {
+        return commands.push_back(StartRecoveryTask{volume, replica.id, ack.term, TaskKind::kProbeLater, session, Lsn{}});
+      }
       if (is_obstructed(replica)) return commands.push_back(probe(state, replica));
       return commands.push_back(StartRebuild{volume, replica.id, ack.term, session, ack.wal_head, decision->reason});
   }
@@ -135,8 +159,16 @@ bool in_sync(const EngineState& state, const ReplicaState& replica) {
   return std::find(set.begin(), set.end(), replica.id) != set.end();
 }
 
+bool rebuild_is_ordered(const ReplicaState& replica) {
+  const auto& order = replica.order;
+  return order && order->wanted && replica.rebuilt <= std::optional(SessionKey{order->term, SessionId(order->after_sync)});
+}
+
+bool rebuild_is_cancelled(const ReplicaState& replica) { return replica.order && !replica.order->wanted; }
+
 std::optional<RecoveryDecision> decision_of(const EngineState& state, const ReplicaState& replica) {
   if (!has_fresh_facts(state, replica)) return std::nullopt;
+  if (rebuild_is_ordered(replica)) return RecoveryDecision{RecoveryKind::kRebuild, Lsn{}, "an operator asked for it"};
   const SyncAckObserved& ack = *replica.facts;
   return decide_recovery(ack.facts, PrimaryFacts{ack.wal_tail, ack.wal_head, state.role->base_seeded, state.role->history});
 }
@@ -187,8 +219,9 @@ std::vector<Command> plan(const EngineState& state) {
 }
 
 std::string rebuild_reason(const EngineState& state, const ReplicaState& replica) {
+  if (rebuild_is_cancelled(replica)) return "a rebuild was cancelled; `ringboltctl rebuild " + state.volume + " " + replica.id + "` begins one";
   std::string reason = decision_of(state, replica)->reason;
-  if (is_obstructed(replica) && !replica.obstacle->reason.empty()) reason += "; " + replica.obstacle->reason;
+  if (has_obstacle(state, replica)) reason += "; " + replica.obstacle->reason;
   return reason;
 }
 

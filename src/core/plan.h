@@ -29,6 +29,10 @@ RecoveryPhase recovery_phase(const EngineState& state, const ReplicaState& repli
 bool in_sync(const EngineState& state, const ReplicaState& replica);
 /// Why it needs a rebuild, and why that has not begun; for people. Requires: recovery_phase() is kNeedsRebuild.
 std::string rebuild_reason(const EngineState& state, const ReplicaState& replica);
+/// An operator asked for a rebuild, and none has started since.
+bool rebuild_is_ordered(const ReplicaState& replica);
+/// An operator wants no rebuild of it to begin.
+bool rebuild_is_cancelled(const ReplicaState& replica);
 /// The session that is going on with it, of the present term; null if there is none.
 const Session* live_session(const EngineState& state, const ReplicaState& replica);
 

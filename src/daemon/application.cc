@@ -10,6 +10,7 @@
 #include <exception>
 #include <optional>
 
+#include "control/config_values.h"
 #include "io/host_check.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -62,7 +63,7 @@ Result<std::unique_ptr<Daemon>> start_now(const Config& config) {
 }  // namespace
 
 Application::Application(Config config, std::string config_path)
-    : config_(std::move(config)), config_path_(std::move(config_path)) {}
+    : config_(std::move(config)), config_path_(std::move(config_path)), rebuild_rate_max_(config_.rebuild_rate_max) {}
 
 Application::~Application() {
   if (starter_.joinable()) starter_.join();
@@ -105,6 +106,8 @@ void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
   starter_.join();
   if (result.has_error()) return fail(result.error().message);
   daemon_ = std::move(result.value());
+  // SIGHUP may have come while volumes were being opened.
+  daemon_->set_rebuild_rate_max(rebuild_rate_max_);
   if (stop_requested_) return stop();
   admin_.serve(*daemon_);
   log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
@@ -149,13 +152,24 @@ void Application::reread_config() {
     log::error("SIGHUP: the configuration is not valid, nothing changes: {}", now.error().message);
     return;
   }
+  const bool rate_changed = change_rebuild_rate(now.value().rebuild_rate_max);
   const std::vector<std::string> changed = changed_keys(config_, now.value());
   if (changed.empty()) {
-    log::info("SIGHUP: {} is as it was at the start", config_path_);
+    if (!rate_changed) log::info("SIGHUP: {} is as it was at the start", config_path_);
     return;
   }
   log::warn("SIGHUP: {} is valid; what differs takes effect at the next start: {}", config_path_,
             fmt::join(changed, ", "));
+}
+
+/// Takes effect at once, also on rebuilds under way. False: it is in force already.
+bool Application::change_rebuild_rate(uint64_t bytes_per_second) {
+  if (bytes_per_second == rebuild_rate_max_) return false;
+  const auto words = [](uint64_t rate) { return rate == 0 ? std::string("no limit") : format_size(rate) + "/s"; };
+  log::info("SIGHUP: rebuild.rate_max is now {} (was {})", words(bytes_per_second), words(rebuild_rate_max_));
+  rebuild_rate_max_ = bytes_per_second;
+  if (daemon_) daemon_->set_rebuild_rate_max(bytes_per_second);
+  return true;
 }
 
 void Application::fail(const std::string& why) {

@@ -41,11 +41,13 @@ class Application {
   void stop();
   void on_stopped();
   void reread_config();
+  bool change_rebuild_rate(uint64_t bytes_per_second);
   void fail(const std::string& why);
   void end(int exit_code);
 
   const Config config_;
   const std::string config_path_;
+  uint64_t rebuild_rate_max_;  ///< in force; config_ has what it was at the start
   boost::asio::io_context io_;
   boost::asio::signal_set signals_{io_};
   std::thread starter_;

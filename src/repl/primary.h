@@ -88,6 +88,7 @@ class Primary final : public InSyncSetOwner {
   [[nodiscard]] Lsn stable() const override { return stable_; }
   [[nodiscard]] Lsn flush_wanted() const override { return flush_wanted_; }
   [[nodiscard]] uint64_t next_sync() override { return ++syncs_; }
+  [[nodiscard]] uint64_t last_sync() const { return syncs_; }
   [[nodiscard]] uint64_t next_connection() override { return listener_.next_connection(); }
   [[nodiscard]] bool active() const override { return term_open_ && !fenced_ && !stopping_; }
   void on_replica_changed(Shipper& shipper) override;

@@ -52,6 +52,13 @@ void Shipper::probe() {
   // Else it is under way, or (kObstructed) asked again before long.
 }
 
+void Shipper::probe_later(Term term, SessionId decision) {
+  if (phase_ != Phase::kDeciding || term != connection_term_ || decision.value() != sync_) return;  // newer facts are on their way
+  phase_ = Phase::kObstructed;
+  asked_at_ = io_.now();
+  owner_.on_replica_changed(*this);
+}
+
 void Shipper::connect() {
   if (phase_ != Phase::kWaiting) return;
   if (link_ != nullptr || closed_link_ != nullptr || lane_ != nullptr || verifier_ != nullptr || connect_.pending() || reader_.pending()) {

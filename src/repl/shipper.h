@@ -58,7 +58,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
     kDeciding,     ///< facts are told, the engine decides
     kStarting,     ///< a session is asked for
     kShipping,     ///< and runs
-    kObstructed,   ///< it needs a rebuild that cannot begin; it is asked again after a while
+    kObstructed,   ///< it needs a rebuild that cannot begin, or is not to; it is asked again after a while
     kStopped,
   };
   struct Timing {
@@ -78,6 +78,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   // --- commands: each again changes nothing -----------------------------------------------------------
   /// Reaches the replica and asks for facts, again and again until there are some.
   void probe();
+  /// Nothing is to be done on what it said at sync `decision`: it is asked again after a while.
+  void probe_later(Term term, SessionId decision);
   /// Sends it everything after `position`.
   void start_session(Term term, SessionId session, core::SessionKind kind, Lsn position, Lsn target);
   /// It discards what is beyond `fork` and reports again.

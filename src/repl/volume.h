@@ -3,6 +3,7 @@
 //
 //   volume.cc          opening, clients, stopping
 //   volume_engine.cc   assignments, the engine's commands and events
+//   volume_rebuild.cc  an operator's orders for rebuilds
 //   volume_calls.cc    primaries that call
 //   volume_status.cc   what people see
 #pragma once
@@ -17,6 +18,7 @@
 #include "control/status.h"
 #include "core/engine.h"
 #include "repl/primary.h"
+#include "repl/rebuild_limits.h"
 #include "repl/refusal.h"
 #include "repl/replica.h"
 #include "volume/request.h"
@@ -33,7 +35,7 @@ struct VolumeOptions {
   std::vector<core::ReplicaAddress> replicas;
   io::Nanos replica_timeout = 5 * io::kSecond;
   bool wait_for_lost_replicas = false;
-  /// Of all rebuilds that this node feeds: shared by its volumes.
+  /// Never null. A daemon gives all its volumes the same one.
   std::shared_ptr<RebuildLimits> rebuild = std::make_shared<RebuildLimits>();
   /// What a volume that is made here is to be called; nil: something random. Simulations set it.
   Uuid new_volume;
@@ -64,6 +66,10 @@ class Volume final : public BlockService, private StoreListener, private Primary
   /// then `done`. Errors: kStaleEpoch (the message names the current one), kNotPermitted, kInvalid (it cannot be stored), kBusy (another
   /// one is being carried out), kIo; nothing has changed then.
   void assign(const AssignmentRequest& request, std::function<void(Status)> done);
+  /// An operator wants the replica copied anew whatever its facts say; or (not `wanted`) the rebuild that goes on ended, and
+  /// none begun until it is wanted. It holds until the next order or the daemon's end. `done` once the engine knows of it.
+  /// Errors: kNotFound (no such replica), kNotPermitted (not primary here), kBusy, kIo.
+  void rebuild(const std::string& replica, bool wanted, std::function<void(Status)> done);
   /// Leaves the role and closes the store; cleanly, if nothing failed. Clients must be gone.
   void stop(std::function<void(Status)> done);
 
@@ -118,6 +124,9 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void configure_shipper(const core::ConfigureShipper& command);
   [[nodiscard]] Shipper* shipper_of(const std::string& replica) const;
 
+  // volume_rebuild.cc
+  void answer_rebuild_orders(const Status& status);
+
   // volume_calls.cc
   void promise(Epoch epoch, const std::string& holder);
   void record_promise();
@@ -155,6 +164,9 @@ class Volume final : public BlockService, private StoreListener, private Primary
   std::optional<std::pair<Epoch, uint64_t>> awaited_;  // of the assignment that `assigned_` waits for
   std::function<void(Status)> assigned_;
   std::deque<std::pair<AssignmentRequest, std::function<void(Status)>>> orders_;  // wait for that
+
+  uint64_t rebuild_orders_ = 0;
+  std::vector<std::function<void(Status)>> rebuilds_ordered_;  // told to the engine in this turn
 
   ClientObserver* first_client_ = nullptr;
   uint64_t clients_ = 0;

@@ -23,7 +23,6 @@ core::CopyFacts Volume::copy_facts() const {
   copy.incarnation = facts.incarnation;
   copy.last_term = facts.history.last();
   copy.base_usable = store_.base_usable();
-  copy.blank = facts.volume.is_nil() && store_.wal().head() == Lsn{};
   copy.handed_over = facts.handed_over != Lsn{} && facts.handed_over == store_.wal().head();
   copy.current = engine_.state().assignment;
   return copy;
@@ -162,6 +161,7 @@ void Volume::engine_turn() {
       execute(command);
     }
   }
+  if (!stopping_) answer_rebuild_orders(boost::outcome_v2::success());
 }
 
 // --- commands -----------------------------------------------------------------------------------------------
@@ -194,6 +194,7 @@ void Volume::execute(const core::Command& command) {
     if (shipper == nullptr) return;
     switch (task->kind) {
       case core::TaskKind::kProbe: return shipper->probe();
+      case core::TaskKind::kProbeLater: return shipper->probe_later(task->term, task->session);
       case core::TaskKind::kCutTail: return shipper->cut_tail(task->term, task->session, task->position);
       case core::TaskKind::kKeepup:
         return shipper->start_session(task->term, task->session, core::SessionKind::kKeepup, task->position, task->position);

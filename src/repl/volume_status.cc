@@ -65,7 +65,9 @@ std::optional<SessionStatus> session_status(const core::EngineState& state, cons
   const auto& failed = replica.last_failure;
   if (failed && failed->term == state.term()) {
     s.id = failed->id.value();
-    s.kind = "keepup";
+    const auto& known = replica.session;
+    const bool is_known = known && known->started && known->term == failed->term && known->id == failed->id;
+    s.kind = to_string(is_known && !known->proven ? known->kind : core::SessionKind::kKeepup);
     s.phase = "failed";
     s.reason = failed->text.empty() ? to_string(failed->reason) : failed->text;
     // What keeps it from coming back is newer than why it went.
@@ -108,6 +110,8 @@ void Volume::fill_primary(VolumeStatus& s) const {
         r.session->base_bytes_done = (base.blocks_done + base.blocks_skipped) * kBlockBytes;
         r.session->base_bytes_skipped = base.blocks_skipped * kBlockBytes;
       }
+      if (core::rebuild_is_ordered(*replica)) r.rebuild_order = RebuildOrderStatus::kOrdered;
+      if (core::rebuild_is_cancelled(*replica)) r.rebuild_order = RebuildOrderStatus::kCancelled;
       // The volume's are those of the recovery that has furthest to go.
       if (r.session && r.session->target_lsn && (!s.target_lsn || *r.session->target_lsn > *s.target_lsn)) {
         s.target_lsn = r.session->target_lsn;

@@ -51,6 +51,10 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal)
 
 NodeDaemon::NodeDaemon(const Config& config, Fatal fatal)
     : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max) {
+  rebuild_->rate_max = config.rebuild_rate_max;
+  rebuild_->parallel = config.rebuild_parallel;
+  rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
+  rebuild_->in_flight = config.rebuild_in_flight;
   for (size_t i = 0; i < config.volumes.size(); ++i) {
     auto entry = std::make_unique<Export>();
     entry->name = config.volumes[i].name;
@@ -109,6 +113,7 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
   options.replica_timeout = config_.replica_timeout_ns;
   options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
+  options.rebuild = rebuild_;
   options.store.wal_retain_percent = config_.wal_retain_percent;
   options.on_refusal = [&entry](const std::string& refusal) {
     const std::lock_guard lock(entry.mutex);
@@ -250,22 +255,38 @@ void NodeDaemon::node(std::function<void(NodeStatus)> done) {
   }
 }
 
-void NodeDaemon::assign(const std::string& volume, const AssignmentOrder& order, std::function<void(Result<VolumeStatus>)> done) {
+void NodeDaemon::give_order(const std::string& volume, GiveOrder give, OrderDone done) {
   const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) { return entry->name == volume; });
   if (found == exports_.end()) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
-  const Status checked = check_order(order, config_);
-  if (checked.has_error()) return done(checked.error());
   Shard* const owner = shards_[(*found)->shard].get();
-  repl::AssignmentRequest request{order.role, order.epoch, order.durability, order.replicas, order.authority};
-  owner->run([owner, volume, request = std::move(request), done = std::move(done)] {
-    repl::Volume* const assigned = owner->find_volume(volume);
-    if (assigned == nullptr) return done(make_error(Errc::kNotFound, fmt::format("volume {} is not open", volume)));
-    assigned->assign(request, [assigned, done](const Status& status) {
+  owner->run([owner, volume, give = std::move(give), done = std::move(done)] {
+    repl::Volume* const ordered = owner->find_volume(volume);
+    if (ordered == nullptr) return done(make_error(Errc::kNotFound, fmt::format("volume {} is not open", volume)));
+    give(*ordered, [ordered, done](const Status& status) {
       if (!status.has_value()) return done(status.error());
-      done(assigned->status());
+      done(ordered->status());
     });
   });
 }
+
+void NodeDaemon::assign(const std::string& volume, const AssignmentOrder& order, OrderDone done) {
+  const Status checked = check_order(order, config_);
+  const repl::AssignmentRequest request{order.role, order.epoch, order.durability, order.replicas, order.authority};
+  const auto give = [checked, request](repl::Volume& assigned, std::function<void(Status)> answer) {
+    if (checked.has_error()) return answer(checked);
+    assigned.assign(request, std::move(answer));
+  };
+  give_order(volume, give, std::move(done));
+}
+
+void NodeDaemon::rebuild(const std::string& volume, const RebuildOrder& order, OrderDone done) {
+  const auto give = [order](repl::Volume& ordered, std::function<void(Status)> answer) {
+    ordered.rebuild(order.replica, order.wanted, std::move(answer));
+  };
+  give_order(volume, give, std::move(done));
+}
+
+void NodeDaemon::set_rebuild_rate_max(uint64_t bytes_per_second) { rebuild_->rate_max = bytes_per_second; }
 
 void NodeDaemon::stop(std::function<void()> done) {
   stop_listeners([this, done = std::move(done)]() mutable { stop_shards(std::move(done)); });

@@ -24,6 +24,9 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void node(std::function<void(NodeStatus)> done) override;
   void assign(const std::string& volume, const AssignmentOrder& order,
               std::function<void(Result<VolumeStatus>)> done) override;
+  void rebuild(const std::string& volume, const RebuildOrder& order,
+               std::function<void(Result<VolumeStatus>)> done) override;
+  void set_rebuild_rate_max(uint64_t bytes_per_second) override;
   void stop(std::function<void()> done) override;
 
  private:
@@ -37,6 +40,9 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
     std::string refusal;
   };
 
+  using OrderDone = std::function<void(Result<VolumeStatus>)>;
+  using GiveOrder = std::function<void(repl::Volume& volume, std::function<void(Status)> done)>;
+
   Status start_shards();
   Status open_volumes();
   Status start_listeners();
@@ -44,6 +50,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void stop_shards(std::function<void()> done);
   [[nodiscard]] repl::VolumeOptions options_of(const VolumeConfig& volume, Export& entry) const;
   [[nodiscard]] uint32_t shard_count() const;
+  /// Runs `give` on the shard that owns `volume`; what became of it goes to `done`, with the volume as it is then.
+  void give_order(const std::string& volume, GiveOrder give, OrderDone done);
 
   void list(std::vector<std::string>& names) override;
   nbd::ExportLookup find(std::string_view name) override;
@@ -54,6 +62,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   Fatal fatal_;
   const io::Nanos started_at_;
   nbd::ConnectionLimit connection_limit_;
+  const std::shared_ptr<repl::RebuildLimits> rebuild_ = std::make_shared<repl::RebuildLimits>();
   std::vector<std::unique_ptr<Export>> exports_;  // in configuration order
   std::vector<std::unique_ptr<Shard>> shards_;
   // On shard 0's thread:

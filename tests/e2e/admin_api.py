@@ -10,8 +10,10 @@ NUMBER = (int,)
 MAYBE = (int, type(None))
 SESSION = {'id': MAYBE, 'kind': str, 'phase': str, 'base_lsn': MAYBE, 'target_lsn': MAYBE,
            'achieved_lsn': MAYBE, 'base_bytes_total': NUMBER, 'base_bytes_done': NUMBER,
-           'base_bytes_skipped': NUMBER, 'reason': str}
-REPLICA = {'id': str, 'address': str, 'connected': bool, 'in_sync': bool, 'session': SESSION,
+           'base_bytes_skipped': NUMBER, 'base_bytes_per_second': MAYBE, 'seconds_left': MAYBE,
+           'losing_ground': bool, 'reason': str}
+REPLICA = {'id': str, 'address': str, 'connected': bool, 'in_sync': bool, 'rebuild_order': (str, type(None)),
+           'session': SESSION,
            'written_lsn': MAYBE, 'durable_lsn': MAYBE, 'lag_bytes': MAYBE}
 VOLUME = {'name': str, 'uuid': str, 'size': NUMBER, 'block_size': NUMBER, 'role': str, 'epoch': NUMBER,
           'durability': str, 'mode': str, 'reason': str, 'healthy': bool,
@@ -97,7 +99,8 @@ def check_errors(script, node):
             assert status == 404 and is_error(body), (path, status, body)
     with script.test('a wrong method is 405 with an error object'):
         for path, method in (('/healthz', 'POST'), ('/v1/node', 'POST'), ('/v1/volumes/vol0/why', 'POST'),
-                             ('/v1/volumes/vol0/assignment', 'GET')):
+                             ('/v1/volumes/vol0/assignment', 'GET'), ('/v1/volumes/vol0/rebuild', 'GET'),
+                             ('/v1/volumes/vol0/rebuild', 'DELETE'), ('/v1/volumes/vol0/rebuild/n2', 'POST')):
             status, body = node.get(path, method)
             assert status == 405 and is_error(body), (path, status, body)
     with script.test('bytes that are no HTTP are 400 with an error object'):
@@ -108,6 +111,38 @@ def check_errors(script, node):
         reply = raw(node, b'GET / HTTP/1.1\r\nX: ' + b'a' * 200_000 + b'\r\n\r\n')
         assert reply.startswith(b'HTTP/1.1 431 '), reply[:100]
         assert node.get('/healthz')[0] == 200
+
+
+def check_rebuild_orders(script, pair):
+    def refused(answer, status, code, *words):
+        assert answer[0] == status and answer[1]['error']['code'] == code, answer
+        assert all(word in answer[1]['error']['message'] for word in words), answer
+    target, body = '/v1/volumes/vol0/rebuild', json.dumps({'replica': 'n2'})
+    primary, replica = pair.primary, pair.replica
+    with script.test('a rebuild of a volume or replica that is not there is 404 and names it'):
+        refused(primary.get('/v1/volumes/none/rebuild', 'POST', body), 404, 'not_found', 'none')
+        refused(primary.get('/v1/volumes/none/rebuild/n2', 'DELETE'), 404, 'not_found', 'none')
+        refused(primary.get(target, 'POST', json.dumps({'replica': 'n9'})), 404, 'not_found', 'n9', 'vol0')
+        refused(primary.get(target + '/n9', 'DELETE'), 404, 'not_found', 'n9', 'vol0')
+    with script.test('a rebuild ordered of a node that is not the primary is 409'):
+        refused(replica.get(target, 'POST', body), 409, 'refused', 'replica here')
+        refused(replica.get(target + '/n2', 'DELETE'), 409, 'refused', 'replica here')
+    with script.test('an order for a rebuild that cannot be read is 400 and says what is wrong'):
+        for bad, word in (('', 'empty'), ('{', 'JSON'), ('{}', 'replica'), ('{"replica": 2}', 'string'), ('{"replika": "n2"}', 'nearest')):
+            refused(primary.get(target, 'POST', bad), 400, 'invalid', word)
+    with script.test('cancelling a rebuild that does not go on is 200, shows, and changes nothing else'):
+        status, volume = primary.get(target + '/n2', 'DELETE')
+        check_shape(volume, VOLUME)
+        assert status == 200 and volume['replicas'][0]['rebuild_order'] == 'cancelled', volume
+        assert volume['healthy'], volume
+        assert 'cancelled its rebuild' in ctl(primary, 'why', 'vol0').out
+    with script.test('an order for a rebuild is 202 and shows at once'):
+        status, volume = primary.get(target, 'POST', body)
+        check_shape(volume, VOLUME)
+        assert status == 202 and volume['replicas'][0]['rebuild_order'] == 'ordered', volume
+        primary.wait_log('replica n2: a rebuild is ordered')
+        primary.wait_volume(lambda seen: (seen['replicas'][0]['session'] or {}).get('kind') == 'rebuild'
+                            or seen['replicas'][0]['rebuild_order'] is None, 'a rebuild, or its end')
 
 
 def check_ctl(script, node):
@@ -138,5 +173,6 @@ with Script() as main:
     check_api(main, the_pair)
     check_errors(main, the_pair.primary)
     check_ctl(main, the_pair.primary)
+    check_rebuild_orders(main, the_pair)
     with main.test('both stop cleanly'):
         the_pair.stop()

@@ -37,6 +37,7 @@ MISTAKES = [
     ('a word that when_lost does not know', GOOD + '[replication]\nwhen_lost = "block"\n', 9, ['block', 'drop', 'wait']),
     ('a key near wal_retain', GOOD + '[replication]\nwal_retained = "50%"\n', 9, ['wal_retained', '"wal_retain"']),
     ('a share of the WAL that is too large', GOOD + '[replication]\nwal_retain = "91%"\n', 9, ['91%', '90%']),
+    ('more rebuilds at a time than there may be', GOOD + '[rebuild]\nparallel = 65\n', 9, ['parallel', '64']),
     ('too little memory', GOOD.replace('data_dir', 'memory = "1MiB"\ndata_dir'), 3, ['16MiB']),
     ('no node id', GOOD.replace('id = "n1"\n', ''), 1, ['id']),
 ]
@@ -133,6 +134,16 @@ def check_signals(script):
         node.write_config()
         node.send(signal.SIGHUP)
         node.wait_log('takes effect at the next start: node.memory')
+    with script.test('SIGHUP changes rebuild.rate_max at once, and back, and says so only when it changes'):
+        node.options['rebuild.rate_max'] = '20MiB'
+        node.write_config()
+        node.send(signal.SIGHUP)
+        node.wait_log('rebuild.rate_max is now 20MiB/s (was no limit)')
+        del node.options['rebuild.rate_max']
+        node.write_config()
+        node.send(signal.SIGHUP)
+        node.wait_log('rebuild.rate_max is now no limit (was 20MiB/s)')
+        assert 'at the next start: node.memory, rebuild' not in node.log_text()
     with script.test('SIGHUP with a mistake in the file names it and keeps the daemon running'):
         with open(node.config_path, 'a') as file:
             file.write('nonsense = 1\n')

@@ -191,11 +191,11 @@ class Node:
             return status == 200
         wait_for(ready, f'{self.name} to become ready')
 
-    def try_get(self, path, method='GET'):
+    def try_get(self, path, method='GET', body=None):
         """HTTP status and parsed body; (None, None) if nobody answers."""
         connection = http.client.HTTPConnection('127.0.0.1', self.admin_port, timeout=30)
         try:
-            connection.request(method, path)
+            connection.request(method, path, body)
             reply = connection.getresponse()
             text = reply.read()
         except (OSError, http.client.HTTPException):
@@ -204,8 +204,8 @@ class Node:
             connection.close()
         return reply.status, json.loads(text) if text else None
 
-    def get(self, path, method='GET'):
-        status, body = self.try_get(path, method)
+    def get(self, path, method='GET', body=None):
+        status, body = self.try_get(path, method, body)
         if status is None:
             raise Failure(f'{self.name} does not answer {method} {path}\n{self.log_tail()}')
         return status, body

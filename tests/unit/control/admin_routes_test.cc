@@ -23,6 +23,11 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({"v1", "volumes", "a"}, AdminResource::kVolume, "a", "GET, HEAD");
   check({"v1", "volumes", "a", "why"}, AdminResource::kWhy, "a", "GET, HEAD");
   check({"v1", "volumes", "a", "assignment"}, AdminResource::kAssignment, "a", "POST");
+  check({"v1", "volumes", "a", "rebuild"}, AdminResource::kRebuild, "a", "POST");
+  check({"v1", "volumes", "a", "rebuild", "n2"}, AdminResource::kRebuildOf, "a", "DELETE");
+  CHECK(find_route({"v1", "volumes", "a", "rebuild", "n2"})->replica == "n2");
+  CHECK(find_route({"v1", "volumes", "rebuild", "rebuild", "rebuild"})->replica == "rebuild");
+  CHECK(find_route({"v1", "volumes", "a", "rebuild"})->replica.empty());
   // Names that look like parts of paths are names.
   check({"v1", "volumes", "assignment", "why"}, AdminResource::kWhy, "assignment", "GET, HEAD");
   check({"v1", "volumes", "*"}, AdminResource::kVolume, "*", "GET, HEAD");
@@ -31,7 +36,8 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
 
 TEST_CASE("routes: anything else is nothing", "[admin]") {
   const Path path = GENERATE(Path{}, Path{""}, Path{"v1"}, Path{"v1", ""}, Path{"v1", "volumes", ""}, Path{"v1", "volumes", "", "why"},
-                             Path{"v1", "volumes", "a", ""}, Path{"v1", "volumes", "a", "Why"}, Path{"v1", "volumes", "a", "why", ""},
+                             Path{"v1", "volumes", "a", ""}, Path{"v1", "volumes", "a", "rebuild", ""},
+                             Path{"v1", "volumes", "", "rebuild", "n2"}, Path{"v1", "volumes", "a", "rebuild", "n2", "x"}, Path{"v1", "volumes", "a", "Why"}, Path{"v1", "volumes", "a", "why", ""},
                              Path{"v1", "volumes", "a", "why", "why"}, Path{"healthz", ""}, Path{"healthz/"}, Path{"v1/node"});
   CHECK(!find_route(path));
 }

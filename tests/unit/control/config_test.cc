@@ -54,6 +54,7 @@ listen = "[::1]:10811"
 rate_max  = "100MiB"
 chunk     = "512KiB"
 in_flight = 8
+parallel  = 3
 [[volume]]
 name       = "vol0"
 size       = "1GiB"
@@ -95,6 +96,7 @@ TEST_CASE("config: every key is read", "[config]") {
   CHECK(config.rebuild_rate_max == uint64_t{100} << 20);
   CHECK(config.rebuild_chunk_bytes == 512u << 10);
   CHECK(config.rebuild_in_flight == 8);
+  CHECK(config.rebuild_parallel == 3);
   REQUIRE(config.volumes.size() == 2);
   const VolumeConfig& vol0 = config.volumes[0];
   CHECK(vol0.name == "vol0");
@@ -120,6 +122,8 @@ TEST_CASE("config: what is left out has its default", "[config]") {
   CHECK(config.admin_listen == "127.0.0.1:10811");
   CHECK(!config.wait_for_lost_replicas);
   CHECK(config.wal_retain_percent == 50);
+  CHECK(config.rebuild_rate_max == 0);
+  CHECK(config.rebuild_parallel == 2);
   CHECK(config.volumes[0].role == Role::kNone);
   CHECK(config.volumes[0].durability == Durability::kSyncAll);
   CHECK(config.volumes[0].wal_bytes == uint64_t{256} << 20);
@@ -231,6 +235,10 @@ TEST_CASE("config: numbers outside their range are refused with the range", "[co
   CHECK(config_of(kNode + "[replication]\nwal_retain = \"0%\"").wal_retain_percent == 0);
   CHECK_THAT(error_of(kNode + "[replication]\nwal_retain = \"half\""), Contains("expected a share"));
   CHECK_THAT(error_of(kNode + "[rebuild]\nin_flight = 0"), Contains("out of range"));
+  CHECK(error_of(kNode + "[rebuild]\nparallel = 0") == "x.toml:5: [rebuild] parallel: 0 is out of range, allowed are 1 to 64");
+  CHECK_THAT(error_of(kNode + "[rebuild]\nparallel = 65"), Contains("out of range"));
+  CHECK(config_of(kNode + "[rebuild]\nparallel = 64").rebuild_parallel == 64);
+  CHECK_THAT(error_of(kNode + "[rebuild]\nparalel = 1"), Contains("the nearest known one is \"parallel\""));
   CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = 4097"), Contains("whole blocks"));
   CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = \"1GiB\""), Contains("out of range"));
   CHECK_THAT(error_of(kNode + "[rebuild]\nrate_max = \"fast\""), Contains("expected a size"));
@@ -375,12 +383,13 @@ TEST_CASE("config: changes between two files are listed", "[config]") {
   after.memory_bytes *= 2;
   after.wait_for_lost_replicas = false;
   after.wal_retain_percent = 0;
-  after.rebuild_rate_max = 1;
+  after.rebuild_rate_max = 1;  // changes at run time
+  after.rebuild_parallel = 4;
   after.volumes[0].replicas[0].address = "127.0.0.1:1";
   after.volumes[1].name = "vol2";
   CHECK(changed_keys(before, after) ==
         std::vector<std::string>{"node.memory", "replication.when_lost", "replication.wal_retain",
-                                 "rebuild.rate_max", "volume \"vol0\"",
+                                 "rebuild.parallel", "volume \"vol0\"",
                                  "volume \"vol1\" (removed)", "volume \"vol2\" (added)"});
 }
 

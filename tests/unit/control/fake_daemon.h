@@ -92,6 +92,13 @@ class FakeDaemon : public Daemon {
     orders_.emplace_back(volume, order);
     push([done = std::move(done), result = carry_out(volume, order)] { done(result); });
   }
+  /// Notes the order in the volume of that name; nothing is rebuilt.
+  void rebuild(const std::string& volume, const RebuildOrder& order, std::function<void(Result<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    rebuilds_.emplace_back(volume, order);
+    push([done = std::move(done), result = carry_out(volume, order)] { done(result); });
+  }
+  void set_rebuild_rate_max(uint64_t) override {}
   void stop(std::function<void()> done) override {
     const std::lock_guard lock(mutex_);
     push(std::move(done));
@@ -120,6 +127,10 @@ class FakeDaemon : public Daemon {
     const std::lock_guard lock(mutex_);
     return orders_;
   }
+  [[nodiscard]] std::vector<std::pair<std::string, RebuildOrder>> rebuilds() {
+    const std::lock_guard lock(mutex_);
+    return rebuilds_;
+  }
   [[nodiscard]] int volumes_asked() const { return volumes_asked_; }
   [[nodiscard]] int node_asked() const { return node_asked_; }
 
@@ -131,6 +142,19 @@ class FakeDaemon : public Daemon {
       volume.role = to_string(order.role);
       volume.epoch = order.epoch.value();
       return volume;
+    }
+    return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
+  }
+  Result<VolumeStatus> carry_out(const std::string& name, const RebuildOrder& order) {
+    if (refusal_) return *refusal_;
+    for (VolumeStatus& volume : answer_) {
+      if (volume.name != name) continue;
+      for (ReplicaStatus& replica : volume.replicas) {
+        if (replica.id != order.replica) continue;
+        replica.rebuild_order = order.wanted ? RebuildOrderStatus::kOrdered : RebuildOrderStatus::kCancelled;
+        return volume;
+      }
+      return make_error(Errc::kNotFound, "volume " + name + " has no replica \"" + order.replica + "\"");
     }
     return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
   }
@@ -154,6 +178,7 @@ class FakeDaemon : public Daemon {
   std::vector<VolumeStatus> answer_{volume_status("vol0"), volume_status("vol1")};
   std::optional<Error> refusal_;
   std::vector<std::pair<std::string, AssignmentOrder>> orders_;
+  std::vector<std::pair<std::string, RebuildOrder>> rebuilds_;
   std::atomic<int> volumes_asked_{0};
   std::atomic<int> node_asked_{0};
   std::mutex mutex_;

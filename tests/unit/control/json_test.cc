@@ -27,8 +27,9 @@ TEST_CASE("json: a volume has exactly the fields of the interface", "[json]") {
         R"("readiness":{"assigned":true,"role_applied":true,"receiver_ready":false,)"
         R"("shipper_configured":true,"shipper_connected":true},"clients":1,)"
         R"("replicas":[{"id":"n2","address":"127.0.0.1:20810","connected":true,"in_sync":true,)"
-        R"("session":{"id":7,"kind":"keepup","phase":"running","base_lsn":null,"target_lsn":null,)"
+        R"("rebuild_order":null,"session":{"id":7,"kind":"keepup","phase":"running","base_lsn":null,"target_lsn":null,)"
         R"("achieved_lsn":null,"base_bytes_total":0,"base_bytes_done":0,"base_bytes_skipped":0,)"
+        R"("base_bytes_per_second":null,"seconds_left":null,"losing_ground":false,)"
         R"("reason":""},"written_lsn":42,"durable_lsn":40,"lag_bytes":0}]})");
 }
 

@@ -50,8 +50,7 @@ constexpr Authority kEach[] = {Authority::kAssigned, Authority::kPromoted, Autho
 }  // namespace
 
 TEST_CASE("core: a copy that nobody has used takes any role", "[core][assignment]") {
-  CopyFacts blank;
-  blank.blank = true;
+  const CopyFacts blank;
   check(assignment(Role::kPrimary, 1, {"n2"}), Authority::kAssigned, blank, Verdict::kTake);
   for (const Authority authority : kEach) {
     check(assignment(Role::kReplica, 1), authority, blank, Verdict::kTake);
@@ -123,6 +122,19 @@ TEST_CASE("core: only a primary has replicas, and not more than eight", "[core][
   check(assignment(Role::kPrimary, 1, replicas), Authority::kAssigned, {}, Verdict::kTake);
   replicas.push_back("one more");
   check(assignment(Role::kPrimary, 1, replicas), Authority::kForced, {}, Verdict::kRefused, "at most 8 replicas");
+}
+
+TEST_CASE("core: a primary's replicas have ids, each its own", "[core][assignment]") {
+  for (const Authority authority : kEach) {
+    check(assignment(Role::kPrimary, 1, {"n2", "n3", "n2"}), authority, {}, Verdict::kRefused, "replica n2 is named twice");
+    check(assignment(Role::kPrimary, 1, {"n2", ""}), authority, {}, Verdict::kRefused, "a replica has no id");
+    check(assignment(Role::kPrimary, 1, {""}), authority, {}, Verdict::kRefused, "a replica has no id");
+  }
+  // At two addresses it is still one.
+  Assignment twice = assignment(Role::kPrimary, 1, {"n2", "n2"});
+  twice.replicas.back().address = "elsewhere:1";
+  check(twice, Authority::kAssigned, {}, Verdict::kRefused, "replica n2 is named twice");
+  check(assignment(Role::kPrimary, 1, {"n2", "n22", "N2"}), Authority::kAssigned, {}, Verdict::kTake);
 }
 
 TEST_CASE("core: an epoch that another node was primary of is not taken, not even by force", "[core][assignment]") {

@@ -110,6 +110,7 @@ inline Event any_event(Bytes& bytes) {
     case 14: return BarrierAccepted{bytes.id(), bytes.term(), bytes.number(), SessionId(bytes.number()), Lsn(bytes.number())};
     case 15: return BarrierRejected{bytes.id(), bytes.term(), bytes.number(), bytes.text()};
     case 16: return NeedsRebuildObserved{bytes.id(), bytes.term(), bytes.number(), bytes.text()};
+    case 17: return RebuildOrdered{bytes.id(), bytes.term(), bytes.number(), bytes.flag(), bytes.number()};
     default: return CopyObserved{bytes.number(), bytes.flag(), bytes.text(), bytes.text()};
   }
 }
@@ -118,9 +119,10 @@ inline Event any_event(Bytes& bytes) {
 inline Engine any_engine(Bytes& bytes) {
   Engine engine("vol0");
   if (!bytes.flag()) return engine;
-  engine.apply(assigned(Role::kPrimary, 3, 3, {"n0", "n1", "n2"}));
+  // Of a low version, so that later ones of the epoch come.
+  engine.apply(assigned(Role::kPrimary, 3, 1, {"n0", "n1", "n2"}));
   engine.apply(applied_primary(2, Bytes::present(), {"n0"}, Bytes::standard()));
-  engine.apply(configured(3, 3));
+  engine.apply(configured(3, 1));
   return engine;
 }
 

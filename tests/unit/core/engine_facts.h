@@ -88,6 +88,10 @@ inline BarrierAccepted accepted(const std::string& id, Term of, uint64_t decisio
   return {id, of, decision, SessionId(session), Lsn(achieved)};
 }
 inline BarrierRejected rejected(const std::string& id, Term of, uint64_t decision, const std::string& why) { return {id, of, decision, why}; }
+inline NeedsRebuildObserved obstructed(const std::string& id, Term of, uint64_t sync, const std::string& why) { return {id, of, sync, why}; }
+inline RebuildOrdered ordered(const std::string& id, Term of, uint64_t count, bool wanted, uint64_t after_sync) {
+  return {id, of, count, wanted, after_sync};
+}
 inline CommittedAdvanced committed(Term of, uint64_t lsn) { return {of, Lsn(lsn), Lsn(lsn)}; }
 
 /// Without the volume and what is published: what the adapters are told to do.

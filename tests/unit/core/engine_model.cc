@@ -97,6 +97,8 @@ bool Model::will_be_answered(const Command& command) const {
   if (const auto* task = std::get_if<StartRecoveryTask>(&command)) {
     const Shipper::Phase phase = phase_of(task->replica);
     if (task->kind == TaskKind::kKeepup) return phase == Shipper::Phase::kStarting;
+    // A rebuild was ordered or cancelled while a session begins: its start is told, then it ends.
+    if (phase == Shipper::Phase::kStarting) return engine_.state().find(task->replica)->order.has_value();
     return phase == Shipper::Phase::kWaiting || phase == Shipper::Phase::kSyncing || phase == Shipper::Phase::kObstructed;
   }
   if (const auto* catchup = std::get_if<StartCatchUp>(&command)) return phase_of(catchup->replica) == Shipper::Phase::kStarting;
@@ -150,6 +152,9 @@ void Model::execute_task(const StartRecoveryTask& task) {
     case TaskKind::kProbe:
       if (shipper.phase == Shipper::Phase::kIdle) shipper.phase = Shipper::Phase::kWaiting;
       if (shipper.phase == Shipper::Phase::kDeciding) ask(shipper);
+      return;
+    case TaskKind::kProbeLater:
+      if (decides) shipper.phase = Shipper::Phase::kObstructed;
       return;
     case TaskKind::kCutTail:
       if (!decides) return;
@@ -558,6 +563,10 @@ void Model::session_faults(const std::string& id, Moves& moves) {
   });
 }
 
+void Model::order_rebuild(const std::string& id) {
+  tell(RebuildOrdered{id, term_, ++rebuild_orders_, chance(65), syncs_});
+}
+
 void Model::order_faults(Moves& moves) {
   const auto add = [&](Move move) { moves.push_back(std::move(move)); };
   add([this] { order(Role::kPrimary, true); });
@@ -600,6 +609,11 @@ Model::Moves Model::faults() {
     copy_failed_ = !copy_failed_;
     tell(CopyObserved{++observations_, true, copy_failed_ ? "the disk is gone" : "", other_primary_});
   });
+  if (role_ == Role::kPrimary && !role_wanted_ && chance(25)) {
+    for (const auto& entry : shippers_) {
+      add([this, id = entry.first] { order_rebuild(id); });
+    }
+  }
   // Orders are rare, or nothing else would ever come far.
   if (chance(15)) order_faults(result);
   return result;
@@ -640,7 +654,9 @@ std::string Model::problem_at_rest() const {
   if (state.assignment->role == Role::kReplica || is_fenced(state)) return expect("replica_ready");
   for (const ReplicaState& replica : state.replicas) {
     if (!is_assigned(state, replica.id)) continue;
-    if (recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild && !options_.rebuilds) return expect("needs_rebuild");
+    const bool waits = recovery_phase(state, replica) == RecoveryPhase::kNeedsRebuild;
+    if (waits && (!options_.rebuilds || rebuild_is_cancelled(replica))) return expect("needs_rebuild");
+    if (rebuild_is_ordered(replica)) return "replica " + replica.id + " was not rebuilt, as was ordered";
   }
   for (const ReplicaState& replica : state.replicas) {
     if (!is_assigned(state, replica.id)) continue;

@@ -104,6 +104,7 @@ class Model {
   void observe_epoch(Epoch epoch, const std::string& who);
   SyncAckObserved facts_of(const std::string& id) const;
   void order(Role role, bool higher_epoch);
+  void order_rebuild(const std::string& id);
   void damage(Copy& copy);
   void diverge(Copy& copy);
 
@@ -131,7 +132,7 @@ class Model {
   bool copy_failed_ = false;
   std::set<std::string> in_sync_;
   std::map<std::string, Shipper> shippers_;
-  uint64_t roles_ = 0, syncs_ = 0, decisions_ = 0, observations_ = 0, version_ = 0;
+  uint64_t roles_ = 0, syncs_ = 0, decisions_ = 0, observations_ = 0, version_ = 0, rebuild_orders_ = 0;
   Epoch epoch_;                // the highest that anybody knows
   std::string other_primary_;  // that ships to this node
 };

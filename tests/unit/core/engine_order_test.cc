@@ -56,6 +56,7 @@ class Facts {
       case 14:
       case 15: return decision(id, of, number);
       case 16: return NeedsRebuildObserved{id, of, number, std::to_string(said(number, 3))};
+      case 17: return RebuildOrdered{id, term(1 + said(number, 12) % 2), number, said(number, 13) % 2 == 0, said(number, 14) % 5};
       default: return CopyObserved{number, said(number, 4) % 2 == 0, said(number, 5) % 3 == 0 ? "gone" : "", said(number, 6) % 2 == 0 ? "n9" : ""};
     }
   }

@@ -22,14 +22,17 @@ TEST_CASE("core: an engine takes any facts in any order", "[core][engine][proper
     INFO("round " << round);
     while (!bytes.empty()) {
       REQUIRE_NOTHROW(tell_anything(engine, any_event(bytes)));
-      for (const Command& command : engine.outstanding()) ++wanted[name_of(command)];
+      for (const Command& command : engine.outstanding()) {
+        ++wanted[name_of(command)];
+        if (const auto* task = std::get_if<StartRecoveryTask>(&command)) ++wanted[to_string(task->kind)];
+      }
     }
     most = std::max(most, engine.state().replicas.size());
   }
   CHECK(most == size_t{4} * kReplicasMax);
   // It came far enough to be wrong anywhere.
   for (const char* name : {"apply_role", "start_receiver", "configure_shipper", "start_recovery_task", "drain_recovery_task", "start_catchup",
-                           "start_rebuild", "invalidate_session"}) {
+                           "start_rebuild", "invalidate_session", "keepup", "cut_tail", "probe_later"}) {
     INFO(name << ": " << wanted[name]);
     CHECK(wanted[name] >= 5);
   }

@@ -119,10 +119,44 @@ TEST_CASE("core: why a replica needs a rebuild", "[core][engine]") {
               "replica n2: therefore a rebuild, the replica's base image is marked unusable; another rebuild is going on",
               "replica n2: not in the in-sync set",
               "so the mode is needs_rebuild: needs_rebuild: replica n2 (the replica's base image is marked unusable; another rebuild is going on)"});
-  // An answer to a later question names no obstacle any more.
+  // The obstacle stands until a session has begun.
   facts.sync = 2;
   s.tell(facts);
+  CHECK(s.why().at(5) == "replica n2: therefore a rebuild, the replica's base image is marked unusable; another rebuild is going on");
+  s.tell(started("n2", term(1), 2, SessionKind::kRebuild, 90, 100));
+  CHECK(s.why().at(5) == "replica n2: session 2, rebuild, accepted, from Lsn 90, target 100, not proven yet");
+  s.tell(failed("n2", term(1), 2, Reason::kPinLost));
+  facts.sync = 3;
+  s.tell(facts);
+  CHECK(s.why().at(5) == "replica n2: therefore a rebuild, the replica's base image is marked unusable");
   for (const std::string& line : s.why()) CHECK(line.find("another rebuild") == std::string::npos);
+}
+
+TEST_CASE("core: why a rebuild was begun, or is not, by an operator's order", "[core][engine]") {
+  Subject s;
+  s.be_primary({"n2"}, {"n2"});
+  s.keep_up("n2", 1, 1, 1);
+  s.tell(ordered("n2", term(1), 1, true, 4));
+  CHECK(s.why().at(5) == "replica n2: an operator asked for a rebuild after sync 4, and none has begun since");
+  s.tell(failed("n2", term(1), 1, Reason::kSuperseded, "ended"));
+  s.tell(ack("n2", term(1), 1, 5, 100));
+  CHECK(s.why().at(5) == "replica n2: an operator asked for a rebuild after sync 4, and none has begun since");
+  CHECK(s.why().at(6) == "replica n2: therefore a rebuild, an operator asked for it");
+  s.tell(started("n2", term(1), 5, SessionKind::kRebuild, 100, 100));
+  for (const std::string& line : s.why()) CHECK(line.find("operator") == std::string::npos);
+  s.tell(ordered("n2", term(1), 2, false, 5));
+  s.tell(failed("n2", term(1), 5, Reason::kCancelled, "ended"));
+  SyncAckObserved facts = ack("n2", term(1), 1, 6, 0);
+  facts.facts.base_usable = false;
+  s.tell(facts);
+  CHECK(s.why() ==
+        Lines{kAssigned, kInEffect, kServes, "replica n2: connected (attempt 1)",
+              "replica n2: at sync 6 its base image was marked unusable; this log then reached from Lsn 40 to 100",
+              "replica n2: an operator cancelled its rebuild: none begins until one is asked for",
+              "replica n2: therefore a rebuild, the replica's base image is marked unusable; a rebuild was cancelled; "
+              "`ringboltctl rebuild vol0 n2` begins one",
+              "replica n2: session 5 failed: cancelled (ended)", "replica n2: in the in-sync set",
+              "so the mode is needs_rebuild: needs_rebuild: replica n2 (a rebuild was cancelled; `ringboltctl rebuild vol0 n2` begins one)"});
 }
 
 TEST_CASE("core: why a replica that the term before knew is asked again", "[core][engine]") {

@@ -34,7 +34,8 @@ TEST_CASE("core: names of states and kinds", "[core][engine]") {
                SessionPhase::kFailed}) == Names{"idle", "accepted", "running", "base_complete", "completed", "failed"});
   CHECK(names({SyncAckKind::kQuorum, SyncAckKind::kTimedOut, SyncAckKind::kTransportLost, SyncAckKind::kEpochMismatch}) ==
         Names{"quorum", "timed_out", "transport_lost", "epoch_mismatch"});
-  CHECK(names({TaskKind::kProbe, TaskKind::kKeepup, TaskKind::kCutTail}) == Names{"probe", "keepup", "cut_tail"});
+  CHECK(names({TaskKind::kProbe, TaskKind::kKeepup, TaskKind::kCutTail, TaskKind::kProbeLater}) ==
+        Names{"probe", "keepup", "cut_tail", "probe_later"});
   CHECK(names({RecoveryPhase::kIdle, RecoveryPhase::kCatchingUp, RecoveryPhase::kNeedsRebuild, RecoveryPhase::kRebuilding}) ==
         Names{"idle", "catching_up", "needs_rebuild", "rebuilding"});
   // What came from elsewhere may be any number.
@@ -70,7 +71,8 @@ TEST_CASE("core: names of events, in their order", "[core][engine]") {
   CHECK(found == std::vector<std::string>{"assignment_delivered", "epoch_observed", "role_applied", "receiver_ready", "shipper_configured",
                                           "shipper_connected", "shipped_advanced", "committed_advanced", "checkpoint_advanced",
                                           "sync_ack_observed", "session_started", "session_progress", "session_completed", "session_failed",
-                                          "barrier_accepted", "barrier_rejected", "needs_rebuild_observed", "copy_observed"});
+                                          "barrier_accepted", "barrier_rejected", "needs_rebuild_observed", "copy_observed",
+                                          "rebuild_ordered"});
 }
 
 TEST_CASE("core: a command says its name, its volume and its fields", "[core][engine]") {
