@@ -62,7 +62,7 @@ void check(const char* name, const Decode& decode, std::span<const std::byte> by
 
 MessageHeader any_header(SimRandom& random) {
   MessageHeader header;
-  header.type = any_of(random, MessageType::kHello, MessageType::kSessionAck);
+  header.type = any_of(random, MessageType::kHello, MessageType::kVerifyAck);
   header.version = any_u16(random, 1, 2);
   for (uint8_t& byte : header.volume.bytes) byte = static_cast<uint8_t>(random.next());
   header.epoch = Epoch(any_number(random));

@@ -39,7 +39,13 @@ bool marked(Cluster& c, size_t node) { return read_superblock(c.sim(node), Clust
 
 bool rebuilding(const Cluster& c) {
   const auto session = c.replica_status(0, 1).session;
-  return session && session->kind == "rebuild" && session->id;
+  return session && session->kind == "rebuild" && session->id && session->phase != "failed";
+}
+
+void order_rebuild(Cluster& c) {
+  bool taken = false;
+  c.volume(0).rebuild("n2", true, [&](const Status& status) { taken = status.has_value(); });
+  REQUIRE(c.run_until([&] { return taken; }, kSecond));
 }
 
 void finish_equal(Cluster& c) {
@@ -70,20 +76,24 @@ TEST_CASE("sim_rebuild: a replica that fell out of the log is rebuilt under load
 }
 
 TEST_CASE("sim_rebuild: idle, empty and smallest volumes are rebuilt, too", "[sim][repl]") {
-  for_seeds(1, 6, [](uint64_t seed) {
+  for_seeds(1, 12, [](uint64_t seed) {
     Cluster c({.seed = seed, .volume_bytes = seed % 2 == 0 ? kBlockBytes : 2u << 20});
     c.configure_pair();
     c.start_all();
     REQUIRE(c.wait_serving(0));
     REQUIRE(c.wait_in_sync(0, 1));
-    if (seed % 3 != 0) {
-      REQUIRE(c.request(0, RequestKind::kWrite, 0, kBlockBytes, seed) == RequestError::kNone);
+    const bool written = seed % 3 != 0;
+    if (written) REQUIRE(c.request(0, RequestKind::kWrite, 0, kBlockBytes, seed) == RequestError::kNone);
+    if (seed % 4 == 0) {
+      // Its disks are other ones, blank.
+      c.kill(1);
+      wipe_disks(c, 1);
+      c.start(1);
     }
-    // Its disks are other ones, blank; the log has no beginning any more.
-    c.kill(1);
-    wipe_disks(c, 1);
-    c.start(1);
+    order_rebuild(c);
+    REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
     REQUIRE(c.wait_in_sync(0, 1));
+    if (written) CHECK(c.read_cell(0, 0) == seed);
     c.stop(0);
     c.stop(1);
     c.check_images_equal(0, 1);

@@ -424,7 +424,7 @@ TEST_CASE("wire: a session_control has exactly the fields of its kind", "[repl]"
     CHECK(start([](SessionControl& m) { m.snapshot_id = 5; }) ==
           fmt::format("base kind {} with snapshot id 5", to_string(start.valid.base_kind)));
     CHECK(start([](SessionControl& m) { m.kind = out_of_range<ControlKind>(0); }) == "unknown kind 0");
-    CHECK(start([](SessionControl& m) { m.kind = out_of_range<ControlKind>(5); }) == "unknown kind 5");
+    CHECK(start([](SessionControl& m) { m.kind = out_of_range<ControlKind>(6); }) == "unknown kind 6");
   }
   const Rules catchup(some_start(ControlKind::kStartCatchup), decode_session_control);
   CHECK(catchup([](SessionControl& m) { m.base_kind = BaseKind::kLive; }) == "start_catchup with base kind live");
@@ -533,6 +533,37 @@ TEST_CASE("wire: a session_ack has achieved something exactly when completed, a 
   CHECK(ack([](SessionAck& m) { m.reason = out_of_range<Reason>(15); }) == "unknown reason 15");
 }
 
+TEST_CASE("wire: base_complete has a barrier and nothing else", "[repl]") {
+  SessionControl valid;
+  valid.kind = ControlKind::kBaseComplete;
+  valid.target = Lsn(7);
+  const Rules complete(valid, decode_session_control);
+  CHECK(complete([](SessionControl&) {}).empty());
+  CHECK(complete([](SessionControl& m) { m.target.reset(); }) == "base_complete without target Lsn");
+  CHECK(complete([](SessionControl& m) { m.target = Lsn{}; }) == "base_complete with target Lsn 0");
+  CHECK(complete([](SessionControl& m) { m.base = Lsn(3); }) == "base_complete with base Lsn");
+  CHECK(complete([](SessionControl& m) { m.base_kind = BaseKind::kLive; }) == "base_complete with base kind live");
+  CHECK(complete([](SessionControl& m) { m.deadline = Millis(1); }) == "base_complete with a deadline");
+  CHECK(complete([](SessionControl& m) { m.reason = Reason::kCancelled; }) == "base_complete with reason");
+  CHECK(complete([](SessionControl& m) { m.history.open(Term{Epoch(1), Incarnation(1)}, Lsn(1)); }) == "base_complete with term history");
+}
+
+TEST_CASE("wire: verify asks for blocks that there may be, and is answered by as many checksums as there may be", "[repl]") {
+  const Rules verify(Verify{3, Lba(10), 64, Lsn(5)}, decode_verify);
+  CHECK(verify([](Verify&) {}).empty());
+  CHECK(verify([](Verify& m) { m.id = 0; }) == "id is 0");
+  CHECK(verify([](Verify& m) { m.blocks = 0; }) == "block count 0, 1 to 64 are allowed");
+  CHECK(verify([](Verify& m) { m.blocks = 65; }) == "block count 65, 1 to 64 are allowed");
+  CHECK(verify([](Verify& m) { m.first = Lba(UINT64_MAX); }) == "first Lba 18446744073709551615 with 64 blocks is beyond any volume");
+  CHECK(verify([](Verify& m) { m.after = Lsn(UINT64_MAX); }) == "after Lsn 18446744073709551615 is beyond any log");
+  const Rules ack(VerifyAck{3, Lsn(9), Reason::kNone, {1, 2, 3}}, decode_verify_ack);
+  CHECK(ack([](VerifyAck&) {}).empty());
+  CHECK(ack([](VerifyAck& m) { m.id = 0; }) == "id is 0");
+  CHECK(ack([](VerifyAck& m) { m.sums.resize(65); }) == "65 checksums, at most 64 are allowed");
+  CHECK(ack([](VerifyAck& m) { m.sums.clear(); }) == "0 checksums with reason ");
+  CHECK(ack([](VerifyAck& m) { m.reason = Reason::kLocalExtentCorrupt; }) == "3 checksums with reason local_extent_corrupt");
+}
+
 TEST_CASE("wire: names are those of logs and APIs", "[repl]") {
   const std::vector<std::string> reasons = {
       "", "epoch_mismatch", "transport_lost", "progress_stalled", "deadline_exceeded", "pin_lost", "snapshot_unavailable",
@@ -544,12 +575,12 @@ TEST_CASE("wire: names are those of logs and APIs", "[repl]") {
     for (size_t i = 0; i < expected.size(); ++i) CHECK(to_string(static_cast<E>(i + 1)) == expected[i]);
   };
   names(MessageType{}, {"hello", "welcome", "reject", "wal_data", "wal_ack", "sync", "sync_ack", "session_control",
-                        "session_data", "session_data_ack", "session_ack"});
+                        "session_data", "session_data_ack", "session_ack", "verify", "verify_ack"});
   names(Channel{}, {"log", "bulk"});
   names(SyncAckKind{}, {"quorum", "timed_out", "transport_lost", "epoch_mismatch"});
   names(SessionKind{}, {"keepup", "catchup", "rebuild"});
   names(SessionPhase{}, {"accepted", "running", "base_complete", "completed", "failed"});
-  names(ControlKind{}, {"start_catchup", "start_rebuild", "cancel_session", "cut_tail"});
+  names(ControlKind{}, {"start_catchup", "start_rebuild", "cancel_session", "cut_tail", "base_complete"});
   CHECK(std::string(to_string(BaseKind::kNone)) == "none");
   CHECK(std::string(to_string(BaseKind::kLive)) == "live");
   CHECK(std::string(to_string(BaseKind::kSnapshot)) == "snapshot");

@@ -40,6 +40,8 @@ void for_each_message(const F& f) {
   f("session_data", decode_session_data_fields, SessionDataFields{});
   f("session_data_ack", decode_session_data_ack, SessionDataAck{});
   f("session_ack", decode_session_ack, SessionAck{});
+  f("verify", decode_verify, Verify{});
+  f("verify_ack", decode_verify_ack, VerifyAck{});
 }
 
 /// Small, large and in between: `from` .. `to`.
@@ -171,7 +173,11 @@ inline void fill(SimRandom& random, SyncAck& m) {
   if (random.chance(1, 2)) m.reason = any_reason(random);
 }
 inline void fill(SimRandom& random, SessionControl& m) {
-  m.kind = any_of(random, ControlKind::kStartCatchup, ControlKind::kCutTail);
+  m.kind = any_of(random, ControlKind::kStartCatchup, ControlKind::kBaseComplete);
+  if (m.kind == ControlKind::kBaseComplete) {
+    m.target = any_lsn(random, Lsn(1));
+    return;
+  }
   if (m.kind == ControlKind::kCancelSession) {
     m.reason = any_reason(random);
     return;
@@ -208,6 +214,22 @@ inline void fill(SimRandom& random, SessionAck& m) {
   m.base_blocks_skipped = any_number(random, 0, kVolumeBytesMax / kBlockBytes);
   if (m.phase == SessionPhase::kCompleted) m.achieved = any_lsn(random, Lsn(1), m.applied.value_or(kLsnMax));
   if (m.phase == SessionPhase::kFailed) m.reason = any_reason(random);
+}
+inline void fill(SimRandom& random, Verify& m) {
+  m.id = any_number(random, 1, UINT64_MAX);
+  m.blocks = static_cast<uint32_t>(any_number(random, 1, kVerifyBlocksMax));
+  m.first = Lba(any_number(random, 0, kVolumeBytesMax / kBlockBytes - m.blocks));
+  m.after = any_lsn(random);
+}
+inline void fill(SimRandom& random, VerifyAck& m) {
+  m.id = any_number(random, 1, UINT64_MAX);
+  m.head = any_lsn(random);
+  if (random.chance(1, 4)) {
+    m.reason = any_reason(random);
+    return;
+  }
+  m.sums.resize(any_number(random, 1, kVerifyBlocksMax));
+  for (uint64_t& sum : m.sums) sum = random.next();
 }
 
 }  // namespace ringbolt::repl::samples

@@ -41,7 +41,7 @@ constexpr MessageType kAllTypes[] = {
     MessageType::kHello,          MessageType::kWelcome,     MessageType::kReject,
     MessageType::kWalData,        MessageType::kWalAck,      MessageType::kSync,
     MessageType::kSyncAck,        MessageType::kSessionControl, MessageType::kSessionData,
-    MessageType::kSessionDataAck, MessageType::kSessionAck};
+    MessageType::kSessionDataAck, MessageType::kSessionAck, MessageType::kVerify, MessageType::kVerifyAck};
 
 bool is_handshake(MessageType type) {
   return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject;
@@ -91,13 +91,14 @@ TEST_CASE("wire: headers with impossible fields are refused though their checksu
     CHECK_FALSE(decodes(header));
 
     const bool from_primary = type == MessageType::kHello || type == MessageType::kSync ||
-                              type == MessageType::kSessionControl || type == MessageType::kSessionData;
+                              type == MessageType::kSessionControl || type == MessageType::kSessionData || type == MessageType::kVerify;
     header = some_header(type);
     header.epoch = Epoch{};
     CHECK(decodes(header) == !from_primary);
 
     const bool in_session =
-        type == MessageType::kSessionData || type == MessageType::kSessionDataAck || type == MessageType::kSessionAck;
+        type == MessageType::kSessionData || type == MessageType::kSessionDataAck || type == MessageType::kSessionAck ||
+        type == MessageType::kVerify || type == MessageType::kVerifyAck;
     header = some_header(type);
     header.session = SessionId{};
     CHECK(decodes(header) == !in_session);
