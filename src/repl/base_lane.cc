@@ -15,6 +15,8 @@ namespace {
 
 /// Of one read and one message: large enough for any disk, small enough that clients' requests find their turns in between.
 constexpr uint32_t kPieceBlocksMax = 64;
+/// What was not used of the rate is not saved up for longer.
+constexpr io::Nanos kBurst = 20 * io::kMillisecond;
 
 bool is_zero(const std::byte* data, size_t bytes) {
   // The first word, and every one equal to the one before it.
@@ -34,6 +36,7 @@ BaseLane::BaseLane(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits
 BaseLane::~BaseLane() {
   io_.disarm(tick_);
   io_.disarm(turn_);
+  io_.disarm(part_);
   io_.undefer(destroy_);
   pool_.cancel_wait(memory_);
   for (const auto& piece : order_) release(*piece);
@@ -84,6 +87,7 @@ void BaseLane::stop() {
   stopped_ = true;
   io_.disarm(tick_);
   io_.disarm(turn_);
+  io_.disarm(part_);
   pool_.cancel_wait(memory_);
   if (connect_.pending()) io_.cancel(connect_);
   if (link_ != nullptr) link_->close("the rebuild is over");
@@ -115,6 +119,8 @@ void BaseLane::on_message(const MessageHeader& header, std::span<const std::byte
     }
     welcomed_ = true;
     progress_at_ = io_.now();
+    part_began_ = *options_.clients;
+    io_.arm(part_, pace_.part());
     return pump();
   }
   if (header.type == MessageType::kSessionDataAck && welcomed_ && header.session == options_.session) return on_ack(payload);
@@ -131,15 +137,13 @@ bool BaseLane::on_frame(const MessageHeader&, const WalDataFields&, io::Buffer&)
 // --- reading ------------------------------------------------------------------------------------------------
 
 void BaseLane::pump() {
-  while (welcomed_ && !stopped_ && !failed_ && next_.value() < blocks_total_ && order_.size() < window_) {
+  while (welcomed_ && !pace_.pausing() && !stopped_ && !failed_ && next_.value() < blocks_total_ && order_.size() < window_) {
     const io::Nanos now = io_.now();
     if (next_read_at_ > now) return io_.arm(turn_, next_read_at_ - now);
     const auto blocks = static_cast<uint32_t>(std::min<uint64_t>(piece_blocks_, blocks_total_ - next_.value()));
     const io::Buffer buffer = pool_.allocate(blocks * kBlockBytes);
     if (!buffer) return pool_.wait(memory_);
-    if (const uint64_t rate = limits_.rate_per_lane(); rate > 0) {
-      next_read_at_ = std::max(next_read_at_, now - io::kSecond / 10) + static_cast<io::Nanos>(uint64_t{blocks} * kBlockBytes * io::kSecond / rate);
-    }
+    next_read_at_ = std::max(next_read_at_, now - kBurst) + static_cast<io::Nanos>(uint64_t{blocks} * kBlockBytes * io::kSecond / rate());
     if (free_.empty()) free_.push_back(std::make_unique<Piece>());
     order_.push_back(std::move(free_.back()));
     free_.pop_back();
@@ -165,6 +169,19 @@ void BaseLane::pump() {
     ++reads_;
     store_.read(piece.job);
   }
+}
+
+uint64_t BaseLane::rate() const {
+  const uint64_t cap = limits_.rate_per_lane();
+  return cap == 0 ? pace_.rate() : std::min(cap, pace_.rate());
+}
+
+void BaseLane::on_part_over() {
+  if (stopped_ || failed_ || complete_) return;
+  pace_.end_part(options_.clients->since(part_began_));
+  part_began_ = *options_.clients;
+  io_.arm(part_, pace_.part());
+  pump();
 }
 
 void BaseLane::read_done(Piece& piece, int error) {

@@ -13,8 +13,10 @@
 
 #include "core/assignment.h"
 #include "io/io.h"
+#include "repl/latency_histogram.h"
 #include "repl/link.h"
 #include "repl/rebuild_limits.h"
+#include "repl/rebuild_pace.h"
 #include "volume/store.h"
 
 namespace ringbolt::repl {
@@ -36,6 +38,7 @@ class BaseLane final : private LinkListener {
     Term term;
     SessionId session;
     core::ReplicaAddress peer;
+    const LatencyHistogram* clients = nullptr;  ///< to whom it yields
     io::Nanos timeout = 5 * io::kSecond;  ///< without progress
   };
   BaseLane(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, const Options& options, BaseLaneOwner& owner);
@@ -77,6 +80,8 @@ class BaseLane final : private LinkListener {
   void retire();
   void fail(Reason reason, std::string text);
   void on_tick();
+  void on_part_over();
+  [[nodiscard]] uint64_t rate() const;
   void destroy_closed_link();
   void release(Piece& piece);
 
@@ -104,6 +109,8 @@ class BaseLane final : private LinkListener {
   std::vector<std::unique_ptr<Piece>> free_;
   io::Nanos progress_at_ = 0;
   io::Nanos next_read_at_ = 0;  // the rate's next turn
+  RebuildPace pace_;
+  LatencyHistogram part_began_;  // what clients had seen then
 
   struct MemoryWaiter : io::PoolWaiter {
     explicit MemoryWaiter(BaseLane& owner)
@@ -113,6 +120,7 @@ class BaseLane final : private LinkListener {
   io::Op<&BaseLane::on_connected> connect_{*this};
   io::TimerOf<&BaseLane::on_tick> tick_{*this};
   io::TimerOf<&BaseLane::pump> turn_{*this};
+  io::TimerOf<&BaseLane::on_part_over> part_{*this};
   io::DeferredOf<&BaseLane::destroy_closed_link> destroy_{*this};
 };
 

@@ -34,6 +34,7 @@ enum ZeroStep : uint8_t { kHead, kMiddle, kTail };
 }  // namespace
 
 void Primary::submit(Request& request) {
+  request.submitted_at = io_.now();
   request.progress = 0;
   request.step = kHead;
   request.error = RequestError::kNone;
@@ -348,7 +349,10 @@ void Primary::release_edges(Request& request) {
 
 // --- answers ----------------------------------------------------------------------------------------------
 
-void Primary::answer(Request& request, RequestError error) { request.done(request, error); }
+void Primary::answer(Request& request, RequestError error) {
+  latency_.add(io_.now() - request.submitted_at);
+  request.done(request, error);
+}
 
 void Primary::answer_ready() {
   while (!waiting_commit_.empty() && waiting_commit_.front()->wait_lsn <= committed_) {

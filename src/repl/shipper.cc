@@ -334,9 +334,14 @@ void Shipper::on_session_accepted() {
   owner_.on_replica_changed(*this);
   if (session_kind_ == core::SessionKind::kRebuild) {
     BaseLaneOwner& lane_owner = *this;
-    base_progress_ = {.since = io_.now()};
+    base_progress_ = {};
+    base_progress_.meter.begin(io_.now());
     lane_ = std::make_unique<BaseLane>(io_, pool_, store_, limits_,
-                                       BaseLane::Options{.term = connection_term_, .session = session_, .peer = peer_, .timeout = timing_.timeout},
+                                       BaseLane::Options{.term = connection_term_,
+                                                         .session = session_,
+                                                         .peer = peer_,
+                                                         .clients = &owner_.client_latency(),
+                                                         .timeout = timing_.timeout},
                                        lane_owner);
     lane_->start();
   }
@@ -515,6 +520,7 @@ void Shipper::complete_base_if_due() {
 void Shipper::on_rebuild_ack(const SessionAck& ack) {
   base_progress_.blocks_done = ack.base_blocks_done;
   base_progress_.blocks_skipped = ack.base_blocks_skipped;
+  base_progress_.meter.add(io_.now(), (ack.base_blocks_done + ack.base_blocks_skipped) * kBlockBytes, store_.wal().bytes_after(written_));
   if (ack.phase != SessionPhase::kCompleted) {
     return owner_.report(core::SessionProgress{peer_.id, connection_term_, session_, ack.phase, ack.applied.value_or(session_base_)});
   }

@@ -15,7 +15,9 @@
 #include "core/events.h"
 #include "io/io.h"
 #include "repl/base_lane.h"
+#include "repl/latency_histogram.h"
 #include "repl/link.h"
+#include "repl/progress_meter.h"
 #include "repl/rebuild_limits.h"
 #include "repl/verifier.h"
 #include "repl/wal_reader.h"
@@ -33,6 +35,8 @@ class ShipperOwner {
   [[nodiscard]] virtual Lsn committed() const = 0;
   [[nodiscard]] virtual Lsn stable() const = 0;
   [[nodiscard]] virtual Lsn flush_wanted() const = 0;  ///< replicas flush at least up to here
+  /// How long clients' requests took.
+  [[nodiscard]] virtual const LatencyHistogram& client_latency() const = 0;
   /// Counts within the term.
   [[nodiscard]] virtual uint64_t next_sync() = 0;
   /// Counts since the daemon's start: also a replica that is one again after it was none goes on counting.
@@ -138,7 +142,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   /// How far the base lane of a rebuild is, as the replica says.
   struct BaseProgress {
     uint64_t blocks_done = 0, blocks_skipped = 0;
-    io::Nanos since = 0;  ///< when it began
+    ProgressMeter meter;
   };
   [[nodiscard]] const BaseProgress& base_progress() const { return base_progress_; }
 

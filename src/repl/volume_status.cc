@@ -109,6 +109,9 @@ void Volume::fill_primary(VolumeStatus& s) const {
         r.session->base_bytes_total = size_bytes();
         r.session->base_bytes_done = (base.blocks_done + base.blocks_skipped) * kBlockBytes;
         r.session->base_bytes_skipped = base.blocks_skipped * kBlockBytes;
+        r.session->base_bytes_per_second = base.meter.rate();
+        r.session->seconds_left = base.meter.seconds_for(size_bytes() - r.session->base_bytes_done);
+        r.session->losing_ground = base.meter.losing_ground();
       }
       if (core::rebuild_is_ordered(*replica)) r.rebuild_order = RebuildOrderStatus::kOrdered;
       if (core::rebuild_is_cancelled(*replica)) r.rebuild_order = RebuildOrderStatus::kCancelled;

@@ -48,6 +48,7 @@ struct Request {
   Request* next = nullptr;
   Request* previous = nullptr;
   Lsn wait_lsn;
+  int64_t submitted_at = 0;
   uint64_t progress = 0;
   uint8_t step = 0;
   RequestError error = RequestError::kNone;
