@@ -34,10 +34,10 @@ bool needs_rebuild(const json::value& replica) {
 std::string replica_next_step(const json::value& volume, const json::value& replica) {
   const std::string order = text(replica, "rebuild_order");
   if (needs_rebuild(replica) && order == "cancelled") {
-    return fmt::format("ringboltctl rebuild {} {} begins the rebuild that was cancelled; until then it counts for nothing", text(volume, "name"),
+    return fmt::format("ringboltctl rebuild {} {} begins the rebuild that was cancelled; until then it does not count", text(volume, "name"),
                        text(replica, "id"));
   }
-  if (needs_rebuild(replica)) return "it is rebuilt by itself as soon as that can begin, and counts for nothing until it has ended";
+  if (needs_rebuild(replica)) return "it is rebuilt by itself as soon as that can begin, and does not count until that has ended";
   if (order == "ordered") return "a rebuild was ordered and begins soon";
   if (!flag(replica, "connected")) return fmt::format("see that {} runs there and can be reached", text(replica, "id"));
   return {};
