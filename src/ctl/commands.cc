@@ -2,89 +2,20 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <boost/json.hpp>
-#include <functional>
+#include <memory>
 #include <ostream>
 
 #include "control/config_values.h"
-#include "control/http_target.h"
-#include "ctl/http_client.h"
+#include "ctl/live_commands.h"
 #include "ctl/order.h"
 #include "ctl/render.h"
-#include "ctl/table.h"
+#include "ctl/session.h"
 
 namespace ringbolt::ctl {
 namespace {
 
-namespace json = boost::json;
-
 /// Longer than the daemon's own limit for an order, so that its answer says what became of it.
 constexpr std::chrono::seconds kOrderAnswerTime{70};
-
-/// What every command works with.
-struct Session {
-  std::ostream& out;
-  std::ostream& err;
-  std::string admin = "127.0.0.1:10811";
-  bool as_json = false;
-  /// Set by the command that was chosen.
-  std::function<int()> action = nullptr;
-};
-
-/// `next`: what to do about it, on a line of its own; may be empty.
-int fail(const Session& session, ExitCode code, std::string_view why, std::string_view next = {}) {
-  // Some of it are a peer's words.
-  session.err << "ringboltctl: " << plain(why) << "\n";
-  if (!next.empty()) session.err << "next: " << plain(next) << "\n";
-  return code;
-}
-
-struct Refusal {
-  std::string code, message;
-};
-
-/// What an error reply says; a general message if the body has none.
-Refusal refusal(const HttpReply& reply) {
-  json::error_code error;
-  const json::value body = json::parse(reply.body, error);
-  const auto text = [&](const char* path) {
-    json::error_code missing;
-    const json::value* value = error ? nullptr : body.find_pointer(path, missing);
-    return value == nullptr || !value->is_string() ? std::string() : std::string(value->get_string().data(), value->get_string().size());
-  };
-  Refusal result{text("/error/code"), text("/error/message")};
-  if (result.message.empty()) result.message = "the daemon answered with HTTP status " + std::to_string(reply.status);
-  return result;
-}
-
-using Render = std::string (*)(const json::value&);
-
-/// Asks the daemon and shows what it returned. `order`: the one that `request` gives, if it is one.
-int ask(const Session& session, const HttpRequest& request, Render render, const OrderArguments* order = nullptr) {
-  const Result<io::Address> address = parse_host_port(session.admin);
-  if (address.has_error()) return fail(session, kUsage, address.error().message);
-  const auto answer = http_ask(address.value(), request);
-  if (const auto* failure = std::get_if<HttpFailure>(&answer)) {
-    return fail(session, kNoAnswer, failure->message,
-                order != nullptr && failure->maybe_sent ? next_step_unanswered(*order) : std::string());
-  }
-  const HttpReply& reply = std::get<HttpReply>(answer);
-  if (session.as_json) session.out << reply.body << std::flush;
-  if (reply.status != 200) {
-    const Refusal refused = refusal(reply);
-    return fail(session, kRefused, refused.message, order != nullptr ? next_step(refused.code, *order) : std::string());
-  }
-  if (!session.as_json) {
-    json::error_code error;
-    const json::value body = json::parse(reply.body, error);
-    if (error) return fail(session, kRefused, "the daemon's reply is not JSON: " + error.message());
-    session.out << render(body) << std::flush;
-  }
-  // A full disk or a closed pipe behind stdout.
-  return session.out ? kDone : fail(session, kRefused, "the output could not be written");
-}
-
-std::string volume_target(const std::string& name) { return "/v1/volumes/" + escape_segment(name); }
 
 void add_status(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("status", "every volume on the node");
@@ -124,8 +55,9 @@ void add_order_options(CLI::App& command, Session& session, const std::shared_pt
     const Result<std::string> body = order_body(*order);
     if (body.has_error()) throw CLI::ValidationError(body.error().message, CLI::ExitCodes::ValidationError);
     session.action = [&session, order, body = body.value()] {
-      const HttpRequest request{volume_target(order->volume) + "/assignment", true, body, kOrderAnswerTime};
-      return ask(session, request, render_volume, order.get());
+      const HttpRequest request{volume_target(order->volume) + "/assignment", HttpMethod::kPost, body, kOrderAnswerTime};
+      const Advice advice{[order](std::string_view code) { return next_step(code, *order); }, next_step_unanswered(*order)};
+      return ask(session, request, render_volume, advice);
     };
   });
 }
@@ -171,6 +103,8 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_assign(app, session);
   add_promote(app, session);
   add_why(app, session);
+  add_rebuild(app, session);
+  add_watch(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);

@@ -20,6 +20,15 @@ using boost::system::error_code;
 constexpr uint64_t kReplyBytesMax = uint64_t{64} << 20;
 constexpr std::chrono::seconds kStepTime{15};
 
+http::verb verb_of(HttpMethod method) {
+  switch (method) {
+    case HttpMethod::kGet: return http::verb::get;
+    case HttpMethod::kPost: return http::verb::post;
+    case HttpMethod::kDelete: return http::verb::delete_;
+  }
+  return http::verb::get;
+}
+
 /// Runs one asynchronous step to its end: Beast's time limits exist for asynchronous ones only.
 template <class Start>
 error_code run_step(asio::io_context& io, Start start) {
@@ -50,10 +59,10 @@ std::variant<HttpReply, HttpFailure> http_ask(const io::Address& address, const 
   });
   if (error) return failed(error);
 
-  http::request<http::string_body> message(request.post ? http::verb::post : http::verb::get, request.target, 11);
+  http::request<http::string_body> message(verb_of(request.method), request.target, 11);
   message.set(http::field::host, address.to_string());
   message.set(http::field::user_agent, "ringboltctl/" RINGBOLT_VERSION);
-  if (request.post) {
+  if (request.method == HttpMethod::kPost) {
     message.set(http::field::content_type, "application/json");
     message.body() = request.body;
   }

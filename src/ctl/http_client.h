@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <variant>
 
@@ -9,9 +10,11 @@
 
 namespace ringbolt::ctl {
 
+enum class HttpMethod : uint8_t { kGet, kPost, kDelete };
+
 struct HttpRequest {
   std::string target;
-  bool post = false;
+  HttpMethod method = HttpMethod::kGet;
   std::string body = {};  ///< of a POST: JSON
   /// For the reply to come, once the request has been sent; the steps before have a limit of their own.
   std::chrono::milliseconds answer_time{15'000};

@@ -6,89 +6,18 @@
 #include <boost/json.hpp>
 #include <optional>
 
+#include "ctl/pace.h"
 #include "ctl/table.h"
+#include "ctl/volume_json.h"
 
 namespace ringbolt::ctl {
 namespace {
 
 namespace json = boost::json;
 
-/// The value under a dotted path such as "boundary.wal_head"; nullptr if there is none.
-const json::value* find(const json::value& root, std::string_view path) {
-  const json::value* at = &root;
-  while (at != nullptr && !path.empty()) {
-    const size_t dot = path.find('.');
-    const std::string_view key = path.substr(0, dot);
-    path.remove_prefix(dot == std::string_view::npos ? path.size() : dot + 1);
-    const json::object* object = at->if_object();
-    at = object == nullptr ? nullptr : object->if_contains(json::string_view(key.data(), key.size()));
-  }
-  return at;
-}
-
-std::optional<uint64_t> number(const json::value& root, std::string_view path) {
-  const json::value* value = find(root, path);
-  if (value == nullptr || !value->is_number()) return std::nullopt;
-  json::error_code error;
-  const auto result = value->to_number<uint64_t>(error);
-  return error ? std::nullopt : std::optional<uint64_t>(result);
-}
-
-std::string text(const json::value& root, std::string_view path) {
-  const json::value* value = find(root, path);
-  if (value == nullptr) return "?";
-  if (value->is_null()) return "-";
-  if (const json::string* string = value->if_string()) {
-    return string->empty() ? "-" : std::string(string->data(), string->size());
-  }
-  if (const bool* flag = value->if_bool()) return *flag ? "yes" : "no";
-  return value->is_number() ? json::serialize(*value) : "?";
-}
-
-bool flag(const json::value& root, std::string_view path) {
-  const json::value* value = find(root, path);
-  return value != nullptr && value->is_bool() && value->get_bool();
-}
-
-std::string bytes(const json::value& root, std::string_view path) {
-  const std::optional<uint64_t> value = number(root, path);
-  return value ? human_bytes(*value) : text(root, path);
-}
-
-/// The elements of an array; none if it is not one.
-const json::array& elements(const json::value* value) {
-  static const json::array kEmpty;
-  const json::array* array = value == nullptr ? nullptr : value->if_array();
-  return array == nullptr ? kEmpty : *array;
-}
-
-std::string replica_state(const json::value& replica) {
-  if (flag(replica, "in_sync")) return flag(replica, "connected") ? "in sync" : "in sync, cut off";
-  return flag(replica, "connected") ? "connected" : "cut off";
-}
-
-/// How much of a catch-up or rebuild is done, in percent; nullopt if it cannot be said.
-std::optional<uint64_t> percent_done(const json::value& replica) {
-  const json::value* session = find(replica, "session");
-  if (session == nullptr || !session->is_object() || text(*session, "phase") == "failed") return std::nullopt;
-  const auto share = [](uint64_t done, uint64_t total) {
-    return static_cast<uint64_t>(static_cast<double>(std::min(done, total)) / static_cast<double>(total) * 100);
-  };
-  const uint64_t bytes = number(*session, "base_bytes_total").value_or(0);
-  // What is skipped is done: the log has brought something newer.
-  const uint64_t bytes_done = number(*session, "base_bytes_done").value_or(0) + number(*session, "base_bytes_skipped").value_or(0);
-  if (bytes > 0) return share(bytes_done, bytes);
-  if (text(*session, "kind") != "catchup") return std::nullopt;
-  const std::optional<uint64_t> from = number(*session, "base_lsn");
-  const std::optional<uint64_t> to = number(*session, "target_lsn");
-  const std::optional<uint64_t> now = number(replica, "written_lsn");
-  if (!from || !to || !now || *to <= *from || *now < *from) return std::nullopt;
-  return share(*now - *from, *to - *from);
-}
-
 std::string session_words(const json::value& replica) {
-  const json::value* session = find(replica, "session");
-  if (session == nullptr || !session->is_object()) return "-";
+  const json::value* session = session_of(replica);
+  if (session == nullptr) return "-";
   std::string words = fmt::format("{} {}", text(*session, "kind"), text(*session, "phase"));
   if (const std::optional<uint64_t> percent = percent_done(replica)) words += fmt::format(" {}%", *percent);
   return words;
@@ -96,17 +25,20 @@ std::string session_words(const json::value& replica) {
 
 /// A replica that only a rebuild brings back, and none is under way.
 bool needs_rebuild(const json::value& replica) {
-  const json::value* session = find(replica, "session");
-  if (session == nullptr || !session->is_object() || text(*session, "kind") != "rebuild") return false;
+  const json::value* session = session_of(replica);
+  if (session == nullptr || text(*session, "kind") != "rebuild") return false;
   return text(*session, "phase") == "idle" || text(*session, "phase") == "failed";
 }
 
-/// What a person can do about a replica; empty if there is nothing to do.
-std::string replica_next_step(const json::value& replica) {
-  if (needs_rebuild(replica)) {
-    return "it has to be rebuilt and counts for nothing until it is; this version cannot do that yet. A larger wal_size or "
-           "[replication] wal_retain keeps more for a replica that is away";
+/// What a person can do about a replica, or what will be done; empty if there is nothing to say.
+std::string replica_next_step(const json::value& volume, const json::value& replica) {
+  const std::string order = text(replica, "rebuild_order");
+  if (needs_rebuild(replica) && order == "cancelled") {
+    return fmt::format("ringboltctl rebuild {} {} begins the rebuild that was cancelled; until then it does not count", text(volume, "name"),
+                       text(replica, "id"));
   }
+  if (needs_rebuild(replica)) return "it is rebuilt by itself as soon as that can begin, and does not count until that has ended";
+  if (order == "ordered") return "a rebuild was ordered and begins soon";
   if (!flag(replica, "connected")) return fmt::format("see that {} runs there and can be reached", text(replica, "id"));
   return {};
 }
@@ -143,27 +75,25 @@ std::string replicas_in_sync(const json::value& volume) {
   return fmt::format("{}/{}", in_sync, replicas.size());
 }
 
-std::string replica_text(const json::value& replica) {
+std::string replica_text(const json::value& volume, const json::value& replica) {
   std::string result = field(
       "replica " + text(replica, "id"),
       fmt::format("{}, {}, written {}, durable {}, lag {}", text(replica, "address"),
                   replica_state(replica), text(replica, "written_lsn"),
                   text(replica, "durable_lsn"), bytes(replica, "lag_bytes")));
-  const json::value* session = find(replica, "session");
-  if (session == nullptr || !session->is_object()) return result + optional_field("  next", replica_next_step(replica));
+  const json::value* session = session_of(replica);
+  if (session == nullptr) return result + optional_field("  next", replica_next_step(volume, replica));
   result += field(
       "  session",
       fmt::format("{}: {}, base {}, target {}, achieved {}", text(*session, "id"),
                   session_words(replica), text(*session, "base_lsn"),
                   text(*session, "target_lsn"), text(*session, "achieved_lsn")));
-  if (number(*session, "base_bytes_total").value_or(0) > 0) {
-    result += field("  base copy",
-                    fmt::format("{} of {}, {} skipped", bytes(*session, "base_bytes_done"),
-                                bytes(*session, "base_bytes_total"),
-                                bytes(*session, "base_bytes_skipped")));
+  if (text(*session, "kind") == "rebuild" && number(*session, "base_bytes_total").value_or(0) > 0) {
+    result += field("  rebuild", rebuild_words(replica, std::nullopt));
   }
+  if (flag(*session, "losing_ground")) result += field("  losing ground", kLosingGround);
   result += optional_field("  reason", text(*session, "reason"));
-  return result + optional_field("  next", replica_next_step(replica));
+  return result + optional_field("  next", replica_next_step(volume, replica));
 }
 
 }  // namespace
@@ -203,9 +133,9 @@ std::string render_status(const json::value& volumes) {
   for (const json::value& volume : elements(&volumes)) {
     for (const json::value& replica : elements(find(volume, "replicas"))) {
       result += replica_lines[row++] + "\n";
-      const json::value* session = find(replica, "session");
-      if (session != nullptr && session->is_object()) result += optional_field("  reason", text(*session, "reason"));
-      result += optional_field("  next", replica_next_step(replica));
+      const json::value* session = session_of(replica);
+      if (session != nullptr) result += optional_field("  reason", text(*session, "reason"));
+      result += optional_field("  next", replica_next_step(volume, replica));
     }
   }
   return result;
@@ -243,7 +173,7 @@ std::string render_volume(const json::value& volume) {
                               text(volume, "readiness.shipper_configured"),
                               text(volume, "readiness.shipper_connected")));
   for (const json::value& replica : elements(find(volume, "replicas"))) {
-    result += replica_text(replica);
+    result += replica_text(volume, replica);
   }
   return result;
 }

@@ -1,10 +1,11 @@
-// Fuzz target: the body of an assignment. Any bytes give an order that keeps all limits, or one line that
-// says what is wrong.
+// Fuzz target: the bodies of orders, an assignment's and a rebuild's. Any bytes give an order that keeps all limits, or
+// one line that says what is wrong.
 #include <cstdint>
 #include <string_view>
 
 #include "control/assignment_request.h"
 #include "control/config_values.h"
+#include "control/rebuild_request.h"
 #include "ringbolt/assert.h"
 
 namespace {
@@ -26,15 +27,26 @@ void check_order(const AssignmentOrder& order) {
   }
 }
 
+void check_error(const Error& error) {
+  RINGBOLT_ASSERT(error.code == Errc::kInvalid && !error.message.empty());
+  RINGBOLT_ASSERT(error.message.find('\n') == std::string::npos && error.message.size() < 1000);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const Result<AssignmentOrder> order = parse_assignment(std::string_view(reinterpret_cast<const char*>(data), size));
+  const std::string_view body(reinterpret_cast<const char*>(data), size);
+  const Result<std::string> replica = parse_rebuild(body);
+  if (replica.has_value()) {
+    RINGBOLT_ASSERT(check_node_id(replica.value()).has_value());
+  } else {
+    check_error(replica.error());
+  }
+  const Result<AssignmentOrder> order = parse_assignment(body);
   if (order.has_value()) {
     check_order(order.value());
-    return 0;
+  } else {
+    check_error(order.error());
   }
-  RINGBOLT_ASSERT(order.error().code == Errc::kInvalid && !order.error().message.empty());
-  RINGBOLT_ASSERT(order.error().message.find('\n') == std::string::npos && order.error().message.size() < 1000);
   return 0;
 }

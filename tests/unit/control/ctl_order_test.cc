@@ -259,7 +259,15 @@ TEST_CASE("ctl: a rebuild under way shows how far it is", "[ctl]") {
   session.base_bytes_total = 1000;
   session.base_bytes_done = 300;
   session.base_bytes_skipped = 200;
-  CHECK_THAT(show(volume), Contains("rebuild running 50%") && !Contains("has to be rebuilt"));
+  const std::string out = show(volume);
+  CHECK_THAT(out, Contains("rebuild running 50%") && Contains("  rebuild     50% (300 B of 1000 B, 200 B skipped)\n"));
+  CHECK_THAT(out, !Contains("next") && !Contains("losing"));
+  session.base_bytes_per_second = 3 << 20;
+  session.seconds_left = 125;
+  CHECK_THAT(show(volume), Contains("skipped), 3.0 MiB/s, 2 min 5 s left\n"));
+  // What is said of the time that is left would not be true.
+  session.losing_ground = true;
+  CHECK_THAT(show(volume), Contains("  losing ground\n") && Contains("writes come faster than the replica takes them") && !Contains("left"));
 }
 
 TEST_CASE("ctl: a replica that needs a rebuild is named with the reason and what follows", "[ctl]") {
@@ -272,9 +280,27 @@ TEST_CASE("ctl: a replica that needs a rebuild is named with the reason and what
   session.phase = "idle";
   session.reason = "its position 12 is no longer in the WAL";
   for (const std::string& out : {show(volume), show(volume, {"status"})}) {
-    CHECK_THAT(out, Contains("its position 12 is no longer in the WAL") && Contains("next") && Contains("has to be rebuilt") &&
+    CHECK_THAT(out, Contains("its position 12 is no longer in the WAL") && Contains("next") && Contains("it is rebuilt by itself as soon as that can begin") &&
                         Contains("ringboltctl why vol0"));
   }
+}
+
+TEST_CASE("ctl: a cancelled rebuild is said to be one, and how to begin it; an ordered one that it comes", "[ctl]") {
+  VolumeStatus volume = volume_status("vol0");
+  ReplicaStatus& replica = volume.replicas[0];
+  replica.in_sync = false;
+  replica.session->kind = "rebuild";
+  replica.session->phase = "idle";
+  replica.rebuild_order = RebuildOrderStatus::kCancelled;
+  for (const std::string& out : {show(volume), show(volume, {"status"})}) {
+    CHECK_THAT(out, Contains("ringboltctl rebuild vol0 n2 begins the rebuild") && !Contains("by itself"));
+  }
+  // One that needs none is not told to begin one.
+  replica.session->kind = "keepup";
+  replica.session->phase = "running";
+  CHECK_THAT(show(volume), !Contains("ringboltctl rebuild"));
+  replica.rebuild_order = RebuildOrderStatus::kOrdered;
+  CHECK_THAT(show(volume), Contains("a rebuild was ordered and begins soon"));
 }
 
 TEST_CASE("ctl: what to do next is said where there is something to do", "[ctl]") {
