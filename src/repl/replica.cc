@@ -180,6 +180,10 @@ void Replica::on_control(const SessionControl& control) {
   if (control.kind == ControlKind::kCutTail) {
     const Lsn fork = *control.target;
     if (fork > head || fork < store_.base_limit()) return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", fork.value()));
+    // An order that was right once takes acknowledged records when it is said again.
+    if (core::fork_point({control.history, head}, {store_.facts().history, head}) != fork) {
+      return refuse(Reason::kProtocolViolation, fmt::format("the histories do not fork at Lsn {}", fork.value()));
+    }
     return cut(fork);
   }
   if (*control.base != head || control.history.empty()) {

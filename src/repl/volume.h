@@ -110,6 +110,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   [[nodiscard]] core::CopyFacts copy_facts() const;
   void take_first_assignment();
   void finish_assignment(const Status& status);
+  void answer_if_in_force();
   void on_assignment_recorded();
   void tell(core::Event event);
   void observe_copy();

@@ -162,6 +162,18 @@ void Volume::engine_turn() {
     }
   }
   if (!stopping_) answer_rebuild_orders(boost::outcome_v2::success());
+  answer_if_in_force();
+}
+
+/// An order for another role than primary is done when that role is in force. It may have been before: a fence makes a
+/// primary a replica, and then no command comes that would answer the order, nor those behind it.
+void Volume::answer_if_in_force() {
+  if (!awaited_ || stopping_ || leaving_role_ || role_ == Role::kPrimary || !wanted_ || awaited_->first > wanted_->epoch) return;
+  const auto& applied = engine_.state().role;
+  if (!applied || applied->epoch != wanted_->epoch || applied->role != wanted_->role) return;
+  finish_assignment(awaited_->first == wanted_->epoch
+                        ? Status(boost::outcome_v2::success())
+                        : make_error(Errc::kStaleEpoch, fmt::format("epoch {} is over: {}", awaited_->first.value(), role_reason_)));
 }
 
 // --- commands -----------------------------------------------------------------------------------------------
@@ -308,11 +320,6 @@ void Volume::role_applied() {
   }
   tell(std::move(applied));
   publish_refusal();
-  if (role_ != Role::kPrimary && awaited_ && awaited_->first <= wanted_->epoch) {
-    finish_assignment(awaited_->first == wanted_->epoch
-                          ? Status(boost::outcome_v2::success())
-                          : make_error(Errc::kStaleEpoch, fmt::format("epoch {} is over: {}", awaited_->first.value(), role_reason_)));
-  }
 }
 
 void Volume::on_primary_opened() {

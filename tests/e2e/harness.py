@@ -113,10 +113,11 @@ class Node:
 
     `volumes`: a dictionary per [[volume]], with 'replicas' a list of (id, address). Where 'path' is
     missing it is set, so that a test knows where the base image is. Change `volumes` or `options`
-    ({'node.memory': '64MiB', ...}) and start again to reconfigure.
+    ({'node.memory': '64MiB', ...}) and start again to reconfigure. `host`: one of network.Network's, on
+    which it runs; without it all is on loopback.
     """
 
-    def __init__(self, name, directory, volumes=(), options=None):
+    def __init__(self, name, directory, volumes=(), options=None, host=None):
         self.name = name
         self.directory = directory
         self.volumes = [dict(volume) for volume in volumes]
@@ -126,21 +127,23 @@ class Node:
         self.config_path = os.path.join(directory, f'{name}.toml')
         self.log_path = os.path.join(directory, f'{name}.log')
         self.process = None
+        self.ip = host.address if host else '127.0.0.1'
+        self._host = host
 
     @property
     def admin_address(self):
-        return f'127.0.0.1:{self.admin_port}'
+        return f'{self.ip}:{self.admin_port}'
 
     @property
     def replication_address(self):
-        return f'127.0.0.1:{self.replication_port}'
+        return f'{self.ip}:{self.replication_port}'
 
     @property
     def pid(self):
         return self.process.pid
 
     def uri(self, volume='vol0'):
-        return f'nbd://127.0.0.1:{self.nbd_port}/{volume}'
+        return f'nbd://{self.ip}:{self.nbd_port}/{volume}'
 
     def image_path(self, volume='vol0'):
         return next(v.get('path') or os.path.join(self.directory, f'{self.name}-{volume}.img')
@@ -148,7 +151,7 @@ class Node:
 
     def config_text(self):
         options = {'node.id': self.name, 'node.data_dir': self.data_directory,
-                   'nbd.listen': [f'127.0.0.1:{self.nbd_port}'],
+                   'nbd.listen': [f'{self.ip}:{self.nbd_port}'],
                    'replication.listen': self.replication_address,
                    'admin.listen': self.admin_address, **self.options}
         lines = []
@@ -178,9 +181,14 @@ class Node:
             self.process = subprocess.Popen([RINGBOLTD, '--config', self.config_path],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True,
-                                            preexec_fn=end_with_parent)
+                                            preexec_fn=self._in_child)
         if wait:
             self.wait_ready()
+
+    def _in_child(self):
+        end_with_parent()
+        if self._host:
+            self._host.enter()
 
     def wait_ready(self):
         def ready():
@@ -193,7 +201,7 @@ class Node:
 
     def try_get(self, path, method='GET', body=None):
         """HTTP status and parsed body; (None, None) if nobody answers."""
-        connection = http.client.HTTPConnection('127.0.0.1', self.admin_port, timeout=30)
+        connection = http.client.HTTPConnection(self.ip, self.admin_port, timeout=30)
         try:
             connection.request(method, path, body)
             reply = connection.getresponse()
@@ -288,8 +296,8 @@ class Node:
 class Pair:
     """A primary and one replica of 'vol0'; who is which can be swapped."""
 
-    def __init__(self, script, size='64MiB', durability='sync_all', options=None, wal_size='32MiB'):
-        self.nodes = [script.node(name, options=options) for name in ('n1', 'n2')]
+    def __init__(self, script, size='64MiB', durability='sync_all', options=None, wal_size='32MiB', names=('n1', 'n2')):
+        self.nodes = [script.node(name, options=options) for name in names]
         self.size, self.durability, self.wal_size = size, durability, wal_size
         self.epoch = 1
         self.primary, self.replica = self.nodes
@@ -374,8 +382,8 @@ class Script:
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def node(self, name, volumes=(), options=None):
-        node = Node(name, self.directory, volumes, options)
+    def node(self, name, volumes=(), options=None, host=None):
+        node = Node(name, self.directory, volumes, options, host)
         self.nodes.append(node)
         return node
 

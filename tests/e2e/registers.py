@@ -85,9 +85,13 @@ class Registers:
 
     def check(self, uri):
         """Reads every block; what it holds is from now on the only value that it may hold."""
+        self.check_blocks(uri, range(self.blocks))
+
+    def check_blocks(self, uri, blocks):
+        """The same for some of them."""
         handle = nbd.NBD()
         handle.connect_uri(uri)
-        for number in range(self.blocks):
+        for number in blocks:
             value = self.check_block(number, bytes(handle.pread(BLOCK, number * BLOCK)))
             self.allowed[number] = {value}
         handle.shutdown()

@@ -3,7 +3,8 @@
 import os
 import re
 
-from harness import TOP, Failure, Pair, Script, run
+from harness import RINGBOLTCTL, TOP, Failure, Pair, Script, free_port, run
+from moving import Clients, images_equal
 
 CHECKS = os.path.join(os.path.dirname(TOP), 'shared', 'checks')
 
@@ -33,6 +34,57 @@ def run_clients(script, tool, uri):
             raise Failure(f'{result.out[-1500:]}\n{result.err[-1500:]}')
 
 
+DAMAGES = [['--cut', '100000-200000'], ['--cut', '100000-200000', '--rst', '--dir', 'both'], ['--flip', '0.02', '--dir', 'both'],
+           ['--drop', '0.02', '--dir', 'both'], ['--dup', '0.02', '--dir', 'both'], ['--split', '7', '--dir', 'both'],
+           ['--stall', '100000:600']]
+
+
+def run_tcpmutate(script, tool):
+    """Replication through the tool's proxy with each of its damages, then damaged copies of a recorded stream."""
+    pair = Pair(script, size='4MiB', wal_size='64MiB', options={'replication.timeout': '2s', 'replication.wal_retain': '90%'},
+                names=('m1', 'm2'))
+    port = free_port()
+    pair.primary.volumes[0]['replicas'] = [(pair.replica.name, f'127.0.0.1:{port}')]
+
+    def proxy(*options):
+        return script.spawn(['/usr/bin/python3', tool, 'proxy', '--listen', f'127.0.0.1:{port}', '--to', pair.replica.replication_address,
+                             *options])
+
+    def end(child):
+        child.terminate()
+        child.wait()
+    record = script.path('stream')
+    child = proxy('--record', record)
+    pair.start()
+    writers = Clients([pair.primary])
+    writers.start()
+    writers.go_on(500)
+    end(child)
+    for options in DAMAGES:
+        with script.test(f'tcpmutate.py proxy {" ".join(options)}: writes go on, and the pair is healthy again'):
+            child = proxy(*options)
+            writers.go_on(1000)
+            end(child)
+            child = proxy()
+            pair.wait_healthy()
+            writers.go_on()
+            end(child)
+    with script.test('tcpmutate.py replay --count 300'):
+        child = proxy()
+        pair.wait_healthy()
+        streams = [f'{record}.{n}.c2s' for n in range(1, 9) if os.path.exists(f'{record}.{n}.c2s')]
+        result = run(['/usr/bin/python3', tool, 'replay', '--to', pair.replica.replication_address, '--stream', max(streams, key=os.path.getsize),
+                      '--count', '300', '--pid', str(pair.replica.pid),
+                      '--probe', f'{RINGBOLTCTL} --admin {pair.replica.admin_address} status'], seconds=480, check=False)
+        if result.returncode != 0:
+            raise Failure(result.out[-2000:] + result.err[-1000:])
+    with script.test('tcpmutate.py: nothing acknowledged is missing, and both copies hold the same'):
+        pair.wait_healthy()
+        writers.stop_and_check(pair.primary)
+        pair.stop()
+        assert images_equal(*pair.nodes)
+
+
 with Script() as main:
     clients, fuzz = available(main, 'clients.sh'), available(main, 'nbd_fuzz.py')
     if clients or fuzz:
@@ -53,3 +105,6 @@ with Script() as main:
             content = main.path('content')
             run(['nbdcopy', pair.uri, content])
             pair.stop_and_compare(content)
+    tcpmutate = available(main, 'tcpmutate.py')
+    if tcpmutate:
+        run_tcpmutate(main, tcpmutate)

@@ -173,6 +173,26 @@ TEST_CASE("sim_assign: a copy whose primary died is promoted by force only, and 
   CHECK(c.status(1).epoch == 2);
 }
 
+TEST_CASE("sim_assign: an old primary that gave way answers orders for the role that it has already, and later ones", "[sim][repl]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_in_sync(0, 1));
+    c.kill(0);
+    check_taken(assign(c, 1, primary(c, 2, {}, core::Authority::kForced)));
+    REQUIRE(c.wait_serving(1));
+    c.start(0);
+    REQUIRE(c.run_until([&] { return c.status(0).role == "replica"; }, 10 * kSecond));
+    CHECK(c.status(0).epoch == 2);
+    check_taken(assign(c, 0, request(Role::kReplica, 2)));
+    check_taken(assign(c, 1, primary(c, 2, {0})));
+    REQUIRE(c.wait_in_sync(1, 0));
+    check_taken(assign(c, 0, request(Role::kNone, 3)));
+    CHECK(c.status(0).role == "none");
+  });
+}
+
 TEST_CASE("sim_assign: an assignment is durable before it takes effect", "[sim][repl]") {
   Cluster c({.seed = 4});
   c.configure_pair();

@@ -291,6 +291,16 @@ TEST_CASE("sim_hostile: a session begins only where this copy's log ends and its
   SECTION("a cut beyond the end") {
     f.cut(Lsn(6), f.one);
   }
+  SECTION("a cut of records that belong") {
+    f.cut(Lsn(3), f.one);
+  }
+  SECTION("a cut below the fork") {
+    f.peer.hang_up();
+    f.incarnation = Incarnation(2);
+    f.hello();
+    CHECK(f.facts().durable == Lsn(5));
+    f.cut(Lsn(2), history_of({{f.term, Lsn(1)}, {two, Lsn(4)}}));
+  }
   SECTION("frames before a session") { f.peer.send_record(f.term, Lsn(6), Lba(1), 1, f.at(6)); }
   f.check_refused(Reason::kProtocolViolation, 5);
 }
