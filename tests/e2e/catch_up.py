@@ -126,7 +126,8 @@ def check_catch_up(script, pair, away):
     with script.test('the same session becomes keepup, proven beyond its target, and the replica is in sync'):
         pair.wait_healthy()
         told = check_in_sync(pair)
-        assert told.session['id'] == session['id'] and told.session['achieved_lsn'] >= session['target_lsn'], (told.session, session)
+        assert told.session['id'] == session['id'], (told.session, session)
+        assert told.session['achieved_lsn'] >= session['target_lsn'], (told.session, session)
         assert f'proven at Lsn {told.session["achieved_lsn"]}' in told.why, told.why
         clients.go_on()
         assert drops(pair) == 1, pair.primary.log_tail()
