@@ -159,7 +159,7 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(retry_);
   io_.disarm(tick_);
   io_.disarm(positions_);
-  reader_.drop();
+  // What it read may be on its way out still: it is dropped when the link is closed.
   if (connect_.pending()) io_.cancel(connect_);
   close_link(Reason::kCancelled, "the primary stops");
   finish_stop();
