@@ -189,8 +189,10 @@ void Replica::take_over(const SessionControl& control) {
   listener_.on_replica_session();
   if (control.reason != Reason::kHandedOver) return link_->close("the primary ended the session");
   const Lsn head = store_.wal().head();
-  if (stable_ < head || store_.wal().durable() < head || !store_.base_usable()) {
-    return session_failed(Reason::kNotReady, "a hand-over before everything is stable");
+  // What is stable may be so without this copy: only the primary's own head says what everything is.
+  if (*control.target != head || stable_ < head || store_.wal().durable() < head || !store_.base_usable()) {
+    return session_failed(Reason::kNotReady, fmt::format("a hand-over at Lsn {} before everything is here and stable, up to {}",
+                                                         control.target->value(), head.value()));
   }
   store_.superblock().change().handed_over = head;
   store_.superblock().wait(heir_recorded_);

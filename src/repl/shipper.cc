@@ -415,6 +415,7 @@ void Shipper::hand_over(std::function<void(bool taken)> done) {
   SessionControl control;
   control.kind = ControlKind::kCancelSession;
   control.reason = Reason::kHandedOver;
+  control.target = store_.wal().head();
   unanswered_ = true;
   link_->send(MessageType::kSessionControl, control);
 }
