@@ -14,6 +14,7 @@ Volume::Volume(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, const
 Volume::~Volume() {
   io_.undefer(engine_turn_);
   io_.undefer(role_left_);
+  io_.undefer(change_role_soon_);
   io_.undefer(close_store_);
   io_.disarm(tick_);
 }

@@ -111,6 +111,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void apply_role(const core::ApplyRole& command);
   void change_role();
   void enter_role();
+  [[nodiscard]] bool may_open(Epoch epoch) const;
+  void give_way(Epoch epoch);
   void role_left();
   void role_applied();
   void configure_shipper(const core::ConfigureShipper& command);
@@ -171,6 +173,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   SuperblockWaiterOf<&Volume::on_assignment_recorded> assignment_recorded_{*this};
   io::DeferredOf<&Volume::engine_turn> engine_turn_{*this};
   io::DeferredOf<&Volume::role_left> role_left_{*this};
+  io::DeferredOf<&Volume::change_role> change_role_soon_{*this};
   io::DeferredOf<&Volume::close_store> close_store_{*this};
   io::TimerOf<&Volume::on_tick> tick_{*this};
 };

@@ -31,7 +31,7 @@ void Volume::record_promise() {
 void Volume::on_promise_recorded() {
   if (promise_again_) return record_promise();
   if (stopping_) return close_if_quiet();
-  if (std::exchange(promise_for_role_, false)) enter_role();
+  if (std::exchange(promise_for_role_, false)) change_role();
   route_call();
 }
 
@@ -104,6 +104,7 @@ void Volume::take_call(const PeerCall& call) {
     if (primary_ != nullptr) primary_->fence();
     stop_serving(fmt::format("fenced by epoch {} ({})", call.header.epoch.value(), call.hello.node_id));
     tell(core::EpochObserved{call.header.epoch, fmt::format("{} is its primary", call.hello.node_id)});
+    give_way(call.header.epoch);
   } else if (facts.epoch_holder.empty()) {
     // Whoever called first in an epoch holds it, across restarts, too.
     store_.superblock().change().epoch_holder = call.hello.node_id;
