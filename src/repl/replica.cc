@@ -159,6 +159,11 @@ void Replica::on_control(const SessionControl& control) {
   if (control.kind == ControlKind::kCutTail) {
     const Lsn fork = *control.target;
     if (fork > head || fork < store_.base_limit()) return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", fork.value()));
+    // Where the histories part, and nowhere else: an order that was right once, said again, would take records that count.
+    const auto parted = core::fork_point({control.history, kLsnMax}, {store_.facts().history, head});
+    if (control.history.last()->term != term_ || parted != fork) {
+      return refuse(Reason::kProtocolViolation, fmt::format("a cut at Lsn {}, where the histories do not part", fork.value()));
+    }
     return cut(fork);
   }
   if (control.kind == ControlKind::kStartRebuild) return session_failed(Reason::kNotReady, "this node cannot be rebuilt yet");

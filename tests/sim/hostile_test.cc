@@ -156,6 +156,35 @@ TEST_CASE("sim_hostile: a cut replica keeps what it was told to and takes the ne
   CHECK(f.c.copy(1).records.back().term == Term{Epoch(1), Incarnation(2)});
 }
 
+TEST_CASE("sim_hostile: a replica cuts only where the histories part", "[sim][repl]") {
+  FakePrimary f(4);
+  f.session_with(5);
+  f.peer.hang_up();
+  f.incarnation = Incarnation(2);
+  const Term second{Epoch(1), Incarnation(2)};
+  const auto two = history_of({{f.term, Lsn(1)}, {second, Lsn(3)}});
+  f.hello();
+  CHECK(f.facts().durable == Lsn(5));
+  SECTION("before") { f.cut(Lsn(1), two); }
+  SECTION("behind") { f.cut(Lsn(3), two); }
+  SECTION("nowhere, it goes on at the end") { f.cut(Lsn(2), history_of({{f.term, Lsn(1)}, {second, Lsn(6)}})); }
+  SECTION("by the history of another opening") { f.cut(Lsn(2), history_of({{f.term, Lsn(1)}, {{Epoch(1), Incarnation(3)}, Lsn(3)}})); }
+  SECTION("by a history that has nothing of this log") { f.cut(Lsn(2), history_of({{second, Lsn(3)}})); }
+  SECTION("not again on a connection that is played back") {
+    f.cut(Lsn(2), two);
+    CHECK(f.facts().durable == Lsn(2));
+    f.start(Lsn(2), two);
+    REQUIRE(f.peer.expect(MessageType::kSessionAck).has_value());
+    for (uint64_t lsn = 3; lsn <= 5; ++lsn) f.peer.send_record(second, Lsn(lsn), Lba(lsn), 9, f.at(lsn));
+    REQUIRE(f.written(5));
+    f.peer.hang_up();
+    f.hello();
+    CHECK(f.facts().durable == Lsn(5));
+    f.cut(Lsn(2), two);
+  }
+  f.check_refused(Reason::kProtocolViolation, 5);
+}
+
 TEST_CASE("sim_hostile: a session is accepted only when its history is durable", "[sim][repl]") {
   FakePrimary f(5);
   f.hello();
