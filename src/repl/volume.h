@@ -60,7 +60,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void open(std::function<void(Status)> done);
   /// Takes an assignment: judged, recorded, in force (a primary: its term is durable and its replicas are configured),
   /// then `done`. Errors: kStaleEpoch (the message names the current one), kNotPermitted, kInvalid (it cannot be stored), kBusy (another
-  /// one is being carried out), kIo; nothing has changed then.
+  /// one is being carried out), kIo; nothing has changed then. A copy that has failed takes any role but primary.
   void assign(const AssignmentRequest& request, std::function<void(Status)> done);
   /// Leaves the role and closes the store; cleanly, if nothing failed. Clients must be gone.
   void stop(std::function<void(Status)> done);
@@ -100,6 +100,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void on_primary_fact(core::Event event) override { tell(std::move(event)); }
   void on_replica_session() override { observe_copy(); }
   [[nodiscard]] core::CopyFacts copy_facts() const;
+  [[nodiscard]] bool may_take(Role role);
   void take_first_assignment();
   void finish_assignment(const Status& status);
   void on_assignment_recorded();
@@ -154,6 +155,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   std::optional<core::Assignment> taking_;  // being recorded
   std::optional<std::pair<Epoch, uint64_t>> awaited_;  // of the assignment that `assigned_` waits for
   std::function<void(Status)> assigned_;
+  Role ordered_role_ = Role::kNone;  // what that makes this copy
   std::deque<std::pair<AssignmentRequest, std::function<void(Status)>>> orders_;  // wait for that
 
   ClientObserver* first_client_ = nullptr;

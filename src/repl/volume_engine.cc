@@ -56,8 +56,13 @@ void Volume::take_first_assignment() {
   tell(core::AssignmentDelivered{std::move(first)});
 }
 
+/// A copy that has failed is primary no more, but it can be told to be something else as long as that can be recorded.
+bool Volume::may_take(Role role) {
+  return opened_ && (!store_.failed() || (role != Role::kPrimary && !store_.superblock().failed()));
+}
+
 void Volume::assign(const AssignmentRequest& request, std::function<void(Status)> done) {
-  if (!damage().empty()) return done(make_error(Errc::kIo, damage()));
+  if (!damage().empty() && !may_take(request.role)) return done(make_error(Errc::kIo, damage()));
   if (!opened_ || stopping_) return done(make_error(Errc::kBusy, fmt::format("volume {} is not open", name())));
   if (assigned_) {
     // One after another: each is judged by what the one before it left.
@@ -86,6 +91,7 @@ void Volume::assign(const AssignmentRequest& request, std::function<void(Status)
   }
   if (const char* problem = Superblock::problem_of(next)) return done(make_error(Errc::kInvalid, problem));
   assigned_ = std::move(done);
+  ordered_role_ = next.role;
   log::info("volume {}: assigned {} of epoch {}, change {}", name(), to_string(next.role), next.epoch.value(), next.version);
   // Recorded before it takes effect: a restart in between must not bring the one before it back.
   store_.superblock().change().assignment = next;
@@ -227,7 +233,7 @@ void Volume::apply_role(const core::ApplyRole& command) {
 
 /// Leaves the role in force, if it is another one, then enters the wanted one. What is wanted may change on the way.
 void Volume::change_role() {
-  if (!wanted_ || leaving_role_ || stopping_ || store_.failed()) return;
+  if (!wanted_ || leaving_role_ || stopping_ || !may_take(wanted_->role)) return;
   if (wanted_->role == Role::kPrimary && primary_ != nullptr) {
     if (wanted_->epoch <= primary_->term().epoch) return;  // fenced at it: the engine will want something else
     if (!serving_stopped_) return primary_->raise_epoch(wanted_->epoch);  // on_primary_opened()

@@ -106,3 +106,91 @@ TEST_CASE("sim_fence: calls of rising epochs meet orders of rising epochs, and t
     c.read_back(0);
   });
 }
+
+namespace {
+
+RequestError read(Cluster& c) {
+  Request request;
+  request.length = 4096;
+  request.buffer = c.pool(0).allocate(kBlockBytes);
+  std::optional<RequestError> answer;
+  request.owner = &answer;
+  request.done = [](Request& r, RequestError error) { *static_cast<std::optional<RequestError>*>(r.owner) = error; };
+  c.volume(0).submit(request);
+  REQUIRE(c.run_until([&] { return answer.has_value(); }, 20 * kSecond));
+  c.pool(0).release(request.buffer);
+  return *answer;
+}
+
+/// A primary alone whose log has failed; it goes on answering reads.
+void fail_log(Cluster& c) {
+  c.assignment(0).role = Role::kPrimary;
+  c.start(0);
+  REQUIRE(c.wait_serving(0));
+  REQUIRE(c.request(0, RequestKind::kWrite, 0, 4096, 5) == RequestError::kNone);
+  c.sim(0).disk().add_fault({.match = {.kind = io::SimOpKind::kWrite, .path = "/wal"}, .forever = true});
+  REQUIRE(c.request(0, RequestKind::kWrite, 8192, 4096, 6) == RequestError::kIo);
+  REQUIRE(c.read_cell(0, 0) == 5);
+}
+
+}  // namespace
+
+TEST_CASE("sim_fence: a primary that has failed is fenced by a call, too, whatever becomes of that", "[sim][repl]") {
+  Cluster c({.seed = 2, .nodes = 1});
+  fail_log(c);
+  const bool can_record = GENERATE(true, false);
+  if (!can_record) c.sim(0).disk().add_fault({.match = {.kind = {}, .path = "/superblock"}, .forever = true});
+  Caller caller(c);
+  caller.call(0, 2);
+  const auto reject = caller.peer.reject();
+  REQUIRE(reject.has_value());
+  CHECK(reject->reason == Reason::kNotReady);
+  CHECK(read(c) == RequestError::kShutdown);
+  CHECK_FALSE(c.status(0).role == "primary");
+  if (!can_record) return;
+  // Also after a restart, with a device that works again.
+  const auto recorded = [&] { return read_superblock(c.sim(0), Cluster::directory())->epoch == Epoch(2); };
+  REQUIRE(c.run_until(recorded, 5 * kSecond));
+  c.kill(0);
+  c.sim(0).disk().clear_faults();
+  c.start(0);
+  CHECK(c.status(0).role == "replica");
+}
+
+TEST_CASE("sim_fence: a call that cannot be taken fences all the same", "[sim][repl]") {
+  Cluster c({.seed = 3, .nodes = 1});
+  c.assignment(0).role = Role::kPrimary;
+  c.start(0);
+  REQUIRE(c.wait_serving(0));
+  Caller caller(c);
+  REQUIRE(caller.peer.call(c.address(0)));
+  caller.peer.volume = read_superblock(c.sim(0), Cluster::directory())->volume;
+  caller.peer.epoch = Epoch(2);
+  Hello hello{"vol0", "n9", "n1", Incarnation(1), 2u << 20};
+  hello.channel = Channel::kBulk;
+  caller.peer.send(MessageType::kHello, hello);
+  REQUIRE(caller.peer.reject().has_value());
+  CHECK(read(c) == RequestError::kShutdown);
+}
+
+TEST_CASE("sim_fence: a copy that has failed can be told to be primary no more", "[sim][repl]") {
+  Cluster c({.seed = 4, .nodes = 1});
+  fail_log(c);
+  check_refused(c, give(c, 0, order(Role::kPrimary, 2)), Errc::kIo, "WAL");
+  SECTION("and that is recorded") {
+    check_taken(c, give(c, 0, order(Role::kReplica, 2)));
+    CHECK(read(c) == RequestError::kShutdown);
+    CHECK(c.status(0).role == "replica");
+    c.kill(0);
+    c.sim(0).disk().clear_faults();
+    c.start(0);
+    CHECK(c.status(0).role == "replica");
+    CHECK(c.status(0).epoch == 2);
+    check_refused(c, give(c, 0, order(Role::kPrimary, 3, core::Authority::kPromoted)), Errc::kNotPermitted, "may be stale");
+  }
+  SECTION("not if it cannot be") {
+    c.sim(0).disk().add_fault({.match = {.kind = {}, .path = "/superblock"}, .forever = true});
+    check_refused(c, give(c, 0, order(Role::kReplica, 2)), Errc::kIo, "");
+    check_refused(c, give(c, 0, order(Role::kReplica, 2)), Errc::kIo, "");
+  }
+}
