@@ -64,8 +64,7 @@ std::string words(const AssignmentOrder& order) {
     text += order.replicas->empty() ? ", no replicas" : ", replicas";
     for (const core::ReplicaAddress& replica : *order.replicas) text += fmt::format(" {}={}", replica.id, replica.address);
   }
-  if (order.authority == core::Authority::kPromoted) text += ", promoted";
-  if (order.authority == core::Authority::kForced) text += ", promoted by force";
+  if (order.authority == core::Authority::kForced) text += ", by force";
   return text;
 }
 

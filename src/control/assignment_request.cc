@@ -55,7 +55,8 @@ core::Authority read_authority(const ObjectReader& in, Role role) {
   }
   if (force && !promote) in.fail_at("force", "only a promotion can be forced: it needs \"promote\": true");
   if (force) return core::Authority::kForced;
-  return promote ? core::Authority::kPromoted : core::Authority::kAssigned;
+  // Said as a promotion or not: an operator does not know by himself whether the copy has everything.
+  return role == Role::kPrimary ? core::Authority::kPromoted : core::Authority::kAssigned;
 }
 
 AssignmentOrder read_order(const json::value& document) {

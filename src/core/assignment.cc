@@ -62,7 +62,8 @@ Judgement judge(const Assignment& next, Authority authority, const CopyFacts& co
     return refuse("another node was primary of epoch " + number(next.epoch) + "; the assignment needs a higher one");
   }
   if (!copy.base_usable) return refuse("its base image is marked unusable: it cannot be primary before it has been rebuilt");
-  if (authority == Authority::kPromoted && !copy.handed_over && !is_last_primary(copy)) {
+  const bool first = copy.blank && !copy.current;  // nobody can have written to another copy on this one's account
+  if (authority == Authority::kPromoted && !copy.handed_over && !is_last_primary(copy) && !first) {
     return refuse("this copy may be stale: its primary has not handed over to it. Give its primary another role first, "
                   "or force it if that one is gone for good and what only it acknowledged may be lost");
   }

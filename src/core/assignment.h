@@ -35,8 +35,8 @@ struct Assignment {
 
 /// How an assignment came.
 enum class Authority : uint8_t {
-  kAssigned,  ///< by whoever assigns roles: it knows which copy is fit
-  kPromoted,  ///< an operator asks this copy to become primary; it must not be a stale one
+  kAssigned,  ///< by a configuration file or a coordinator: it knows which copy is fit
+  kPromoted,  ///< by an operator. A copy that becomes primary must not be a stale one
   kForced,    ///< likewise, and the operator takes the loss if it is
 };
 
@@ -46,6 +46,7 @@ struct CopyFacts {
   Incarnation incarnation;    ///< of its own last opening for writing in that epoch; 0: another node's epoch
   std::optional<TermStart> last_term;
   bool base_usable = true;
+  bool blank = false;         ///< nothing logged, no volume told yet
   bool handed_over = false;   ///< the last primary left it everything, and to nobody else
   std::optional<Assignment> current;
 };

@@ -27,6 +27,10 @@ RecoveryDecision decide_recovery(const ReplicaFacts& replica, const PrimaryFacts
   }
   if (replica.position >= primary.wal_head) return {RecoveryKind::kKeepup, replica.position, "at the head"};
   if (replica.position.next() >= primary.wal_tail) {
+    // The replica takes only records whose term the history names, and it keeps the newest terms only.
+    if (!primary.history.term_at(replica.position.next())) {
+      return {RecoveryKind::kRebuild, Lsn{}, "it misses records of terms that the history does not reach back to"};
+    }
     return {RecoveryKind::kCatchup, replica.position, "all it misses is in the WAL"};
   }
   return {RecoveryKind::kRebuild, Lsn{}, "records that it misses are no longer in the WAL"};

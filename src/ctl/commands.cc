@@ -65,7 +65,7 @@ void add_order_options(CLI::App& command, Session& session, const std::shared_pt
 void add_assign(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("assign", "deliver an assignment: role, epoch, replicas");
   auto order = std::make_shared<OrderArguments>();
-  command->add_option("--role", order->role, "what this node is to be for the volume")
+  command->add_option("--role", order->role, "what this node is to be for the volume; primary: only a copy that may be promoted without force")
       ->required()
       ->check(CLI::IsMember({"primary", "replica", "none"}));
   add_order_options(*command, session, order);

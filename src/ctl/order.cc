@@ -77,9 +77,9 @@ std::string next_step(std::string_view code, const OrderArguments& order) {
     return fmt::format("ringboltctl why {} tells what it waits for; the same order may be given again", order.volume);
   }
   if (code != "refused") return {};
-  if (!order.promote || order.force) return fmt::format("ringboltctl why {} tells more", order.volume);
+  if (order.role != "primary" || order.force) return fmt::format("ringboltctl why {} tells more", order.volume);
   return fmt::format("if the old primary still runs, let it hand over: on its node ringboltctl assign {0} --role replica --epoch {1}, "
-                     "then promote again. If it is lost for good, --force takes this copy as it is: what only the old primary has is lost",
+                     "then give this order again. If it is lost for good, promote --force takes this copy as it is: what only the old primary has is lost",
                      order.volume, order.epoch);
 }
 

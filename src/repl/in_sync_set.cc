@@ -211,9 +211,16 @@ bool InSyncSet::all_know(Lsn stable) const {
 
 Shipper* InSyncSet::successor() const {
   for (const auto& member : members_) {
-    if (member->state == State::kIn && !member->leaving && member->shipper->reached_head()) return member->shipper.get();
+    const bool complete = member->shipper->shipping() && member->shipper->acked_durable() >= store_.wal().head();
+    if (member->state == State::kIn && !member->leaving && complete) return member->shipper.get();
   }
   return nullptr;
+}
+
+bool InSyncSet::expects_successor() const {
+  return std::any_of(members_.begin(), members_.end(), [](const auto& member) {
+    return member->state == State::kIn && !member->leaving && member->shipper->shipping();
+  });
 }
 
 void InSyncSet::pump() {

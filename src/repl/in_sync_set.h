@@ -82,8 +82,11 @@ class InSyncSet {
   [[nodiscard]] uint64_t smallest_wal_blocks(uint64_t blocks) const;
   /// Every counting replica that is in a session knows that all up to `stable` is.
   [[nodiscard]] bool all_know(Lsn stable) const;
-  /// The first replica that is in the set and in keepup; null if there is none.
+  /// The first replica in the set that has acknowledged everything as flushed; null if there is none. That it was sent everything, or
+  /// knows what is stable, says nothing: what counts may be stable without it.
   [[nodiscard]] Shipper* successor() const;
+  /// There is one that may still become it.
+  [[nodiscard]] bool expects_successor() const;
 
  private:
   enum class State : uint8_t {

@@ -217,6 +217,8 @@ void Primary::stop(Farewell farewell, std::function<void()> stopped) {
 }
 
 void Primary::on_drain_timeout() {
+  // Nobody was told, and everything is here.
+  if (handing_over_ && !hand_over_open_ && !fenced_ && stable_ == store_.wal().head()) heir_ = store_.config().node_id;
   draining_ = handing_over_ = false;
   continue_stop();
 }
@@ -244,6 +246,7 @@ void Primary::continue_stop() {
 void Primary::leave_everything() {
   if (hand_over_open_) return;
   Shipper* const successor = members_.successor();
+  if (successor == nullptr && members_.expects_successor()) return;  // it catches up, or the drain's time is over
   if (successor == nullptr) {
     heir_ = store_.config().node_id;
     handing_over_ = false;

@@ -45,7 +45,7 @@ class PrimaryListener {
 enum class Farewell : uint8_t {
   kAtOnce,    ///< somebody else is primary
   kDrained,   ///< everything logged becomes stable first, within a bounded time
-  kHandOver,  ///< and one replica, or this copy if there is none, is told that it has everything
+  kHandOver,  ///< and one replica that has everything is told so; this copy if there is none in that time
 };
 
 class Primary final : public InSyncSetOwner {

@@ -180,9 +180,10 @@ void Replica::on_control(const SessionControl& control) {
   if (control.kind == ControlKind::kCutTail) {
     const Lsn fork = *control.target;
     if (fork > head || fork < store_.base_limit()) return refuse(Reason::kProtocolViolation, fmt::format("cannot cut at Lsn {}", fork.value()));
-    // An order that was right once takes acknowledged records when it is said again.
-    if (core::fork_point({control.history, head}, {store_.facts().history, head}) != fork) {
-      return refuse(Reason::kProtocolViolation, fmt::format("the histories do not fork at Lsn {}", fork.value()));
+    // Where the histories part, and nowhere else: an order that was right once, said again, would take records that count.
+    const auto parted = core::fork_point({control.history, kLsnMax}, {store_.facts().history, head});
+    if (control.history.last()->term != term_ || parted != fork) {
+      return refuse(Reason::kProtocolViolation, fmt::format("a cut at Lsn {}, where the histories do not part", fork.value()));
     }
     return cut(fork);
   }
@@ -213,8 +214,10 @@ void Replica::take_over(const SessionControl& control) {
   listener_.on_replica_session();
   if (control.reason != Reason::kHandedOver) return link_->close("the primary ended the session");
   const Lsn head = store_.wal().head();
-  if (stable_ < head || store_.wal().durable() < head || !store_.base_usable()) {
-    return session_failed(Reason::kNotReady, "a hand-over before everything is stable");
+  // What is stable may be so without this copy: only the primary's own head says what everything is.
+  if (*control.target != head || stable_ < head || store_.wal().durable() < head || !store_.base_usable()) {
+    return session_failed(Reason::kNotReady, fmt::format("a hand-over at Lsn {} before everything is here and stable, up to {}",
+                                                         control.target->value(), head.value()));
   }
   store_.superblock().change().handed_over = head;
   store_.superblock().wait(heir_recorded_);

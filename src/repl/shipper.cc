@@ -178,7 +178,7 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(retry_);
   io_.disarm(tick_);
   io_.disarm(positions_);
-  reader_.drop();
+  // What it read may be on its way out still: it is dropped when the link is closed.
   end_lane();
   if (verifier_ != nullptr) verifier_->stop("the primary stops");
   if (connect_.pending()) io_.cancel(connect_);
@@ -481,6 +481,7 @@ void Shipper::hand_over(std::function<void(bool taken)> done) {
   SessionControl control;
   control.kind = ControlKind::kCancelSession;
   control.reason = Reason::kHandedOver;
+  control.target = store_.wal().head();
   unanswered_ = true;
   link_->send(MessageType::kSessionControl, control);
 }

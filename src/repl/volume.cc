@@ -14,6 +14,7 @@ Volume::Volume(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, const
 Volume::~Volume() {
   io_.undefer(engine_turn_);
   io_.undefer(role_left_);
+  io_.undefer(change_role_soon_);
   io_.undefer(close_store_);
   io_.disarm(tick_);
 }
@@ -76,7 +77,8 @@ void Volume::on_store_space() {
 void Volume::on_store_failed(const std::string&) {
   if (primary_ != nullptr) primary_->on_failed();
   if (replica_ != nullptr) replica_->on_failed();
-  finish_assignment(make_error(Errc::kIo, damage()));
+  // An order to be primary no more is carried out all the same.
+  if (!may_take(ordered_role_)) finish_assignment(make_error(Errc::kIo, damage()));
   observe_copy();
   publish_refusal();
 }

@@ -64,7 +64,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void open(std::function<void(Status)> done);
   /// Takes an assignment: judged, recorded, in force (a primary: its term is durable and its replicas are configured),
   /// then `done`. Errors: kStaleEpoch (the message names the current one), kNotPermitted, kInvalid (it cannot be stored), kBusy (another
-  /// one is being carried out), kIo; nothing has changed then.
+  /// one is being carried out), kIo; nothing has changed then. A copy that has failed takes any role but primary.
   void assign(const AssignmentRequest& request, std::function<void(Status)> done);
   /// An operator wants the replica copied anew whatever its facts say; or (not `wanted`) the rebuild that goes on ended, and
   /// none begun until it is wanted. It holds until the next order or the daemon's end. `done` once the engine knows of it.
@@ -108,6 +108,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void on_primary_fact(core::Event event) override { tell(std::move(event)); }
   void on_replica_session() override { observe_copy(); }
   [[nodiscard]] core::CopyFacts copy_facts() const;
+  [[nodiscard]] bool may_take(Role role);
   void take_first_assignment();
   void finish_assignment(const Status& status);
   void answer_if_in_force();
@@ -120,6 +121,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void apply_role(const core::ApplyRole& command);
   void change_role();
   void enter_role();
+  [[nodiscard]] bool may_open(Epoch epoch) const;
+  void give_way(Epoch epoch);
   void role_left();
   void role_applied();
   void configure_shipper(const core::ConfigureShipper& command);
@@ -164,6 +167,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   std::optional<core::Assignment> taking_;  // being recorded
   std::optional<std::pair<Epoch, uint64_t>> awaited_;  // of the assignment that `assigned_` waits for
   std::function<void(Status)> assigned_;
+  Role ordered_role_ = Role::kNone;  // what that makes this copy
   std::deque<std::pair<AssignmentRequest, std::function<void(Status)>>> orders_;  // wait for that
 
   uint64_t rebuild_orders_ = 0;
@@ -186,6 +190,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   SuperblockWaiterOf<&Volume::on_assignment_recorded> assignment_recorded_{*this};
   io::DeferredOf<&Volume::engine_turn> engine_turn_{*this};
   io::DeferredOf<&Volume::role_left> role_left_{*this};
+  io::DeferredOf<&Volume::change_role> change_role_soon_{*this};
   io::DeferredOf<&Volume::close_store> close_store_{*this};
   io::TimerOf<&Volume::on_tick> tick_{*this};
 };

@@ -31,7 +31,7 @@ void Volume::record_promise() {
 void Volume::on_promise_recorded() {
   if (promise_again_) return record_promise();
   if (stopping_) return close_if_quiet();
-  if (std::exchange(promise_for_role_, false)) enter_role();
+  if (std::exchange(promise_for_role_, false)) change_role();
   route_call();
 }
 
@@ -61,9 +61,7 @@ void Volume::take_call(const PeerCall& call) {
     RINGBOLT_LOG_LIMITED(kInfo, "volume {}: call from {} refused: {}", name(), call.hello.node_id, text);
     refusals_.refuse(call, reason, identified ? store_.facts().volume : Uuid{}, identified ? store_.facts().epoch : Epoch{}, text);
   };
-  if (!opened_ || stopping_ || store_.failed()) {
-    return refuse(Reason::kNotReady, damage().empty() ? "the volume is not open here" : damage());
-  }
+  if (!opened_ || stopping_) return refuse(Reason::kNotReady, damage().empty() ? "the volume is not open here" : damage());
   const Superblock& facts = store_.facts();
   if (call.hello.replica_id != facts.node_id) {
     return refuse(Reason::kWrongVolume, fmt::format("this node is {}, not {}", facts.node_id, call.hello.replica_id));
@@ -76,6 +74,14 @@ void Volume::take_call(const PeerCall& call) {
     return refuse(Reason::kWrongVolume, fmt::format("the copy here belongs to volume {}", facts.volume.to_string()));
   }
   identified = true;
+  if (call.header.epoch > facts.epoch && primary_ != nullptr) {
+    // Whatever becomes of the call, and also where nothing can be recorded any more: who knows of a higher epoch serves no lower one.
+    primary_->fence();
+    stop_serving(fmt::format("fenced by epoch {} ({})", call.header.epoch.value(), call.hello.node_id));
+    tell(core::EpochObserved{call.header.epoch, fmt::format("{} is its primary", call.hello.node_id)});
+    give_way(call.header.epoch);
+  }
+  if (store_.failed()) return refuse(Reason::kNotReady, damage());
   if (const auto version = choose_version(call.hello.version_min, call.hello.version_max); !version.has_value()) {
     return refuse(Reason::kProtocolViolation, version.error().message);
   }
@@ -105,8 +111,6 @@ void Volume::take_call(const PeerCall& call) {
   waiting_call_ = call;
   if (call.header.epoch > facts.epoch) {
     promise(call.header.epoch, call.hello.node_id);
-    if (primary_ != nullptr) primary_->fence();
-    stop_serving(fmt::format("fenced by epoch {} ({})", call.header.epoch.value(), call.hello.node_id));
     tell(core::EpochObserved{call.header.epoch, fmt::format("{} is its primary", call.hello.node_id)});
   } else if (facts.epoch_holder.empty()) {
     // Whoever called first in an epoch holds it, across restarts, too.

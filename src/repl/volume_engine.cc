@@ -23,6 +23,7 @@ core::CopyFacts Volume::copy_facts() const {
   copy.incarnation = facts.incarnation;
   copy.last_term = facts.history.last();
   copy.base_usable = store_.base_usable();
+  copy.blank = facts.volume.is_nil() && store_.wal().head() == Lsn{};
   copy.handed_over = facts.handed_over != Lsn{} && facts.handed_over == store_.wal().head();
   copy.current = engine_.state().assignment;
   return copy;
@@ -55,8 +56,13 @@ void Volume::take_first_assignment() {
   tell(core::AssignmentDelivered{std::move(first)});
 }
 
+/// A copy that has failed is primary no more, but it can be told to be something else as long as that can be recorded.
+bool Volume::may_take(Role role) {
+  return opened_ && (!store_.failed() || (role != Role::kPrimary && !store_.superblock().failed()));
+}
+
 void Volume::assign(const AssignmentRequest& request, std::function<void(Status)> done) {
-  if (!damage().empty()) return done(make_error(Errc::kIo, damage()));
+  if (!damage().empty() && !may_take(request.role)) return done(make_error(Errc::kIo, damage()));
   if (!opened_ || stopping_) return done(make_error(Errc::kBusy, fmt::format("volume {} is not open", name())));
   if (assigned_) {
     // One after another: each is judged by what the one before it left.
@@ -85,6 +91,7 @@ void Volume::assign(const AssignmentRequest& request, std::function<void(Status)
   }
   if (const char* problem = Superblock::problem_of(next)) return done(make_error(Errc::kInvalid, problem));
   assigned_ = std::move(done);
+  ordered_role_ = next.role;
   log::info("volume {}: assigned {} of epoch {}, change {}", name(), to_string(next.role), next.epoch.value(), next.version);
   // Recorded before it takes effect: a restart in between must not bring the one before it back.
   store_.superblock().change().assignment = next;
@@ -234,17 +241,19 @@ void Volume::configure_shipper(const core::ConfigureShipper& command) {
 
 void Volume::apply_role(const core::ApplyRole& command) {
   wanted_ = command;
+  promise_for_role_ = false;  // of what was wanted before
   change_role();
 }
 
 /// Leaves the role in force, if it is another one, then enters the wanted one. What is wanted may change on the way.
 void Volume::change_role() {
-  if (!wanted_ || leaving_role_ || stopping_ || store_.failed()) return;
-  if (wanted_->role == Role::kPrimary && primary_ != nullptr && !serving_stopped_) {
-    if (wanted_->epoch > primary_->term().epoch) return primary_->raise_epoch(wanted_->epoch);  // on_primary_opened()
-    return;
+  if (!wanted_ || leaving_role_ || stopping_ || !may_take(wanted_->role)) return;
+  if (wanted_->role == Role::kPrimary && primary_ != nullptr) {
+    if (wanted_->epoch <= primary_->term().epoch) return;  // fenced at it: the engine will want something else
+    if (!serving_stopped_) return primary_->raise_epoch(wanted_->epoch);  // on_primary_opened()
   }
-  if (wanted_->role != Role::kPrimary && primary_ != nullptr) {
+  if (primary_ != nullptr) {
+    // Also one that is to be primary again: it was fenced on the way there, and its clients were sent away.
     leaving_role_ = true;
     const bool fenced = serving_stopped_;
     stop_serving(fmt::format("it is {} of epoch {} now", to_string(wanted_->role), wanted_->epoch.value()));
@@ -278,8 +287,19 @@ void Volume::role_left() {
   change_role();
 }
 
+/// No term of this epoch, or of a higher one, is another's.
+bool Volume::may_open(Epoch epoch) const {
+  const Superblock& facts = store_.facts();
+  return epoch > facts.epoch || (epoch == facts.epoch && facts.incarnation != Incarnation{});
+}
+
 /// The epoch is durable before the role is in force.
 void Volume::enter_role() {
+  RINGBOLT_ASSERT(primary_ == nullptr);
+  if (wanted_->role == Role::kPrimary && !may_open(wanted_->epoch)) {
+    // Overtaken by a promise to somebody else. The engine has been told, or is now.
+    return tell(core::EpochObserved{store_.facts().epoch, fmt::format("this copy has promised to epoch {}", store_.facts().epoch.value())});
+  }
   role_ = wanted_->role;
   if (role_ == Role::kPrimary) {
     if (waiting_call_) io_.close_socket(std::exchange(waiting_call_, std::nullopt)->socket);
@@ -335,6 +355,13 @@ void Volume::on_primary_fenced(Epoch epoch, const std::string& why) {
   stop_serving(epoch > own ? fmt::format("fenced by epoch {} ({})", epoch.value(), why)
                            : fmt::format("epoch {} is another's: {}; the assignment needs a higher epoch", epoch.value(), why));
   tell(core::EpochObserved{std::max(epoch, own), role_reason_});
+  give_way(epoch);
+}
+
+/// The engine, which wants a yet higher epoch here, has said so already and will not say it again. Not from inside: a
+/// primary may be what found out.
+void Volume::give_way(Epoch epoch) {
+  if (wanted_ && wanted_->epoch > epoch) io_.defer(change_role_soon_);
 }
 
 }  // namespace ringbolt::repl

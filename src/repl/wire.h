@@ -236,7 +236,7 @@ const char* to_string(BaseKind kind);
 ///                 base kind        base      target   snapshot id        deadline  reason  history
 /// start_catchup   none             required  >= base  0                  any       none    not empty
 /// start_rebuild   live, snapshot   required  >= base  with snapshot only any       none    not empty
-/// cancel_session  none             absent    absent   0                  none      why     empty
+/// cancel_session  none             absent    with handed_over only 0     none      why     empty
 /// cut_tail        none             absent    required 0                  any       none    not empty
 /// base_complete   none             absent    required 0                  none      none    empty
 struct SessionControl {
@@ -246,8 +246,9 @@ struct SessionControl {
   /// WAL lane.
   std::optional<Lsn> base;
   /// start_*: what the session must reach, at least 1 (the primary's term record if there is nothing
-  /// else yet). cut_tail: the last record that the replica keeps, 0 for none. base_complete: the whole base image
-  /// was sent, and nothing in it is newer than this record: the rebuild is complete once the log reaches it.
+  /// else yet). cut_tail: the last record that the replica keeps, 0 for none. cancel_session because of a hand-over: the
+  /// primary's last record, which the replica must have. base_complete: the whole base image was sent, and nothing in it
+  /// is newer than this record: the rebuild is complete once the log reaches it.
   std::optional<Lsn> target;
   uint64_t snapshot_id = 0;  ///< 0: the live image
   Millis deadline;

@@ -57,8 +57,10 @@ void check_control(Reader& r, const SessionControl& m) {
   r.refuse_if((m.base_kind == BaseKind::kSnapshot) != (m.snapshot_id != 0), "base kind {} with snapshot id {}",
               to_string(m.base_kind), m.snapshot_id);
   r.refuse_if(start != m.base.has_value(), "{} {} base Lsn", kind, start ? "without" : "with");
-  r.refuse_if(cancel == m.target.has_value(), "{} {} target Lsn", kind, cancel ? "with" : "without");
-  r.refuse_if((start || complete) && m.target == Lsn{}, "{} with target Lsn 0", kind);
+  const bool hand_over = cancel && m.reason == Reason::kHandedOver;
+  const bool no_target = cancel && !hand_over;
+  r.refuse_if(no_target == m.target.has_value(), "{} {} target Lsn", kind, no_target ? "with" : "without");
+  r.refuse_if((start || hand_over || complete) && m.target == Lsn{}, "{} with target Lsn 0", kind);
   if (start && r.good()) {
     r.refuse_if(m.target < m.base, "target Lsn {} < base Lsn {}", m.target->value(), m.base->value());
   }

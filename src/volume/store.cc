@@ -160,6 +160,8 @@ void Store::fail(std::string reason) {
     log::error("volume {}: this copy has failed: {}", config_.name, failure_);
     if (!open_) return open_failed(make_error(Errc::kIo, failure_));
     listener_.on_store_failed(failure_);
+  } else if (open_ && superblock_.failed()) {
+    listener_.on_store_failed(failure_);  // whoever still had something to record waits in vain
   }
   // A second failure may be what closing waits for.
   if (stopping_ == Stopping::kMarking) stopping_ = Stopping::kForClose;

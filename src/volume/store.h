@@ -48,7 +48,7 @@ class StoreListener {
   virtual void on_store_written() = 0;   ///< wal().written() moved
   virtual void on_store_durable() = 0;   ///< wal().durable() moved
   virtual void on_store_space() = 0;     ///< an append that was refused may succeed now
-  virtual void on_store_failed(const std::string& reason) = 0;  ///< once; see failed()
+  virtual void on_store_failed(const std::string& reason) = 0;  ///< see failed(); again when also the superblock fails
 };
 
 class Store final : private WalListener, private CheckpointListener, private WalRecovery::Listener {
@@ -73,7 +73,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
 
   [[nodiscard]] const StoreConfig& config() const { return config_; }
   [[nodiscard]] bool is_open() const { return open_; }
-  /// The device failed: nothing is appended any more and nothing becomes durable.
+  /// The device failed: nothing is appended any more. The superblock may still become durable, if superblock() has not failed.
   [[nodiscard]] bool failed() const { return !failure_.empty(); }
   [[nodiscard]] const std::string& failure() const { return failure_; }
   /// The base image can be trusted, with the log on top of it: no damage, no rebuild mark, none that is just

@@ -165,8 +165,9 @@ def check_pair(script):
         clients.go_on()
     with script.test('a copy whose primary was killed is promoted with --force only'):
         n2.kill()
-        said = order(n1, 'promote', 'vol0', '--epoch', '13', *replicas(n2), expect=1)
-        assert '--force' in said, said
+        for words in (('promote',), ('assign', '--role', 'primary')):
+            said = order(n1, words[0], 'vol0', *words[1:], '--epoch', '13', *replicas(n2), expect=1)
+            assert '--force' in said, said
         assert state(n1) == ('replica', 12)
         status, reply = post(n1, '{"role": "primary", "epoch": 13, "promote": true}')
         assert status == 409 and reply['error']['code'] == 'refused', (status, reply)

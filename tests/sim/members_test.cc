@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "cluster.h"
+#include "orders.h"
 
 using namespace ringbolt;
 using namespace ringbolt::sim;
@@ -361,4 +362,20 @@ TEST_CASE("sim_members: a primary without its in-sync replica serves only after 
   REQUIRE(c.wait_serving(0));
   CHECK_FALSE(contains(c.in_sync_on_disk(0), "n2"));
   CHECK(c.read_cell(0, 0) == 6);
+}
+
+TEST_CASE("sim_members: a blank copy that came after more terms than the history keeps needs a rebuild, and says so", "[sim][repl]") {
+  Cluster c({.seed = 7});
+  c.assignment(0).role = Role::kPrimary;
+  c.start(0);
+  REQUIRE(c.wait_serving(0));
+  for (uint64_t epoch = 2; epoch < 70; ++epoch) {
+    check_taken(c, give(c, 0, order(Role::kPrimary, epoch)));
+    REQUIRE(c.wait_serving(0));
+  }
+  REQUIRE(c.status(0).wal_tail == 1);
+  c.start(1);
+  check_taken(c, give(c, 0, order(Role::kPrimary, 70, core::Authority::kAssigned, std::vector<core::ReplicaAddress>{{c.name(1), c.address(1)}})));
+  // It is not sent what it cannot take, again and again.
+  REQUIRE(c.run_until([&] { return c.status(0).mode == "needs_rebuild" || c.replica_status(0, 1).in_sync; }, 10 * kSecond));
 }

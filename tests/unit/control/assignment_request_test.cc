@@ -46,16 +46,17 @@ TEST_CASE("assignment: every key is read", "[assignment]") {
 }
 
 TEST_CASE("assignment: what is left out is absent, not a default", "[assignment]") {
-  CHECK(order_of(primary("")) == AssignmentOrder{Role::kPrimary, Epoch(2), std::nullopt, std::nullopt, Authority::kAssigned});
+  CHECK(order_of(primary("")) == AssignmentOrder{Role::kPrimary, Epoch(2), std::nullopt, std::nullopt, Authority::kPromoted});
   CHECK(order_of(primary(R"(, "replicas": [])")).replicas == std::vector<ReplicaAddress>{});
   CHECK(order_of(R"( {"epoch": 1, "role": "none"} )").role == Role::kNone);
   CHECK(order_of(R"({"epoch": 1, "role": "replica", "replicas": []})").role == Role::kReplica);
 }
 
-TEST_CASE("assignment: a promotion says so, and may be forced", "[assignment]") {
+TEST_CASE("assignment: an operator's order to be primary is a promotion, said so or not, and may be forced", "[assignment]") {
   CHECK(order_of(primary(R"(, "promote": true)")).authority == Authority::kPromoted);
   CHECK(order_of(primary(R"(, "promote": true, "force": false)")).authority == Authority::kPromoted);
-  CHECK(order_of(primary(R"(, "promote": false, "force": false)")).authority == Authority::kAssigned);
+  CHECK(order_of(primary(R"(, "promote": false, "force": false)")).authority == Authority::kPromoted);
+  CHECK(order_of(R"({"role": "replica", "epoch": 1})").authority == Authority::kAssigned);
   CHECK(error_of(primary(R"(, "force": true)")) == "force: only a promotion can be forced: it needs \"promote\": true");
   CHECK(error_of(R"({"role": "replica", "epoch": 1, "promote": true})") ==
         "promote: only to primary is there a promotion; the role is \"replica\"");

@@ -51,12 +51,12 @@ TEST_CASE("ctl: assign sends what it was told and nothing more", "[ctl]") {
   CHECK(orders[0].first == "vol0");
   CHECK(orders[0].second == AssignmentOrder{Role::kPrimary, Epoch(7), Durability::kSyncQuorum,
                                             std::vector<ReplicaAddress>{{"n2", "127.0.0.1:20810"}, {"n3", "[::1]:1"}},
-                                            Authority::kAssigned});
+                                            Authority::kPromoted});
   CHECK(orders[1].first == "vol1");
   CHECK(orders[1].second ==
         AssignmentOrder{Role::kReplica, Epoch((uint64_t{1} << 63) - 1), std::nullopt, std::nullopt, Authority::kAssigned});
   CHECK(orders[2].second ==
-        AssignmentOrder{Role::kPrimary, Epoch(8), std::nullopt, std::vector<ReplicaAddress>{}, Authority::kAssigned});
+        AssignmentOrder{Role::kPrimary, Epoch(8), std::nullopt, std::vector<ReplicaAddress>{}, Authority::kPromoted});
   CHECK(orders[3].second.replicas == std::vector<ReplicaAddress>{{"n2", "h:1"}});
 }
 
@@ -122,7 +122,8 @@ TEST_CASE("ctl: a refused order is exit code 1 and says what to do next", "[ctl]
   // Whoever forced it already is not told to force it.
   CHECK_THAT(refused(Errc::kNotPermitted, {"promote", "vol0", "--epoch", "4", "--force"}),
              Contains("ringboltctl why vol0") && !Contains("--force"));
-  CHECK_THAT(refused(Errc::kNotPermitted, {"assign", "vol0", "--role", "primary", "--epoch", "4"}), !Contains("--force"));
+  CHECK_THAT(refused(Errc::kNotPermitted, {"assign", "vol0", "--role", "primary", "--epoch", "4"}), Contains("promote --force takes this copy"));
+  CHECK_THAT(refused(Errc::kNotPermitted, {"assign", "vol0", "--role", "replica", "--epoch", "4"}), !Contains("--force"));
   CHECK_THAT(refused(Errc::kNotFound, promote), Contains("next: ringboltctl status"));
   CHECK_THAT(refused(Errc::kBusy, promote), Contains("nothing was changed"));
   CHECK(refused(Errc::kInvalid, promote) == "ringboltctl: the reason\n");

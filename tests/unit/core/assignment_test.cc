@@ -112,6 +112,10 @@ TEST_CASE("core: within an epoch replicas and durability change, the role does n
   }
   check(assignment(Role::kReplica, 3), Authority::kAssigned, primary, Verdict::kTake);
   check(assignment(Role::kPrimary, 3), Authority::kAssigned, replica_of(2), Verdict::kTake);
+  // All of that an operator may ask, too, of a copy that is primary: he needs no force for it.
+  for (const Assignment& next : {assignment(Role::kPrimary, 2, {"n3"}), quorum, moved, assignment(Role::kPrimary, 3)}) {
+    check(next, Authority::kPromoted, primary, Verdict::kTake);
+  }
 }
 
 TEST_CASE("core: only a primary has replicas, and not more than eight", "[core][assignment]") {
@@ -188,6 +192,15 @@ TEST_CASE("core: a copy that may be stale is promoted by force only", "[core][as
   SECTION("its primary has handed over to it") {
     copy.handed_over = true;
     check(next, Authority::kPromoted, copy, Verdict::kTake);
+  }
+  SECTION("nobody has used it") {
+    CopyFacts blank;
+    blank.blank = true;
+    check(next, Authority::kPromoted, blank, Verdict::kTake);
+    // But as a replica: its primary may have written.
+    blank.current = assignment(Role::kReplica, 3);
+    blank.promised = Epoch(3);
+    check(next, Authority::kPromoted, blank, Verdict::kRefused, "may be stale");
   }
   SECTION("it was the last primary itself") { check(next, Authority::kPromoted, primary_of(3), Verdict::kTake); }
   SECTION("it was primary, of an epoch before the one it has promised to") {

@@ -54,6 +54,7 @@ void Model::drain() {
   for (const Command& command : engine_.outstanding()) {
     if (!will_be_answered(command)) complain("nothing answers " + describe(command));
   }
+  if (fenced_ && !role_wanted_) complain("a fenced primary is left as it is");
 }
 
 namespace {
@@ -189,7 +190,7 @@ Model::Moves Model::moves() {
   Moves result;
   if (role_wanted_) result.push_back([this] { apply_role(); });
   if (shippers_wanted_ && !role_wanted_) result.push_back([this] { configure(); });
-  if (role_ == Role::kPrimary && !serving_ && !role_wanted_) {
+  if (role_ == Role::kPrimary && !serving_ && !fenced_ && !role_wanted_) {
     const bool all = std::all_of(in_sync_.begin(), in_sync_.end(), [&](const std::string& id) {
       const auto at = shippers_.find(id);
       return at != shippers_.end() && at->second.phase == Shipper::Phase::kShipping;
@@ -253,7 +254,18 @@ void Model::ask_obstructed() {
   }
 }
 
+/// A fenced primary goes before anything else comes, also if it is to be primary again.
+void Model::leave_fenced() {
+  fenced_ = false;
+  shippers_.clear();
+  in_sync_.clear();
+  shippers_wanted_.reset();
+  role_ = Role::kNone;
+  term_ = {};
+}
+
 void Model::apply_role() {
+  if (fenced_) return leave_fenced();  // what is wanted may change on the way
   const ApplyRole wanted = *role_wanted_;
   role_wanted_.reset();
   RoleApplied applied;
@@ -347,8 +359,14 @@ SyncAckObserved Model::facts_of(const std::string& id) const {
   return event;
 }
 
+/// It stops at once: nothing is done for its replicas any more.
 void Model::observe_epoch(Epoch epoch, const std::string& who) {
   promised_ = std::max(promised_, epoch);
+  if (role_ == Role::kPrimary && epoch >= term_.epoch) {
+    fenced_ = true;
+    serving_ = false;
+    for (auto& [id, shipper] : shippers_) lose(id, Reason::kEpochMismatch, "another primary is known");
+  }
   tell(EpochObserved{epoch, who});
 }
 
@@ -613,6 +631,10 @@ Model::Moves Model::faults() {
     for (const auto& entry : shippers_) {
       add([this, id = entry.first] { order_rebuild(id); });
     }
+  }
+  // A call of an epoch below the one that is assigned and not in force yet.
+  if (const auto& assigned = engine_.state().assignment; role_wanted_ && assigned && assigned->epoch.value() > promised_.value() + 1) {
+    add([this] { observe_epoch(promised_.next(), "n7 calls"); });
   }
   // Orders are rare, or nothing else would ever come far.
   if (chance(15)) order_faults(result);

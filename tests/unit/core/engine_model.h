@@ -91,6 +91,7 @@ class Model {
   void session_faults(const std::string& id, Moves& moves);
 
   void apply_role();
+  void leave_fenced();
   void configure();
   void connect(const std::string& id);
   void ask(Shipper& shipper);
@@ -129,6 +130,7 @@ class Model {
   TermHistory history_;
   uint64_t head_ = 0, tail_ = 1;
   bool base_seeded_ = false, serving_ = false, receiving_ = false;
+  bool fenced_ = false;  ///< it was primary, gave way to an epoch, and has not left yet
   bool copy_failed_ = false;
   std::set<std::string> in_sync_;
   std::map<std::string, Shipper> shippers_;

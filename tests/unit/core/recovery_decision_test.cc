@@ -133,6 +133,25 @@ TEST_CASE("core: how a replica is brought into step, case by case", "[core]") {
   }
 }
 
+TEST_CASE("core: nobody catches up through records whose term the history does not name", "[core]") {
+  // So many terms that the oldest are forgotten, and all records are in the WAL still.
+  TermHistory primary_history;
+  for (uint64_t epoch = 1; epoch <= TermHistory::kTermsMax + 3; ++epoch) primary_history.open({Epoch(epoch), Incarnation(1)}, Lsn(10 * epoch - 9));
+  REQUIRE(primary_history.at(0).first == Lsn(31));
+  const auto decide = [&](uint64_t position, const TermHistory& terms) {
+    return decide_recovery({true, Lsn(position), Lsn{}, terms},
+                           {.wal_tail = Lsn(1), .wal_head = Lsn(1000), .base_seeded = false, .history = primary_history})
+        .kind;
+  };
+  CHECK(decide(0, {}) == RecoveryKind::kRebuild);
+  // A copy that knows one of the named terms, and says that it has less than its records.
+  const TermHistory named = history({start(3, 21), start(4, 31)});
+  CHECK(decide(15, named) == RecoveryKind::kRebuild);
+  CHECK(decide(29, named) == RecoveryKind::kRebuild);
+  CHECK(decide(30, named) == RecoveryKind::kCatchup);
+  CHECK(decide(35, named) == RecoveryKind::kCatchup);
+}
+
 TEST_CASE("core: a blank replica catches up from the first record, unless the base was seeded",
           "[core]") {
   const TermHistory primary_history = history({start(1, 1)});

@@ -437,6 +437,9 @@ TEST_CASE("wire: a session_control has exactly the fields of its kind", "[repl]"
   CHECK(cancel([](SessionControl& m) { m.base = Lsn(1); }) == "cancel_session with base Lsn");
   CHECK(cancel([](SessionControl& m) { m.target = Lsn(1); }) == "cancel_session with target Lsn");
   CHECK(cancel([](SessionControl& m) { m.reason = Reason::kNone; }) == "cancel_session without reason");
+  CHECK(cancel([](SessionControl& m) { m.reason = Reason::kHandedOver; }) == "cancel_session without target Lsn");
+  CHECK(cancel([](SessionControl& m) { m.reason = Reason::kHandedOver, m.target = Lsn{}; }) == "cancel_session with target Lsn 0");
+  CHECK(cancel([](SessionControl& m) { m.reason = Reason::kHandedOver, m.target = Lsn(1); }) == "");
   CHECK(cancel([](SessionControl& m) { m.deadline = Millis(1); }) == "cancel_session with a deadline");
   CHECK(cancel([](SessionControl& m) { m.history = some_history(); }) == "cancel_session with term history");
   CHECK(cancel([](SessionControl& m) { m.base_kind = BaseKind::kLive; }) == "cancel_session with base kind live");

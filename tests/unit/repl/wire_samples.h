@@ -180,6 +180,7 @@ inline void fill(SimRandom& random, SessionControl& m) {
   }
   if (m.kind == ControlKind::kCancelSession) {
     m.reason = any_reason(random);
+    if (m.reason == Reason::kHandedOver) m.target = any_lsn(random, Lsn(1));
     return;
   }
   m.deadline = any_millis(random);
