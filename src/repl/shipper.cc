@@ -72,6 +72,12 @@ void Shipper::on_connected(int32_t result) {
     tell_lost(why);
     return retry_later(std::move(why));
   }
+  if (connection_term_ != owner_.term()) {
+    // A new term began, and the connect could not be cancelled any more. What is said on it would be nobody's facts.
+    io_.close_socket(io::Socket{result});
+    tell_lost("a new term begins");
+    return retry_later("a new term begins");
+  }
   link_ = std::make_unique<Link>(io_, pool_, io::Socket{result}, *this);
   link_->set_identity(store_.facts().volume, connection_term_.epoch);
   link_->start();

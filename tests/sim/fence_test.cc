@@ -194,3 +194,22 @@ TEST_CASE("sim_fence: a copy that has failed can be told to be primary no more",
     check_refused(c, give(c, 0, order(Role::kReplica, 2)), Errc::kIo, "");
   }
 }
+
+TEST_CASE("sim_fence: a connect that a new term could not cancel any more keeps no replica out", "[sim][repl]") {
+  Cluster c({.seed = 5});
+  c.configure_pair();
+  c.start_all();
+  REQUIRE(c.wait_serving(0));
+  REQUIRE(c.wait_in_sync(0, 1));
+  c.kill(1);
+  REQUIRE(c.run_until([&] { return !c.replica_status(0, 1).session || c.replica_status(0, 1).session->phase == "failed"; }, 5 * kSecond));
+  c.start(1);
+  // The next attempt is on its way.
+  c.world.net().partition("n1", "n2");
+  c.run_for(300 * kMillisecond);
+  c.world.net().set_cancels_late(true);
+  check_taken(c, give(c, 0, order(Role::kPrimary, 2)));
+  REQUIRE(c.status(0).epoch == 2);
+  c.world.net().heal_all();
+  REQUIRE(c.wait_in_sync(0, 1));
+}
