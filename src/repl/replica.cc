@@ -367,7 +367,7 @@ void Replica::on_tick() {
 
 void Replica::on_failed() {
   if (link_ != nullptr && !link_->closing()) refuse(Reason::kLocalWalCorrupt, store_.failure());
-  if (draining_) continue_stop();
+  if (stopping_) continue_stop();  // what it waits for in the superblock may never come
 }
 
 // --- ends -------------------------------------------------------------------------------------------------

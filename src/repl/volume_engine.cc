@@ -168,6 +168,20 @@ void Volume::engine_turn() {
       execute(command);
     }
   }
+  refuse_fenced_order();
+}
+
+/// An order to be primary of an epoch that turned out to be over, or another's, before it was in force.
+void Volume::refuse_fenced_order() {
+  const core::EngineState& state = engine_.state();
+  if (!awaited_ || !core::is_fenced(state) || awaited_ != std::pair(state.assignment->epoch, state.assignment->version)) return;
+  const core::Fence& fence = *state.fence;
+  const uint64_t epoch = awaited_->first.value();
+  if (fence.epoch > awaited_->first) {
+    return finish_assignment(make_error(
+        Errc::kStaleEpoch, fmt::format("epoch {} is over: the current one is {} ({})", epoch, fence.epoch.value(), fence.reason)));
+  }
+  finish_assignment(make_error(Errc::kNotPermitted, fmt::format("epoch {} is another's ({}); the assignment needs a higher one", epoch, fence.reason)));
 }
 
 // --- commands -----------------------------------------------------------------------------------------------
@@ -326,7 +340,9 @@ void Volume::role_applied() {
   }
   tell(std::move(applied));
   publish_refusal();
-  if (role_ != Role::kPrimary && awaited_ && awaited_->first <= wanted_->epoch) {
+  // One to be primary that was fenced at its own epoch has been refused, or is before long.
+  const bool refused = awaited_ && awaited_->first == wanted_->epoch && role_ != ordered_role_;
+  if (role_ != Role::kPrimary && awaited_ && !refused && awaited_->first <= wanted_->epoch) {
     finish_assignment(awaited_->first == wanted_->epoch
                           ? Status(boost::outcome_v2::success())
                           : make_error(Errc::kStaleEpoch, fmt::format("epoch {} is over: {}", awaited_->first.value(), role_reason_)));
