@@ -507,3 +507,16 @@ TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, neve
     }
   });
 }
+
+TEST_CASE("sim_hostile: an epoch that nobody can assign is promised to nobody", "[sim][repl]") {
+  FakePrimary f(22);
+  f.peer.epoch = kPeerEpochMax.next();
+  f.hello();
+  CHECK(f.peer.wait_ended());
+  CHECK(f.c.status(1).epoch == 1);
+  FakeReplica primary(23);
+  primary.peer.epoch = kPeerEpochMax.next();
+  primary.welcome();
+  CHECK(primary.peer.wait_ended());
+  CHECK(primary.c.status(0).role == "primary");
+}
