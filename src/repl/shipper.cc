@@ -207,7 +207,14 @@ void Shipper::on_message(const MessageHeader& header, std::span<const std::byte>
   if (header.type == MessageType::kSyncAck && sync_open_) return on_sync_ack(payload);
   if (header.type == MessageType::kSessionAck && of_session) return on_session_ack(payload);
   if (header.type == MessageType::kWalAck && of_session) return on_ack(payload);
-  close_link(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
+  std::string text = fmt::format("unexpected {} message", to_string(header.type));
+  if (header.session != session_ && session_ != SessionId{} && !link_->closing()) {
+    // Of a session that is over: the current one is named.
+    cause_ = Reason::kSuperseded;
+    link_->send(MessageType::kReject, Reject{Reason::kSuperseded, connection_term_.epoch, text, session_});
+    return link_->close_after_sending(std::move(text));
+  }
+  close_link(Reason::kProtocolViolation, std::move(text));
 }
 
 void Shipper::on_welcome(std::span<const std::byte> payload) {
