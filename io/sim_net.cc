@@ -144,6 +144,7 @@ void SimNet::check_connecting(uint64_t id) {
 
 void SimNet::cancel(uint64_t io_id, uint64_t op_id) {
   if (const auto at = connecting_.find(op_id); at != connecting_.end()) {
+    if (cancels_late_) return;
     const Connecting cancelled = at->second;
     connecting_.erase(at);
     if (cancelled.link) end_side(cancelled.link, 0, true);

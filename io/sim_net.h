@@ -30,6 +30,8 @@ class SimNet {
   void partition_one_way(const std::string& from, const std::string& to);
   void heal(const std::string& a, const std::string& b);
   void heal_all();
+  /// A connect that can be established is, although it was cancelled: the cancellation comes too late.
+  void set_cancels_late(bool late) { cancels_late_ = late; }
   /// Resets every connection that was made to `address` once `after_bytes` more bytes were
   /// delivered on it (both directions together).
   void cut(const std::string& address, uint64_t after_bytes = 0);
@@ -149,6 +151,7 @@ class SimNet {
   std::set<std::pair<std::string, std::string>> partitions_;
   std::set<std::string> without_power_;
   uint32_t next_port_ = 40000;
+  bool cancels_late_ = false;
 };
 
 }  // namespace ringbolt::io

@@ -76,7 +76,7 @@ void Replica::begin_call() {
 void Replica::on_sync(const MessageHeader& header, std::span<const std::byte> payload) {
   const auto sync = decode_sync(payload);
   if (!sync.has_value()) return refuse(Reason::kProtocolViolation, sync.error().message);
-  if (in_session_ && header.session != session_) return refuse(Reason::kProtocolViolation, "sync of another session");
+  if (in_session_ && header.session != session_) return refuse_session(header, "sync");
   sync_ = sync.value();
   io_.disarm(sync_deadline_);
   if (sync_->deadline.is_set()) io_.arm(sync_deadline_, sync_->deadline.nanos());
@@ -124,6 +124,15 @@ void Replica::refuse(Reason reason, std::string text) {
   link_->close_after_sending(std::move(text));
 }
 
+/// Of a session that is over, or of none: the one that runs is named.
+void Replica::refuse_session(const MessageHeader& header, const char* what) {
+  std::string text = fmt::format("{} of session {}", what, header.session.value());
+  const auto current = in_session_ ? std::optional(session_) : std::nullopt;
+  const Reason reason = header.session == SessionId{} ? Reason::kProtocolViolation : Reason::kSuperseded;
+  link_->send(MessageType::kReject, Reject{reason, store_.facts().epoch, text, current});
+  link_->close_after_sending(std::move(text));
+}
+
 bool Replica::check_session(const MessageHeader& header) {
   if (header.epoch != term_.epoch || header.epoch < store_.facts().epoch) {
     refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", header.epoch.value(),
@@ -152,7 +161,7 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   const auto control = decode_session_control(payload);
   if (!control.has_value()) return refuse(Reason::kProtocolViolation, control.error().message);
   if (control.value().kind == ControlKind::kCancelSession) {
-    if (!in_session_ || header.session != session_) return refuse(Reason::kProtocolViolation, "a cancelled session that does not run here");
+    if (!in_session_ || header.session != session_) return refuse_session(header, "cancel");
     return take_over(control.value());
   }
   if (control.value().kind == ControlKind::kBaseComplete) {
@@ -408,7 +417,7 @@ void Replica::apply_stable() { store_.set_stable(std::min(stable_, store_.wal().
 
 void Replica::on_positions(const MessageHeader& header, const WalDataFields& fields) {
   if (!check_session(header)) return;
-  if (!in_session_ || header.session != session_) return refuse(Reason::kProtocolViolation, "wal_data outside a session");
+  if (!in_session_ || header.session != session_) return refuse_session(header, "wal_data");
   take_positions(fields);
   // Nothing else may come of it: the answer shows that this end lives and knows.
   ack_due_ = true;
@@ -431,7 +440,7 @@ const char* Replica::check_frame(const FrameHeader& header, const io::Buffer& fr
 bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields, io::Buffer& frame) {
   if (!check_session(message)) return false;
   if (!in_session_ || message.session != session_) {
-    refuse(Reason::kProtocolViolation, "wal_data outside a session");
+    refuse_session(message, "wal_data");
     return false;
   }
   const FrameHeader header(frame.data);
@@ -503,7 +512,7 @@ void Replica::on_tick() {
 void Replica::on_failed() {
   verify_.on_applied();
   if (link_ != nullptr && !link_->closing()) refuse(Reason::kLocalWalCorrupt, store_.failure());
-  if (draining_) continue_stop();
+  if (stopping_) continue_stop();  // what it waits for in the superblock may never come
 }
 
 // --- ends -------------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   void apply_stable();
   void send_ack();
   void refuse(Reason reason, std::string text);
+  void refuse_session(const MessageHeader& header, const char* what);
   void destroy_closed_link();
   void on_drain_timeout();
   void on_tick();

@@ -89,6 +89,12 @@ void Shipper::on_connected(int32_t result) {
     tell_lost(why);
     return retry_later(std::move(why));
   }
+  if (connection_term_ != owner_.term()) {
+    // A new term began, and the connect could not be cancelled any more. What is said on it would be nobody's facts.
+    io_.close_socket(io::Socket{result});
+    tell_lost("a new term begins");
+    return retry_later("a new term begins");
+  }
   link_ = std::make_unique<Link>(io_, pool_, io::Socket{result}, *this);
   link_->set_identity(store_.facts().volume, connection_term_.epoch);
   link_->start();
@@ -223,7 +229,14 @@ void Shipper::on_message(const MessageHeader& header, std::span<const std::byte>
   if (header.type == MessageType::kSessionAck && of_session) return on_session_ack(payload);
   if (header.type == MessageType::kWalAck && of_session) return on_ack(payload);
   if (header.type == MessageType::kVerifyAck && of_session) return on_verify_ack(payload);
-  close_link(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
+  std::string text = fmt::format("unexpected {} message", to_string(header.type));
+  if (header.session != session_ && session_ != SessionId{} && !link_->closing()) {
+    // Of a session that is over: the current one is named.
+    cause_ = Reason::kSuperseded;
+    link_->send(MessageType::kReject, Reject{Reason::kSuperseded, connection_term_.epoch, text, session_});
+    return link_->close_after_sending(std::move(text));
+  }
+  close_link(Reason::kProtocolViolation, std::move(text));
 }
 
 void Shipper::on_welcome(std::span<const std::byte> payload) {

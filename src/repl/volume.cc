@@ -93,6 +93,7 @@ void Volume::on_store_failed(const std::string&) {
   if (!may_take(ordered_role_)) finish_assignment(make_error(Errc::kIo, damage()));
   observe_copy();
   publish_refusal();
+  if (stopping_ && role_gone_) io_.defer(close_store_);  // what was to be recorded first may never be
 }
 
 // --- clients ------------------------------------------------------------------------------------------------

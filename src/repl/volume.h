@@ -117,6 +117,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void observe_copy();
   void on_tick();
   void engine_turn();
+  void refuse_fenced_order();
   void execute(const core::Command& command);
   void apply_role(const core::ApplyRole& command);
   void change_role();

@@ -173,6 +173,7 @@ void Volume::engine_turn() {
     }
   }
   if (!stopping_) answer_rebuild_orders(boost::outcome_v2::success());
+  refuse_fenced_order();
   answer_if_in_force();
 }
 
@@ -182,9 +183,24 @@ void Volume::answer_if_in_force() {
   if (!awaited_ || stopping_ || leaving_role_ || role_ == Role::kPrimary || !wanted_ || awaited_->first > wanted_->epoch) return;
   const auto& applied = engine_.state().role;
   if (!applied || applied->epoch != wanted_->epoch || applied->role != wanted_->role) return;
+  // One to be primary that was fenced at its own epoch has been refused, or is before long.
+  if (awaited_->first == wanted_->epoch && role_ != ordered_role_) return;
   finish_assignment(awaited_->first == wanted_->epoch
                         ? Status(boost::outcome_v2::success())
                         : make_error(Errc::kStaleEpoch, fmt::format("epoch {} is over: {}", awaited_->first.value(), role_reason_)));
+}
+
+/// An order to be primary of an epoch that turned out to be over, or another's, before it was in force.
+void Volume::refuse_fenced_order() {
+  const core::EngineState& state = engine_.state();
+  if (!awaited_ || !core::is_fenced(state) || awaited_ != std::pair(state.assignment->epoch, state.assignment->version)) return;
+  const core::Fence& fence = *state.fence;
+  const uint64_t epoch = awaited_->first.value();
+  if (fence.epoch > awaited_->first) {
+    return finish_assignment(make_error(
+        Errc::kStaleEpoch, fmt::format("epoch {} is over: the current one is {} ({})", epoch, fence.epoch.value(), fence.reason)));
+  }
+  finish_assignment(make_error(Errc::kNotPermitted, fmt::format("epoch {} is another's ({}); the assignment needs a higher one", epoch, fence.reason)));
 }
 
 // --- commands -----------------------------------------------------------------------------------------------

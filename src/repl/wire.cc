@@ -108,6 +108,7 @@ Result<MessageHeader> decode_header(std::span<const std::byte> bytes) {
   }
   if (zero != 0) return malformed(fmt::format("with {:#x} where the header is zero", zero));
   if (epoch == 0 && needs_epoch(header.type)) return malformed("of epoch 0");
+  if (header.epoch > kPeerEpochMax) return malformed(fmt::format("of epoch {}, which nobody assigns", epoch));
   if (session == 0 && needs_session(header.type)) return malformed("outside a session");
   return header;
 }

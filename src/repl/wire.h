@@ -64,6 +64,8 @@ inline constexpr size_t kNodeIdBytesMax = 63;
 inline constexpr uint32_t kZeroChunkBlocksMax = 1u << 24;
 /// No log gets this far, and below it arithmetic on what a peer said cannot wrap.
 inline constexpr Lsn kLsnMax{UINT64_MAX / 2};
+/// Nobody assigns a higher one: a copy that promised to it could never be assigned anything again.
+inline constexpr Epoch kPeerEpochMax{UINT64_MAX / 2};
 
 enum class MessageType : uint16_t {
   kHello = 1,            ///< P to R, first on each connection: who asks, for which volume

@@ -73,7 +73,8 @@ core::TermHistory Reader::history() {
   refuse_if(count > core::TermHistory::kTermsMax, "term history of {} terms", count);
   for (size_t i = 0; i < count && good(); ++i) {
     core::TermStart entry;
-    entry.term.epoch = from_one<Epoch>("epoch of term history");
+    entry.term.epoch = epoch("epoch of term history");
+    refuse_if(entry.term.epoch == Epoch{}, "epoch of term history is 0");
     entry.term.incarnation = from_one<Incarnation>("incarnation of term history");
     entry.first = lsn("first Lsn of term history");
     refuse_if(entry.first == Lsn{}, "first Lsn of term history is 0");

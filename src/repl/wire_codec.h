@@ -82,6 +82,11 @@ class Reader {
     refuse_if(value == 0, "{} is 0", field);
     return P(value);
   }
+  Epoch epoch(const char* field) {
+    const auto value = position<Epoch>(field);
+    refuse_if(value > kPeerEpochMax, "{} {} is one that nobody assigns", field, value.value());
+    return good() ? value : Epoch{};
+  }
   Lsn lsn(const char* field) {
     const auto value = position<Lsn>(field);
     refuse_if(value > kLsnMax, "{} {} is beyond any log", field, value.value());

@@ -113,7 +113,7 @@ Result<Reject> decode_reject(std::span<const std::byte> payload) {
   Reject m;
   m.reason = r.reason();
   r.refuse_if(m.reason == Reason::kNone, "it has no reason");
-  m.epoch = r.position<Epoch>("epoch");
+  m.epoch = r.epoch("epoch");
   m.text = r.text("text");
   if (r.flag("session")) m.session = r.from_one<SessionId>("session");
   return r.finish(std::move(m));

@@ -116,7 +116,8 @@ Result<SyncAck> decode_sync_ack(std::span<const std::byte> payload) {
   SyncAck m;
   m.sync_id = r.from_one<uint64_t>("sync id");
   m.kind = r.enumerator("kind", SyncAckKind::kQuorum, SyncAckKind::kEpochMismatch);
-  m.epoch = r.from_one<Epoch>("epoch");
+  m.epoch = r.epoch("epoch");
+  r.refuse_if(m.epoch == Epoch{}, "epoch is 0");
   m.base_usable = r.flag("base_usable");
   m.written = r.optional_lsn("written Lsn");
   m.durable = r.optional_lsn("durable Lsn");

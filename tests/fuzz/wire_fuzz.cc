@@ -65,7 +65,7 @@ MessageHeader any_header(SimRandom& random) {
   header.type = any_of(random, MessageType::kHello, MessageType::kVerifyAck);
   header.version = any_u16(random, 1, 2);
   for (uint8_t& byte : header.volume.bytes) byte = static_cast<uint8_t>(random.next());
-  header.epoch = Epoch(any_number(random));
+  header.epoch = Epoch(any_number(random, 0, UINT64_MAX / 2));
   header.session = SessionId(any_number(random));
   header.sequence = any_number(random);
   header.payload_bytes = static_cast<uint32_t>(any_number(random, 0, 1u << 20));

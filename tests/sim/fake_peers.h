@@ -89,11 +89,12 @@ struct FakePrimary {
     return f;
   }
   /// Refused with this reason, connection ended, nothing appended.
-  void check_refused(Reason reason, uint64_t head) {
+  void check_refused(Reason reason, uint64_t head, std::optional<SessionId> current = std::nullopt) {
     const auto reject = peer.reject();
     REQUIRE(reject.has_value());
     INFO(reject->text);
     CHECK(reject->reason == reason);
+    if (current) CHECK(reject->session == current);
     CHECK(reject->epoch == Epoch(c.status(1).epoch.value()));
     CHECK(peer.wait_ended());
     CHECK(c.status(1).wal_head == head);

@@ -194,3 +194,68 @@ TEST_CASE("sim_fence: a copy that has failed can be told to be primary no more",
     check_refused(c, give(c, 0, order(Role::kReplica, 2)), Errc::kIo, "");
   }
 }
+
+TEST_CASE("sim_fence: a connect that a new term could not cancel any more keeps no replica out", "[sim][repl]") {
+  Cluster c({.seed = 5});
+  c.configure_pair();
+  c.start_all();
+  REQUIRE(c.wait_serving(0));
+  REQUIRE(c.wait_in_sync(0, 1));
+  c.kill(1);
+  REQUIRE(c.run_until([&] { return !c.replica_status(0, 1).session || c.replica_status(0, 1).session->phase == "failed"; }, 5 * kSecond));
+  c.start(1);
+  // The next attempt is on its way.
+  c.world.net().partition("n1", "n2");
+  c.run_for(300 * kMillisecond);
+  c.world.net().set_cancels_late(true);
+  check_taken(c, give(c, 0, order(Role::kPrimary, 2)));
+  REQUIRE(c.status(0).epoch == 2);
+  c.world.net().heal_all();
+  REQUIRE(c.wait_in_sync(0, 1));
+}
+
+TEST_CASE("sim_fence: an order whose epoch another node takes meanwhile is refused, not called a success", "[sim][repl]") {
+  for (const uint64_t called : {uint64_t{2}, uint64_t{3}}) {
+    for_seeds(1, 8, [called](uint64_t seed) {
+      Cluster c({.seed = seed, .nodes = 1});
+      c.assignment(0).role = Role::kPrimary;
+      c.start(0);
+      REQUIRE(c.wait_serving(0));
+      Caller caller(c);
+      const uint64_t hold = c.sim(0).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"});
+      const auto answer = give(c, 0, order(Role::kPrimary, 2));
+      c.run_for(static_cast<io::Nanos>(c.world.random().below(2 * kMillisecond)));
+      caller.call(0, called);
+      REQUIRE(c.run_until([&] { return c.status(0).role == "replica"; }, 5 * kSecond));
+      c.sim(0).disk().release(hold);
+      check_refused(c, answer, called == 2 ? Errc::kNotPermitted : Errc::kStaleEpoch, called == 2 ? "needs a higher one" : "epoch 2 is over");
+      check_taken(c, give(c, 0, order(Role::kPrimary, 4)));
+      REQUIRE(c.wait_serving(0));
+    });
+  }
+}
+
+TEST_CASE("sim_fence: a copy stops although its superblock fails before what it waits for is recorded", "[sim][repl]") {
+  FakePrimary f(6);
+  const auto hold = [&] { return f.c.sim(1).disk().hold({.kind = io::SimOpKind::kFlush, .path = "/superblock"}); };
+  uint64_t held = 0;
+  SECTION("a session's history") {
+    f.hello();
+    CHECK(f.facts().durable == Lsn{});
+    held = hold();
+    f.start(Lsn{}, f.one);
+  }
+  SECTION("a promise") {
+    held = hold();
+    f.hello();
+  }
+  REQUIRE(f.c.run_until([&] { return f.c.sim(1).disk().held(held) > 0; }, 5 * kSecond));
+  std::optional<Status> stopped;
+  f.c.volume(1).stop([&](const Status& status) { stopped = status; });
+  f.c.run_for(3 * kSecond);
+  CHECK_FALSE(stopped.has_value());
+  f.c.sim(1).disk().add_fault({.match = {.kind = {}, .path = "/superblock"}, .forever = true});
+  f.c.sim(1).disk().release(held);
+  REQUIRE(f.c.run_until([&] { return stopped.has_value(); }, 5 * kSecond));
+  CHECK_FALSE(stopped->has_value());
+}

@@ -39,12 +39,25 @@ TEST_CASE("sim_hostile: a replica takes exactly the next record of the history i
   SECTION("a record of another session") {
     f.peer.session = SessionId(7);
     f.peer.send_record(f.term, Lsn(4), Lba(9), 1, f.at(4));
-    f.check_refused(Reason::kProtocolViolation, 3);
+    f.check_refused(Reason::kSuperseded, 3, SessionId(1));
   }
   SECTION("positions of another session") {
     f.peer.session = SessionId(7);
     f.peer.send_positions(f.at(3, 3));
-    f.check_refused(Reason::kProtocolViolation, 3);
+    f.check_refused(Reason::kSuperseded, 3, SessionId(1));
+  }
+  SECTION("a question of another session") {
+    f.peer.session = SessionId(7);
+    f.peer.send(MessageType::kSync, Sync{99, std::nullopt, {}});
+    f.check_refused(Reason::kSuperseded, 3, SessionId(1));
+  }
+  SECTION("the end of another session") {
+    f.peer.session = SessionId(7);
+    SessionControl control;
+    control.kind = ControlKind::kCancelSession;
+    control.reason = Reason::kCancelled;
+    f.peer.send(MessageType::kSessionControl, control);
+    f.check_refused(Reason::kSuperseded, 3, SessionId(1));
   }
   SECTION("a record of a stale epoch") {
     f.peer.epoch = Epoch{};
@@ -297,8 +310,12 @@ TEST_CASE("sim_hostile: a primary believes no impossible acknowledgement", "[sim
   SECTION("wal_data from a replica") { f.peer.send_positions({}); }
   SECTION("facts that nobody asked for") { f.send_facts(1, {}, {}); }
   SECTION("another session's acknowledgement") {
-    f.peer.session = SessionId(77);
+    const SessionId current = std::exchange(f.peer.session, SessionId(77));
     f.ack(1, 1);
+    const auto reject = f.peer.reject();
+    REQUIRE(reject.has_value());
+    CHECK(reject->reason == Reason::kSuperseded);
+    CHECK(reject->session == current);
   }
   CHECK(f.peer.wait_ended(100 * kMillisecond));  // at once, not because nothing is acknowledged
   f.answer();                                    // it tries again
@@ -516,4 +533,17 @@ TEST_CASE("sim_hostile: random bytes and mutated messages end a connection, neve
       f.answer();
     }
   });
+}
+
+TEST_CASE("sim_hostile: an epoch that nobody can assign is promised to nobody", "[sim][repl]") {
+  FakePrimary f(22);
+  f.peer.epoch = kPeerEpochMax.next();
+  f.hello();
+  CHECK(f.peer.wait_ended());
+  CHECK(f.c.status(1).epoch == 1);
+  FakeReplica primary(23);
+  primary.peer.epoch = kPeerEpochMax.next();
+  primary.welcome();
+  CHECK(primary.peer.wait_ended());
+  CHECK(primary.c.status(0).role == "primary");
 }

@@ -238,6 +238,7 @@ TEST_CASE("wire: a reject says why, and names the current session only if there 
   CHECK(reject([](Reject& m) { m.reason = out_of_range<Reason>(256); }) == "unknown reason 256");
   CHECK(reject([](Reject& m) { m.session.reset(); }) == "");
   CHECK(reject([](Reject& m) { m.session = SessionId{}; }) == "session is 0");
+  CHECK(reject([](Reject& m) { m.epoch = kPeerEpochMax.next(); }) == "epoch 9223372036854775808 is one that nobody assigns");
   CHECK(reject([](Reject& m) { m.epoch = Epoch{}; }) == "");  // of a volume that is unknown there
   Bytes bytes = encoded(reject.valid);
   bytes[bytes.size() - 9] = std::byte{2};
@@ -332,6 +333,8 @@ TEST_CASE("wire: a sync_ack's facts agree with each other", "[repl]") {
   CHECK(ack([](SyncAck& m) { m.kind = out_of_range<SyncAckKind>(0); }) == "unknown kind 0");
   CHECK(ack([](SyncAck& m) { m.kind = out_of_range<SyncAckKind>(5); }) == "unknown kind 5");
   CHECK(ack([](SyncAck& m) { m.epoch = Epoch{}; }) == "epoch is 0");
+  CHECK(ack([](SyncAck& m) { m.epoch = kPeerEpochMax; }) == "");
+  CHECK(ack([](SyncAck& m) { m.epoch = kPeerEpochMax.next(); }) == "epoch 9223372036854775808 is one that nobody assigns");
   CHECK(ack([](SyncAck& m) { m.durable = Lsn(26); }) == "durable Lsn 26 > written Lsn 25");
   CHECK(ack([](SyncAck& m) { m.base_limit = Lsn(25); }) == "base limit Lsn 25 > durable Lsn 24");
   CHECK(ack([](SyncAck& m) { m.written = Lsn(UINT64_MAX); }) == "written Lsn 18446744073709551615 is beyond any log");
@@ -388,6 +391,7 @@ TEST_CASE("wire: a term history that is none is refused", "[repl]") {
   };
   CHECK(with(0, 1) == "");
   CHECK(with(0, 0) == "epoch of term history is 0");
+  CHECK(with(24, uint64_t{1} << 63) == "epoch of term history 9223372036854775808 is one that nobody assigns");
   CHECK(with(8, 0) == "incarnation of term history is 0");
   CHECK(with(16, 0) == "first Lsn of term history is 0");
   CHECK(with(40, uint64_t{1} << 63) == "first Lsn of term history 9223372036854775808 is beyond any log");

@@ -127,7 +127,7 @@ inline void fill(SimRandom& random, Welcome& m) {
 }
 inline void fill(SimRandom& random, Reject& m) {
   m.reason = any_reason(random);
-  m.epoch = Epoch(any_number(random));
+  m.epoch = Epoch(any_number(random, 0, UINT64_MAX / 2));
   m.text = any_text(random, 0, kTextBytesMax);
   if (random.chance(1, 2)) m.session = SessionId(any_number(random, 1, UINT64_MAX));
 }
@@ -153,7 +153,7 @@ inline void fill(SimRandom& random, Sync& m) {
 inline void fill(SimRandom& random, SyncAck& m) {
   m.sync_id = any_number(random, 1, UINT64_MAX);
   m.kind = any_of(random, SyncAckKind::kQuorum, SyncAckKind::kEpochMismatch);
-  m.epoch = Epoch(any_number(random, 1, UINT64_MAX));
+  m.epoch = Epoch(any_number(random, 1, UINT64_MAX / 2));
   m.base_usable = random.chance(2, 3);
   const bool may_lack = m.kind == SyncAckKind::kTransportLost || m.kind == SyncAckKind::kEpochMismatch;
   if (m.base_usable && !(may_lack && random.chance(1, 2))) {
