@@ -28,7 +28,7 @@ Link::~Link() {
   RINGBOLT_ASSERT(!send_.pending() && !receive_.pending());
   io_.undefer(send_soon_);
   pool_.cancel_wait(memory_);
-  if (frame_) pool_.release(frame_);
+  release_frame();
   if (!closed_) io_.close_socket(socket_);
 }
 
@@ -251,10 +251,26 @@ bool Link::take_wal_data(const MessageHeader& header) {
   return begin_frame();
 }
 
+bool Link::allocate_frame(uint32_t bytes) {
+  frame_ = share_ != nullptr ? share_->allocate(bytes) : pool_.allocate(bytes);
+  frame_charged_ = share_ != nullptr ? frame_.bytes : 0;
+  if (!frame_ && reserve_ != nullptr) frame_ = reserve_->take(io::BufferReserve::Use::kFrame);
+  return static_cast<bool>(frame_);
+}
+
+void Link::release_frame() {
+  if (!frame_) return;
+  if (std::exchange(frame_charged_, 0) != 0) {
+    share_->release(frame_);
+  } else {
+    pool_.release(frame_);
+  }
+  frame_ = {};
+}
+
 /// Moves a frame's header, and what is staged of its data, to a pool buffer.
 bool Link::begin_frame() {
-  frame_ = pool_.allocate(kBlockBytes + frame_fields_.data_bytes);
-  if (!frame_) {
+  if (!allocate_frame(kBlockBytes + frame_fields_.data_bytes)) {
     pool_.wait(memory_);
     return false;
   }
@@ -274,8 +290,9 @@ bool Link::offer_frame() {
     receive_more();
     return false;
   }
-  if (!listener_.on_frame(frame_message_, frame_fields_, frame_)) return false;
-  if (closing_) return false;
+  const bool taken = listener_.on_frame(frame_message_, frame_fields_, frame_);
+  if (!frame_ && frame_charged_ != 0) share_->forgo(std::exchange(frame_charged_, 0));
+  if (!taken || closing_) return false;
   RINGBOLT_ASSERT(!frame_);
   frame_pending_ = false;
   return true;
@@ -309,8 +326,7 @@ void Link::close_after_sending(std::string reason) {
 void Link::finish_if_quiet() {
   if (closed_ || send_.pending() || receive_.pending()) return;
   closed_ = true;
-  if (frame_) pool_.release(frame_);
-  frame_ = {};
+  release_frame();
   io_.close_socket(socket_);
   listener_.on_link_closed(close_reason_);
 }
