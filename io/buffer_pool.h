@@ -57,7 +57,7 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  static constexpr size_t kChunkBytes = 8u << 20;
+  static constexpr size_t kChunkBytes = kShardMemoryStep;
 
   /// A buffer of at least `bytes` (1 .. kFrameBytesMax), rounded up to a power of two; empty if the
   /// pool is exhausted (after asking the reclaimers). Contents undefined. Cost: no malloc.

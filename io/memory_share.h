@@ -85,10 +85,4 @@ class MemoryShare {
   int64_t held_ = 0;
 };
 
-/// The least memory of a shard with so many volumes: reserves and checkpoints leave something to work with.
-constexpr uint64_t least_pool_bytes(uint64_t volumes) {
-  const uint64_t wanted = volumes * (2u << 20);
-  return wanted > BufferPool::kChunkBytes ? wanted : BufferPool::kChunkBytes;
-}
-
 }  // namespace ringbolt::io
