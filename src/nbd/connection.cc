@@ -84,8 +84,10 @@ void Connection::fail(std::string_view reason) {
   schedule_turn();
 }
 
-bool Connection::check_stall(io::Nanos now) {
+bool Connection::check_stall(io::Nanos now, io::Nanos lost) {
   if (mode_ == Mode::kClosing) return false;  // ends without the peer's help
+  send_since_ = std::min(now, send_since_ + lost);
+  message_since_ = std::min(now, message_since_ + lost);
   const io::Nanos patience = host_.options.stall_timeout;
   const io::Nanos short_patience = std::min(patience, kStallUnderPressure);
   if (send_.pending()) {

@@ -94,8 +94,9 @@ class Connection final : public ClientObserver {
   /// Takes no more requests, answers those that are in flight, closes. Idempotent. `hurry`: the
   /// daemon stops, a peer that does not read has only kStallUnderPressure left.
   void drain(bool hurry);
-  /// Closes the connection if its peer stalls. Returns whether it must be looked at again.
-  bool check_stall(io::Nanos now);
+  /// Closes the connection if its peer stalls. Returns whether it must be looked at again. `lost`: time
+  /// in which this process did not run, which is not held against the peer.
+  bool check_stall(io::Nanos now, io::Nanos lost);
 
   void on_volume_gone(const std::string& reason) override;
 

@@ -154,6 +154,37 @@ TEST_CASE("nbd: half a request, then silence: closed after the stall timeout, no
   fixture.finish();
 }
 
+TEST_CASE("nbd: time in which the server did not run is not held against a client", "[nbd]") {
+  Fixture fixture;
+  NbdClient writer(fixture.world, *fixture.client_io), reader(fixture.world, *fixture.client_io);
+  writer.attach();
+  reader.attach();
+  // One is within a request, the other has a reply to take, when the server is stopped.
+  const std::string data = pattern(1u << 20, 1);
+  const std::string whole = request(kCommandWrite, 1, 0, 1u << 20, 0, data);
+  writer.send(std::string_view(whole).substr(0, 100'000));
+  reader.reading = false;
+  reader.read(1, 0, 8u << 20);
+  fixture.world.run_for(io::kSecond);
+  fixture.server.node.pause();
+  writer.send(std::string_view(whole).substr(100'000));
+  reader.read_on();
+  fixture.world.run_for(100 * io::kSecond);
+  fixture.server.node.resume();
+  CHECK(writer.wait(1).error == kErrorNone);
+  CHECK(reader.wait(1).error == kErrorNone);
+  CHECK(fixture.server.lines.empty());
+  // The patience begins anew: who says nothing afterwards is closed as ever.
+  writer.send(std::string_view(whole).substr(0, 100'000));
+  fixture.world.run_for(29 * io::kSecond);
+  CHECK_FALSE(writer.closed);
+  fixture.world.run_for(2 * io::kSecond);
+  CHECK(writer.closed);
+  writer.hang_up();
+  reader.hang_up();
+  fixture.finish();
+}
+
 TEST_CASE("nbd: a byte now and then does not make half a request last longer", "[nbd]") {
   Fixture fixture;
   NbdClient client(fixture.world, *fixture.client_io);
