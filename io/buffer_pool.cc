@@ -183,6 +183,11 @@ void BufferPool::release(Buffer buffer) {
   RINGBOLT_ASSERT(buffer.data != nullptr && std::has_single_bit(buffer.bytes));
   const uint32_t size_class = class_for(buffer.bytes);
   const size_t index = block_index(buffer.data);
+  if ((block_state_[index] & kAsideOut) != 0) {
+    block_state_[index] = static_cast<uint8_t>(block_state_[index] - kAsideOut + kAside);
+    released_ = true;
+    return;
+  }
   RINGBOLT_ASSERT(block_state_[index] == kUsed + size_class);
   block_state_[index] = 0;
   used_bytes_ -= buffer.bytes;
@@ -194,6 +199,8 @@ Buffer BufferPool::shrink(Buffer buffer, uint32_t bytes) {
   uint32_t size_class = class_for(buffer.bytes);
   const uint32_t wanted = class_for(bytes);
   const size_t index = block_index(buffer.data);
+  // What is set aside stays whole.
+  if ((block_state_[index] & kAsideOut) != 0) return {buffer.data, class_bytes(wanted)};
   RINGBOLT_ASSERT(block_state_[index] == kUsed + size_class);
   while (size_class > wanted) {
     --size_class;
@@ -204,6 +211,32 @@ Buffer BufferPool::shrink(Buffer buffer, uint32_t bytes) {
   }
   block_state_[index] = static_cast<uint8_t>(kUsed + wanted);
   return {buffer.data, class_bytes(wanted)};
+}
+
+void BufferPool::set_aside(Buffer buffer) {
+  const size_t index = block_index(buffer.data);
+  const uint32_t size_class = class_for(buffer.bytes);
+  RINGBOLT_ASSERT(block_state_[index] == kUsed + size_class);
+  block_state_[index] = static_cast<uint8_t>(kAside + size_class);
+  aside_bytes_ += buffer.bytes;
+  divide();
+}
+
+bool BufferPool::take_aside(Buffer buffer) {
+  uint8_t& state = block_state_[block_index(buffer.data)];
+  if ((state & kAside) == 0) return false;
+  state = static_cast<uint8_t>(state - kAside + kAsideOut);
+  return true;
+}
+
+bool BufferPool::return_aside(Buffer buffer) {
+  uint8_t& state = block_state_[block_index(buffer.data)];
+  if ((state & kAside) == 0) return false;
+  state = static_cast<uint8_t>(kUsed + class_for(buffer.bytes));
+  aside_bytes_ -= buffer.bytes;
+  release(buffer);
+  divide();
+  return true;
 }
 
 void BufferPool::wait(PoolWaiter& waiter) {

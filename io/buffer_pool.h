@@ -1,6 +1,8 @@
 // A shard's data buffers: a buddy allocator over one reserved range, grown in chunks up to a limit.
 // Chunks can be registered with the ring when they come into use. Owned by one shard; no locks.
 //
+// Who may have how much of it is decided in memory_share.h.
+//
 // Sizes are powers of two from 4 KiB to kFrameBytesMax, every buffer aligned to its size's block
 // (at least 4 KiB). A full pool is back-pressure: the caller queues a PoolWaiter and goes on later.
 #pragma once
@@ -41,6 +43,8 @@ class PoolWaiter {
   bool queued_ = false;
 };
 
+class MemoryShare;
+
 class BufferPool {
  public:
   /// Reserves address space for `limit_bytes` (rounded up to whole chunks of 8 MiB, at least one).
@@ -53,7 +57,7 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  static constexpr size_t kChunkBytes = 8u << 20;
+  static constexpr size_t kChunkBytes = kShardMemoryStep;
 
   /// A buffer of at least `bytes` (1 .. kFrameBytesMax), rounded up to a power of two; empty if the
   /// pool is exhausted (after asking the reclaimers). Contents undefined. Cost: no malloc.
@@ -85,6 +89,15 @@ class BufferPool {
   uint32_t add_reclaimer(Reclaimer reclaimer);
   void remove_reclaimer(uint32_t id);
 
+  /// Takes a buffer out of circulation: from now on only take_aside() gives it out, and release()
+  /// leads back there. Counts as used all the time. For BufferReserve.
+  void set_aside(Buffer buffer);
+  /// False if it is out.
+  bool take_aside(Buffer buffer);
+  /// Ends that. False if it is out: then it stays set aside for good.
+  bool return_aside(Buffer buffer);
+  [[nodiscard]] uint64_t aside_bytes() const { return aside_bytes_; }
+
   [[nodiscard]] uint64_t limit_bytes() const { return limit_bytes_; }
   [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
 
@@ -92,6 +105,9 @@ class BufferPool {
   static constexpr uint32_t kClasses = 8;  // 4 KiB << 0 .. 7
   static constexpr uint8_t kFree = 0x10;
   static constexpr uint8_t kUsed = 0x20;
+  static constexpr uint8_t kAside = 0x40;     // set aside, not out
+  static constexpr uint8_t kAsideOut = 0x80;  // set aside, out
+  friend class MemoryShare;
   struct FreeBlock {
     FreeBlock* next;
     FreeBlock* previous;
@@ -103,6 +119,7 @@ class BufferPool {
   void remove_free(std::byte* data, uint32_t size_class);
   [[nodiscard]] size_t block_index(const std::byte* data) const;
   void unlink(PoolWaiter& waiter);
+  void divide();
 
   uint64_t limit_bytes_;
   uint64_t used_bytes_ = 0;
@@ -111,7 +128,7 @@ class BufferPool {
   size_t chunks_used_ = 0;
   FreeBlock* free_[kClasses] = {};
   /// Per 4 KiB block: 0 = inside a block, kFree + class = a free block starts here, kUsed + class =
-  /// a buffer that is out starts here. It is what catches a release of what was not allocated.
+  /// a buffer that is out starts here, likewise for what is set aside. It is what catches a release of what was not allocated.
   std::vector<uint8_t> block_state_;
   std::function<void(std::byte*, size_t)> on_chunk_;
   std::vector<std::pair<uint32_t, Reclaimer>> reclaimers_;
@@ -121,6 +138,13 @@ class BufferPool {
   uint64_t round_ = 0;
   bool released_ = false;
   bool reclaiming_ = false;
+
+  // See memory_share.h.
+  std::vector<MemoryShare*> shares_;
+  uint64_t aside_bytes_ = 0;
+  int64_t share_own_ = 0;      // of each share
+  int64_t common_bytes_ = 0;   // of all of them together
+  int64_t common_used_ = 0;
 };
 
 }  // namespace ringbolt::io

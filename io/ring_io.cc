@@ -211,6 +211,7 @@ void RingIo::close_file(File file) {
 
 Result<Socket> RingIo::listen(const std::string& address) {
   BOOST_OUTCOME_TRY(const int fd, listen_on(address));
+  if (address.starts_with("unix:")) unix_listeners_.emplace_back(fd, address.substr(5));
   return Socket{fd};
 }
 
@@ -223,6 +224,13 @@ void RingIo::shutdown(Socket socket) {
 
 void RingIo::close_socket(Socket socket) {
   RINGBOLT_ASSERT(socket.is_open());
+  // A listening unix socket leaves its name behind, at which nobody would answer.
+  const auto named = std::find_if(unix_listeners_.begin(), unix_listeners_.end(), [&](const auto& l) { return l.first == socket.fd; });
+  if (named != unix_listeners_.end()) {
+    // While it still listens nobody else can have taken the name. Gone already is as good.
+    static_cast<void>(::unlink(named->second.c_str()));
+    unix_listeners_.erase(named);
+  }
   const int result = ::close(socket.fd);
   RINGBOLT_ASSERT(result == 0 || errno != EBADF);
 }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <span>
 #include <string>
 #include <vector>
@@ -179,6 +180,7 @@ class RingIo final : public Io {
   size_t chunk_count_ = 0;       ///< in use, a gapless prefix of the pool
   size_t registered_bytes_ = 0;  ///< of that, registered
   std::string registration_failure_;
+  std::vector<std::pair<int, std::string>> unix_listeners_;  // and where their names are
   int failure_ = 0;
   bool stopping_ = false;
   uint32_t spin_score_ = 512;  ///< of 1024: how often spinning paid lately

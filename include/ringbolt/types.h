@@ -82,6 +82,14 @@ inline constexpr uint32_t kRequestBytesMax = 32u << 20;
 inline constexpr uint32_t kFrameBytesMax = 512u << 10;
 /// Largest payload of one frame and so of one logged write, bytes: 127 blocks.
 inline constexpr uint32_t kFramePayloadBytesMax = kFrameBytesMax - kBlockBytes;
+
+/// Memory of a shard comes in such steps, and is at least this much: 8 MiB, and 2 MiB for each of its
+/// volumes, half of which the volume has for itself (io/memory_share.h).
+inline constexpr uint64_t kShardMemoryStep = 8u << 20;
+constexpr uint64_t least_shard_memory(uint64_t volumes) {
+  const uint64_t wanted = volumes * (2u << 20);
+  return (wanted + kShardMemoryStep - 1) / kShardMemoryStep * kShardMemoryStep + (wanted == 0 ? kShardMemoryStep : 0);
+}
 /// Largest block count of one zero or trim record (they carry no payload): 16 MiB.
 inline constexpr uint32_t kZeroRecordBlocksMax = 4096;
 /// Largest volume, bytes: the dirty index holds block numbers in 32 bits.

@@ -448,6 +448,20 @@ VolumeConfig read_volume(const toml::table& table, const Config& config, Seen& n
   return volume;
 }
 
+/// Each shard must have enough for its volumes, without more than `memory` in all.
+void check_memory(const toml::table& table, const Config& config) {
+  const uint64_t shards = std::max(config.shards, 1u);
+  const uint64_t volumes = (config.volumes.size() + shards - 1) / shards;
+  const uint64_t least = least_shard_memory(volumes) * shards;
+  if (config.memory_bytes >= least) return;
+  TableReader(table, "[node]", kNodeKeys)
+      .fail_at("memory",
+               fmt::format("{} is too little for {} and {}, which need {}", format_size(config.memory_bytes),
+                           config.shards > 1 ? fmt::format("{} shards", shards) : std::string("one shard"),
+                           config.volumes.size() == 1 ? std::string("one volume") : fmt::format("{} volumes", config.volumes.size()),
+                           format_size(least)));
+}
+
 Config read_root(const toml::table& table) {
   const TableReader in(table, "the file", kRootKeys);
   Config config;
@@ -474,6 +488,7 @@ Config read_root(const toml::table& table) {
   for (const toml::table* volume : volumes) {
     config.volumes.push_back(read_volume(*volume, config, names, paths));
   }
+  check_memory(*node, config);
   return config;
 }
 

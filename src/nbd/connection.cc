@@ -22,7 +22,7 @@ Connection::Connection(ConnectionHost& host, BlockService& service, Client clien
 
 Connection::~Connection() {
   host_.io.undefer(turn_);
-  host_.pool.cancel_wait(memory_waiter_);
+  stop_waiting();
 }
 
 void Connection::start() {
@@ -40,7 +40,7 @@ void Connection::schedule_turn() {
 void Connection::on_turn_end() {
   if (mode_ == Mode::kOpen && drain_wanted_) {
     mode_ = Mode::kDraining;
-    if (memory_waiter_.queued()) host_.pool.cancel_wait(memory_waiter_);
+    stop_waiting();
     abandon_current();
   }
   pump();
@@ -75,22 +75,23 @@ void Connection::fail(std::string_view reason) {
   if (!reason.empty()) {
     host_.log.line("closing an NBD client of " + service_.name() + ": " + std::string(reason));
   }
-  if (memory_waiter_.queued()) host_.pool.cancel_wait(memory_waiter_);
+  stop_waiting();
   host_.io.shutdown(socket_);
-  if (spare_) host_.pool.release(std::exchange(spare_, io::Buffer{}));
+  if (spare_) service_.reply_memory().release(std::exchange(spare_, io::Buffer{}));
   current_ = nullptr;
   release_filling();
   drop_replies();
   schedule_turn();
 }
 
-bool Connection::check_stall(io::Nanos now) {
+bool Connection::check_stall(io::Nanos now, io::Nanos lost) {
   if (mode_ == Mode::kClosing) return false;  // ends without the peer's help
+  send_since_ = std::min(now, send_since_ + lost);
+  message_since_ = std::min(now, message_since_ + lost);
   const io::Nanos patience = host_.options.stall_timeout;
   const io::Nanos short_patience = std::min(patience, kStallUnderPressure);
-  const bool pressure = host_.pool.has_waiters();
   if (send_.pending()) {
-    const bool hasten = hurry_ || (pressure && read_pinned_bytes_ != 0);
+    const bool hasten = hurry_ || (service_.reply_memory().waiting != 0 && read_pinned_bytes_ != 0);
     if (now - send_since_ >= (hasten ? short_patience : patience)) {
       fail("it does not read its replies");
       return false;
@@ -98,7 +99,7 @@ bool Connection::check_stall(io::Nanos now) {
   }
   const bool receiving = mode_ == Mode::kOpen && receive_.pending() && is_mid_message();
   if (receiving) {
-    const bool hasten = pressure && filling_ != nullptr;
+    const bool hasten = service_.payload_memory().waiting != 0 && filling_ != nullptr;
     if (now - message_since_ >= (hasten ? short_patience : patience)) {
       fail("it does not send the rest of a request");
       return false;

@@ -3,8 +3,12 @@
 //
 // Receive side (receive.cc): bytes land in a staging buffer and are parsed from there; a large
 // write's payload is received straight into a pool buffer that the volume may keep. Whatever cannot
-// go on (no free record, no pool memory, too many bytes read but not yet sent) stops parsing and so
+// go on (no free record, no memory, too many bytes read but not yet sent) stops parsing and so
 // receiving: back-pressure on the socket is the only queue that a client can grow.
+//
+// Memory (io/memory_share.h): payloads and replies are charged to the volume's shares. A connection
+// that has something under way waits for memory; one that has nothing goes on in small pieces, so that
+// it never depends on what others hold: a write's through the staging buffer, a read's of a single block.
 //
 // Request side (requests.cc): a command is cut into pieces of at most 127 blocks; completions may
 // come at any time, also from inside submit(), so nothing is touched after submit() that `done` may
@@ -73,7 +77,9 @@ class Connection final : public ClientObserver {
   /// One send or one direct receive. What a stalled client is measured by: it moves this much
   /// within the stall timeout or goes.
   static constexpr uint32_t kTransferBytesMax = 256u << 10;
-  /// While others wait for pool memory, a client that holds some has only this long.
+  /// Pieces of a large write that needs no pool memory: what fits the staging buffer.
+  static constexpr uint32_t kStagedPieceBlocks = kStagingBytes / kBlockBytes - 1;
+  /// While others wait for the volume's memory, a client that holds some has only this long.
   static constexpr io::Nanos kStallUnderPressure = io::kSecond;
 
   /// `service` must stay; `client.leftover` is at most kStagingBytes.
@@ -88,8 +94,9 @@ class Connection final : public ClientObserver {
   /// Takes no more requests, answers those that are in flight, closes. Idempotent. `hurry`: the
   /// daemon stops, a peer that does not read has only kStallUnderPressure left.
   void drain(bool hurry);
-  /// Closes the connection if its peer stalls. Returns whether it must be looked at again.
-  bool check_stall(io::Nanos now);
+  /// Closes the connection if its peer stalls. Returns whether it must be looked at again. `lost`: time
+  /// in which this process did not run, which is not held against the peer.
+  bool check_stall(io::Nanos now, io::Nanos lost);
 
   void on_volume_gone(const std::string& reason) override;
 
@@ -111,6 +118,8 @@ class Connection final : public ClientObserver {
   void begin_command(Command* command, const RequestHeader& header);
   void begin_payload(Command* command);
   Step take_payload(Command* command);
+  Step begin_direct_payload(uint64_t offset, uint32_t bytes);
+  [[nodiscard]] std::byte* filling_at() const;
   Step take_direct_payload(Command* command, uint32_t bytes);
   Step drain_payload(Command* command);
   void arm_receive();
@@ -129,15 +138,17 @@ class Connection final : public ClientObserver {
   Step issue_zero_data(Command* command);
   void stop_issuing(Command* command);
   io::Buffer take_read_buffer(uint32_t bytes);
+  io::Buffer take_small_read_buffer();
   void submit_staged_write(Command* command, Piece* piece, uint32_t bytes);
   void submit_direct_write(Command* command, Piece* piece);
   void submit(Command* command, Piece* piece);
-  io::Buffer allocate_or_wait(uint32_t bytes);
+  void wait_for(io::MemoryShare& share);
+  void stop_waiting();
   Piece* take_piece();
   void release_piece(Piece* piece);
   void release_read_buffer(Piece* piece);
   void release_filling();
-  void on_pool_memory();
+  void on_memory();
   static void on_request_done(Request& request, RequestError error);
   void on_piece_done(Piece* piece, RequestError error);
   void on_plain_done(Command* command);
@@ -210,11 +221,12 @@ class Connection final : public ClientObserver {
   struct MemoryWaiter : io::PoolWaiter {
     explicit MemoryWaiter(Connection& owner)
         : PoolWaiter([](PoolWaiter& waiter) {
-            static_cast<MemoryWaiter&>(waiter).connection.on_pool_memory();
+            static_cast<MemoryWaiter&>(waiter).connection.on_memory();
           }),
           connection(owner) {}
     Connection& connection;
   } memory_waiter_{*this};
+  io::MemoryShare* waits_for_ = nullptr;  // counted in its `waiting`
 };
 
 }  // namespace ringbolt::nbd

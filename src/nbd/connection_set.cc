@@ -40,17 +40,26 @@ size_t ConnectionSet::count_of(const BlockService& service) const {
 }
 
 void ConnectionSet::on_connection_busy() {
-  if (!sweep_.armed()) io.arm(sweep_, kSweepPeriod);
+  if (!sweep_.armed()) arm_sweep();
+}
+
+void ConnectionSet::arm_sweep() {
+  sweep_due_ = io.now() + kSweepPeriod;
+  io.arm(sweep_, kSweepPeriod);
 }
 
 void ConnectionSet::on_sweep() {
   const io::Nanos now = io.now();
+  // A sweep that comes late comes from a process that was stopped or starved. What clients sent and took
+  // meanwhile may still be unseen, so the time counts against nobody.
+  const io::Nanos late = now - sweep_due_;
+  const io::Nanos lost = late > kSweepPeriod ? late : 0;
   bool again = false;
   // check_stall() never destroys a connection: those that it fails go at the end of the turn.
   for (const auto& connection : connections_) {
-    if (connection->check_stall(now)) again = true;
+    if (connection->check_stall(now, lost)) again = true;
   }
-  if (again && !sweep_.armed()) io.arm(sweep_, kSweepPeriod);
+  if (again && !sweep_.armed()) arm_sweep();
 }
 
 void ConnectionSet::on_connection_gone(Connection& connection) {

@@ -36,11 +36,13 @@ class ConnectionSet final : public ConnectionHost {
   void on_connection_busy() override;
   void on_connection_gone(Connection& connection) override;
   void on_sweep();
+  void arm_sweep();
   void report_if_empty();
 
   std::vector<std::unique_ptr<Connection>> connections_;
   bool closing_ = false;
   std::function<void()> emptied_;
+  io::Nanos sweep_due_ = 0;
   io::TimerOf<&ConnectionSet::on_sweep> sweep_{*this};
 };
 

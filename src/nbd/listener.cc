@@ -2,6 +2,7 @@
 #include "nbd/listener.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include "ringbolt/assert.h"
 
@@ -63,7 +64,7 @@ void Listener::on_accept_error(int32_t error) {
       return arm_accept();  // that client is gone, the next one may be fine
     default:
       // Out of descriptors or memory, most likely: trying at once would only spin.
-      host_.log.line("cannot accept NBD clients for now: errno " + std::to_string(-error));
+      host_.log.line("cannot accept NBD clients at " + local_address() + " for now: " + std::strerror(-error));
       host_.io.arm(pause_, kAcceptPause);
   }
 }

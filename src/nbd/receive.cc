@@ -143,9 +143,14 @@ Connection::Step Connection::take_payload(Command* command) {
     command->phase = Command::Phase::kDrain;
     return Step::kAgain;
   }
-  const uint32_t bytes = piece_bytes(command->offset + command->issued_bytes,
-                                     command->length - command->issued_bytes, kBlocksMax);
-  if (bytes >= kDirectPayloadBytesMin) return take_direct_payload(command, bytes);
+  const uint64_t offset = command->offset + command->issued_bytes;
+  uint32_t bytes = piece_bytes(offset, command->length - command->issued_bytes, kBlocksMax);
+  if (bytes >= kDirectPayloadBytesMin) {
+    const Step begun = begin_direct_payload(offset, bytes);
+    if (begun == Step::kAgain) return take_direct_payload(command, bytes);
+    if (begun == Step::kBlocked) return Step::kBlocked;
+    bytes = piece_bytes(offset, bytes, kStagedPieceBlocks);
+  }
   if (staged_bytes() < bytes) return Step::kNeedBytes;
   Piece* piece = take_piece();
   if (piece == nullptr) return Step::kBlocked;
@@ -153,27 +158,43 @@ Connection::Step Connection::take_payload(Command* command) {
   return Step::kAgain;
 }
 
-Connection::Step Connection::take_direct_payload(Command* command, uint32_t bytes) {
-  if (filling_ == nullptr) {
-    Piece* piece = take_piece();
-    if (piece == nullptr) return Step::kBlocked;
-    const io::Buffer buffer = allocate_or_wait(kBlockBytes + bytes);
-    if (!buffer) {
-      release_piece(piece);
-      return Step::kBlocked;
-    }
-    Request& request = piece->request;
-    request.kind = RequestKind::kWrite;
-    request.offset = command->offset + command->issued_bytes;
-    request.length = bytes;
-    request.buffer = buffer;
-    request.payload = buffer.data + kBlockBytes;
-    filling_ = piece;
-    filled_bytes_ = 0;
+/// Where a piece's payload will be received: as it would lie in a frame, with room for the rest of the
+/// blocks at its edges. Without memory it waits (kBlocked), unless nothing of this connection is under way:
+/// then it must not wait for others (kNeedBytes: of the staging buffer).
+Connection::Step Connection::begin_direct_payload(uint64_t offset, uint32_t bytes) {
+  Piece* piece = take_piece();
+  if (piece == nullptr) return Step::kBlocked;
+  const auto in_block = static_cast<uint32_t>(offset % kBlockBytes);
+  const uint32_t blocks = (in_block + bytes + kBlockBytes - 1) / kBlockBytes;
+  io::MemoryShare& share = service_.payload_memory();
+  const io::Buffer buffer = share.allocate((1 + blocks) * kBlockBytes);
+  if (!buffer) {
+    release_piece(piece);
+    if (pieces_with_volume_ == 0) return Step::kNeedBytes;
+    wait_for(share);
+    return Step::kBlocked;
   }
+  stop_waiting();
+  Request& request = piece->request;
+  request.kind = RequestKind::kWrite;
+  request.offset = offset;
+  request.length = bytes;
+  request.buffer = buffer;
+  request.share = &share;
+  request.payload = buffer.data + kBlockBytes + in_block;
+  filling_ = piece;
+  filled_bytes_ = 0;
+  return Step::kAgain;
+}
+
+std::byte* Connection::filling_at() const {
+  const Request& request = filling_->request;
+  return request.buffer.data + kBlockBytes + request.offset % kBlockBytes + filled_bytes_;
+}
+
+Connection::Step Connection::take_direct_payload(Command* command, uint32_t bytes) {
   const uint32_t staged = std::min(staged_bytes(), bytes - filled_bytes_);
-  std::memcpy(filling_->request.buffer.data + kBlockBytes + filled_bytes_,
-              staging_.get() + staged_begin_, staged);
+  std::memcpy(filling_at(), staging_.get() + staged_begin_, staged);
   staged_begin_ += staged;
   filled_bytes_ += staged;
   if (filled_bytes_ < bytes) return Step::kNeedBytes;
@@ -205,8 +226,7 @@ void Connection::arm_receive() {
     const auto payload_bytes = static_cast<uint32_t>(filling_->request.length);
     receive_bytes_ = std::min(kTransferBytesMax, payload_bytes - filled_bytes_);
     message_since_ = host_.io.now();
-    host_.io.receive(socket_, filling_->request.buffer.data + kBlockBytes + filled_bytes_,
-                     receive_bytes_, true, receive_);
+    host_.io.receive(socket_, filling_at(), receive_bytes_, true, receive_);
   } else {
     compact_staging();
     receive_target_ = Target::kStaging;

@@ -90,16 +90,25 @@ uint32_t Connection::check_range(const RequestHeader& header) const {
 
 Connection::Step Connection::issue_read(Command* command) {
   const uint64_t offset = command->offset + command->issued_bytes;
-  const uint32_t bytes = piece_bytes(offset, command->length - command->issued_bytes,
-                                     command->dont_fragment ? kBlocksMax : kReadPieceBlocks);
+  const uint32_t left = command->length - command->issued_bytes;
+  uint32_t bytes = piece_bytes(offset, left, command->dont_fragment ? kBlocksMax : kReadPieceBlocks);
   const auto room = static_cast<uint32_t>((offset % kBlockBytes + bytes + kBlockBytes - 1) /
                                           kBlockBytes * kBlockBytes);
   Piece* piece = take_piece();
   if (piece == nullptr) return Step::kBlocked;
-  const io::Buffer buffer = take_read_buffer(room);
+  io::Buffer buffer = take_read_buffer(room);
+  if (!buffer && !command->dont_fragment) {
+    buffer = take_small_read_buffer();
+    if (buffer) bytes = piece_bytes(offset, left, buffer.bytes / kBlockBytes);
+  }
   if (!buffer) {
     release_piece(piece);
     return Step::kBlocked;
+  }
+  stop_waiting();
+  if (!structured_ && !command->is_stream && bytes < left) {
+    command->is_stream = true;
+    push_stream(command);
   }
   piece->pinned_bytes = buffer.bytes;
   read_pinned_bytes_ += buffer.bytes;
@@ -108,6 +117,7 @@ Connection::Step Connection::issue_read(Command* command) {
   request.offset = offset;
   request.length = bytes;
   request.buffer = buffer;
+  request.share = &service_.reply_memory();
   command->issued_bytes += bytes;
   if (command->is_stream) command->append_piece(piece);
   if (command->issued_bytes == command->length) stop_issuing(command);
@@ -115,14 +125,28 @@ Connection::Step Connection::issue_read(Command* command) {
   return Step::kAgain;
 }
 
-/// Empty if the bound or the pool is reached; then something will call pump() again.
+/// Empty if the bound, the share or the pool is reached; then something will call pump() again.
 io::Buffer Connection::take_read_buffer(uint32_t bytes) {
   if (spare_ && spare_.bytes >= bytes) return std::exchange(spare_, io::Buffer{});
-  // One piece is always allowed, so the bound can delay a read but never stop it.
-  if (read_pinned_bytes_ != 0 && read_pinned_bytes_ + std::bit_ceil(bytes) > kReadPinnedBytesMax) {
-    return {};
+  io::MemoryShare& share = service_.reply_memory();
+  // One piece is always allowed, so the bounds can delay a read but never stop it. The second one
+  // leaves memory to other clients, whatever this one does with its replies.
+  if (read_pinned_bytes_ != 0) {
+    const uint64_t after = read_pinned_bytes_ + std::bit_ceil(bytes);
+    const uint64_t others = share.held() - read_pinned_bytes_;
+    if (after > kReadPinnedBytesMax || 2 * after + others > share.limit()) return {};
   }
-  return allocate_or_wait(bytes);
+  const io::Buffer buffer = share.allocate(bytes);
+  if (!buffer) wait_for(share);
+  return buffer;
+}
+
+/// When there is no memory for a whole piece: what the stream under way has kept; or a block, if
+/// nothing of this connection is under way that would give some back.
+io::Buffer Connection::take_small_read_buffer() {
+  if (spare_) return std::exchange(spare_, io::Buffer{});
+  if (read_pinned_bytes_ != 0) return {};
+  return service_.reply_memory().allocate(kBlockBytes);
 }
 
 Connection::Step Connection::issue_plain(Command* command) {
@@ -178,13 +202,14 @@ void Connection::submit_staged_write(Command* command, Piece* piece, uint32_t by
   submit(command, piece);
   // `done` may have come from inside submit(), and the piece may even be in use again.
   if (std::exchange(submitting_, nullptr) != piece || request.payload_consumed) return;
-  piece->copy = host_.pool.allocate(bytes);
-  if (!piece->copy) {
+  request.share = &service_.payload_memory();
+  request.buffer = request.share->allocate(bytes);
+  if (!request.buffer) {
     staging_holder_ = piece;  // parsing goes on when the volume is done with it
     return;
   }
-  std::memcpy(piece->copy.data, request.payload, bytes);
-  request.payload = piece->copy.data;
+  std::memcpy(request.buffer.data, request.payload, bytes);
+  request.payload = request.buffer.data;
 }
 
 void Connection::submit_direct_write(Command* command, Piece* piece) {
@@ -240,7 +265,7 @@ void Connection::stop_issuing(Command* command) {
   command->phase = Command::Phase::kWait;
   if (current_ != command) return;
   current_ = nullptr;
-  if (spare_) host_.pool.release(std::exchange(spare_, io::Buffer{}));
+  if (spare_) service_.reply_memory().release(std::exchange(spare_, io::Buffer{}));
 }
 
 /// The head of the line will never be complete, because no more is received.
@@ -260,17 +285,21 @@ void Connection::abandon_current() {
   if (command->pieces_open == 0) finish_command(command);
 }
 
-io::Buffer Connection::allocate_or_wait(uint32_t bytes) {
-  const io::Buffer buffer = host_.pool.allocate(bytes);
-  if (!buffer) {
-    host_.pool.wait(memory_waiter_);
-  } else if (memory_waiter_.queued()) {
-    host_.pool.cancel_wait(memory_waiter_);
-  }
-  return buffer;
+void Connection::wait_for(io::MemoryShare& share) {
+  if (waits_for_ == &share) return;  // it keeps its place
+  stop_waiting();
+  waits_for_ = &share;
+  ++share.waiting;
+  host_.pool.wait(memory_waiter_);
 }
 
-void Connection::on_pool_memory() {
+void Connection::stop_waiting() {
+  host_.pool.cancel_wait(memory_waiter_);
+  if (waits_for_ != nullptr) --std::exchange(waits_for_, nullptr)->waiting;
+}
+
+void Connection::on_memory() {
+  stop_waiting();
   // At once, not at the end of the turn: by then others may have taken the memory.
   pump();
   schedule_turn();
@@ -284,12 +313,10 @@ Piece* Connection::take_piece() {
 
 void Connection::release_piece(Piece* piece) {
   release_read_buffer(piece);
-  if (piece->request.buffer) host_.pool.release(piece->request.buffer);
-  if (piece->copy) host_.pool.release(piece->copy);
+  piece->request.release_buffer(host_.pool);
   static_cast<ReplyPart&>(*piece) = ReplyPart(ReplyPart::Carrier::kPiece);
   piece->next_in_stream = nullptr;
   piece->command = nullptr;
-  piece->copy = {};
   piece->finished = false;
   piece->request = Request{};
   pieces_.give_back(piece);
@@ -298,12 +325,13 @@ void Connection::release_piece(Piece* piece) {
 /// A streamed read that is still being issued keeps one of the buffers that its connection gives
 /// back. Otherwise two clients could starve each other for good: with the pool used up by replies
 /// that are held behind a stream under way, that stream could never get the memory for its next
-/// piece.
+/// piece. A small one is kept only where there is nothing better.
 void Connection::release_read_buffer(Piece* piece) {
   if (piece->pinned_bytes == 0) return;
   read_pinned_bytes_ -= std::exchange(piece->pinned_bytes, 0);
   const bool keep = mode_ == Mode::kOpen && current_ != nullptr && current_->is_stream && !spare_ &&
-                    piece->request.buffer.bytes >= kReadPieceBlocks * kBlockBytes;
+                    (piece->request.buffer.bytes >= kReadPieceBlocks * kBlockBytes ||
+                     waits_for_ != nullptr);
   if (!keep) return;
   spare_ = std::exchange(piece->request.buffer, io::Buffer{});
 }

@@ -86,8 +86,6 @@ struct Piece : ReplyPart {
   Piece* next_in_stream = nullptr;
   Connection* connection = nullptr;
   Command* command = nullptr;
-  /// A write's payload, copied out of the staging buffer because the volume still needs it.
-  io::Buffer copy;
   uint32_t pinned_bytes =
       0;  ///< of request.buffer: counted against the connection's bound on reads
   bool with_volume = false;

@@ -15,6 +15,8 @@ namespace {
 
 /// Of one read and one message: large enough for any disk, small enough that clients' requests find their turns in between.
 constexpr uint32_t kPieceBlocksMax = 64;
+/// In a small pool a lane has at most this part.
+constexpr uint64_t kPoolShare = 8;
 /// What was not used of the rate is not saved up for longer.
 constexpr io::Nanos kBurst = 20 * io::kMillisecond;
 
@@ -30,7 +32,7 @@ bool is_zero(const std::byte* data, size_t bytes) {
 BaseLane::BaseLane(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, const Options& options, BaseLaneOwner& owner)
     : io_(io), pool_(pool), store_(store), limits_(limits), options_(options), owner_(owner),
       piece_blocks_(static_cast<uint32_t>(std::clamp<uint64_t>(limits.chunk_bytes / kBlockBytes, 1, kPieceBlocksMax))),
-      window_(std::max<uint64_t>(limits.chunk_bytes * limits.in_flight / (uint64_t{piece_blocks_} * kBlockBytes), 1)),
+      window_(std::max<uint64_t>(std::min(limits.chunk_bytes * limits.in_flight, pool.limit_bytes() / kPoolShare) / (uint64_t{piece_blocks_} * kBlockBytes), 1)),
       blocks_total_(store.config().volume_bytes / kBlockBytes) {}
 
 BaseLane::~BaseLane() {

@@ -39,7 +39,7 @@ Link::~Link() {
   RINGBOLT_ASSERT(!send_.pending() && !receive_.pending());
   io_.undefer(send_soon_);
   pool_.cancel_wait(memory_);
-  if (frame_) pool_.release(frame_);
+  release_frame();
   if (!closed_) io_.close_socket(socket_);
 }
 
@@ -309,6 +309,23 @@ bool Link::take_session_data(const MessageHeader& header) {
   return begin_frame();
 }
 
+bool Link::allocate_frame(uint32_t bytes) {
+  frame_ = share_ != nullptr ? share_->allocate(bytes) : pool_.allocate(bytes);
+  frame_charged_ = share_ != nullptr ? frame_.bytes : 0;
+  if (!frame_ && reserve_ != nullptr) frame_ = reserve_->take(io::BufferReserve::Use::kFrame);
+  return static_cast<bool>(frame_);
+}
+
+void Link::release_frame() {
+  if (!frame_) return;
+  if (std::exchange(frame_charged_, 0) != 0) {
+    share_->release(frame_);
+  } else {
+    pool_.release(frame_);
+  }
+  frame_ = {};
+}
+
 /// Moves a frame's header, and what is staged of its data, to a pool buffer.
 bool Link::begin_frame() {
   const size_t consumed = kHeaderBytes + fields_bytes_ + frame_header_bytes_;
@@ -316,8 +333,7 @@ bool Link::begin_frame() {
     staged_from_ += consumed;
     return true;
   }
-  frame_ = pool_.allocate(data_offset_ + data_bytes_);
-  if (!frame_) {
+  if (!allocate_frame(data_offset_ + data_bytes_)) {
     pool_.wait(memory_);
     return false;
   }
@@ -339,8 +355,8 @@ bool Link::offer_frame() {
     return false;
   }
   const bool taken = is_chunk_ ? listener_.on_chunk(frame_message_, chunk_fields_, frame_) : listener_.on_frame(frame_message_, frame_fields_, frame_);
-  if (!taken) return false;
-  if (closing_) return false;
+  if (!frame_ && frame_charged_ != 0) share_->forgo(std::exchange(frame_charged_, 0));
+  if (!taken || closing_) return false;
   RINGBOLT_ASSERT(!frame_);
   frame_pending_ = false;
   return true;
@@ -374,8 +390,7 @@ void Link::close_after_sending(std::string reason) {
 void Link::finish_if_quiet() {
   if (closed_ || send_.pending() || receive_.pending()) return;
   closed_ = true;
-  if (frame_) pool_.release(frame_);
-  frame_ = {};
+  release_frame();
   io_.close_socket(socket_);
   listener_.on_link_closed(close_reason_);
 }

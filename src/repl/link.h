@@ -14,6 +14,7 @@
 
 #include "io/buffer_pool.h"
 #include "io/io.h"
+#include "io/memory_share.h"
 #include "repl/wire.h"
 
 namespace ringbolt::repl {
@@ -82,6 +83,12 @@ class Link {
   /// The same when messages up to `sequence` were received on this connection before.
   void start_after(uint64_t sequence);
   void set_identity(const Uuid& volume, Epoch epoch);
+  /// What received frames are charged to, and what they may use when that is used up. Without it the
+  /// pool alone.
+  void set_memory(io::MemoryShare& share, io::BufferReserve& reserve) {
+    share_ = &share;
+    reserve_ = &reserve;
+  }
   void set_session(SessionId session) { session_ = session; }
   [[nodiscard]] SessionId session() const { return session_; }
   /// This is a bulk connection: session_data comes, and no wal_data.
@@ -131,6 +138,8 @@ class Link {
   bool take_wal_data(const MessageHeader& header);
   bool take_session_data(const MessageHeader& header);
   bool begin_frame();
+  bool allocate_frame(uint32_t bytes);
+  void release_frame();
   bool offer_frame();
   void on_memory();
   void finish_if_quiet();
@@ -178,7 +187,10 @@ class Link {
   // Of the frame, or chunk, that comes in: how its message is laid out, and where its data goes.
   bool is_chunk_ = false;
   uint32_t fields_bytes_ = 0, frame_header_bytes_ = 0, data_bytes_ = 0, data_offset_ = 0;
+  io::MemoryShare* share_ = nullptr;
+  io::BufferReserve* reserve_ = nullptr;
   io::Buffer frame_;
+  uint32_t frame_charged_ = 0;  // bytes of share_
   uint32_t frame_have_ = 0;  // bytes of the data that are there
   bool frame_pending_ = false;
   bool receiving_frame_ = false;

@@ -130,6 +130,7 @@ class Primary final : public InSyncSetOwner {
   [[nodiscard]] bool needs_edges(const Request& request) const;
   [[nodiscard]] bool overlaps_unappended(const Request& request) const;
   bool read_edges(Request& request);
+  void merge_edges(const Request& request) const;
   void edge_read(ReadJob& job, int error);
   void release_edges(Request& request);
   void answer_ready();
@@ -144,6 +145,7 @@ class Primary final : public InSyncSetOwner {
     bool edge = false;
     uint64_t edge_block = 0;
     io::Buffer buffer;
+    bool charged = false;  // to the volume's payload memory
   };
   ReadTask* take_task();
   void give_task(ReadTask* task);

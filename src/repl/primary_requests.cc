@@ -24,6 +24,12 @@ bool head_is_partial(const Request& r) {
 bool tail_is_partial(const Request& r) {
   return first_block(r) != last_block(r) && (r.offset + r.length) % kBlockBytes != 0;
 }
+/// Whether its buffer can become a frame: the payload is where it would be in one. (Small payloads come
+/// otherwise: they are better copied into the open frame, many to a frame.)
+bool is_frame(const Request& r, uint32_t blocks) {
+  return r.buffer && r.payload == r.buffer.data + kBlockBytes + r.offset % kBlockBytes &&
+         r.buffer.bytes >= (1 + blocks) * kBlockBytes;
+}
 bool logs_something(RequestKind kind) {
   return kind == RequestKind::kWrite || kind == RequestKind::kZero || kind == RequestKind::kTrim;
 }
@@ -64,7 +70,11 @@ Primary::ReadTask* Primary::take_task() {
 }
 
 void Primary::give_task(ReadTask* task) {
-  if (task->buffer) pool_.release(task->buffer);
+  if (task->buffer && task->charged) {
+    store_.payload_memory().release(task->buffer);
+  } else if (task->buffer) {
+    pool_.release(task->buffer);
+  }
   task->buffer = {};
   task->request = nullptr;
   free_tasks_.push_back(task);
@@ -190,16 +200,31 @@ bool Primary::refused(Request& request, Wal::Admission admission) {
   return false;
 }
 
+/// Completes the blocks at the edges of a payload that becomes a frame as it is. Only the bytes around the
+/// payload are written, so it does no harm when it is done again.
+void Primary::merge_edges(const Request& request) const {
+  std::byte* const blocks = request.buffer.data + kBlockBytes;
+  const uint64_t begin = request.offset % kBlockBytes, end = begin + request.length;
+  for (const ReadTask* edge : edges_) {
+    if (edge->request != &request) continue;
+    const uint64_t at = (edge->edge_block - first_block(request)) * kBlockBytes;
+    if (at < begin) std::memcpy(blocks + at, edge->buffer.data, begin - at);
+    if (at + kBlockBytes > end) std::memcpy(blocks + end, edge->buffer.data + (end - at), at + kBlockBytes - end);
+  }
+}
+
 bool Primary::admit_write(Request& request) {
   const Lba lba(first_block(request));
   const auto blocks = static_cast<uint32_t>(last_block(request) - lba.value() + 1);
   if (!may_append(blocks + 1)) return false;
-  const bool aligned = !head_is_partial(request) && !tail_is_partial(request);
   Lsn lsn;
-  if (aligned && request.buffer) {
+  if (is_frame(request, blocks)) {
+    merge_edges(request);
+    const uint32_t buffer_bytes = request.buffer.bytes;
     const Wal::Admission admission = store_.append_buffer(request.buffer, lba, blocks, &lsn);
     if (admission != Wal::Admission::kOk) return refused(request, admission);
     request.buffer = {};
+    if (request.share != nullptr) request.share->forgo(buffer_bytes);
   } else {
     const Wal::Admission admission = store_.prepare(RecordKind::kWrite, blocks);
     if (admission != Wal::Admission::kOk) return refused(request, admission);
@@ -210,6 +235,8 @@ bool Primary::admit_write(Request& request) {
     }
     std::memcpy(space + request.offset % kBlockBytes, request.payload, request.length);
     lsn = store_.append(RecordKind::kWrite, lba, blocks);
+    // Not when it is answered: until then it would be memory that helps nobody.
+    request.release_buffer(pool_);
   }
   request.payload_consumed = true;
   appended(request, lsn, blocks + 1);
@@ -283,7 +310,10 @@ bool Primary::read_edges(Request& request) {
   const bool wanted[2] = {head_is_partial(request), tail_is_partial(request)};
   for (int i = 0; i < 2; ++i) {
     if (!wanted[i]) continue;
-    const io::Buffer buffer = pool_.allocate(kBlockBytes);
+    // They wait with their request for the log, so they are charged like its payload.
+    io::Buffer buffer = store_.payload_memory().allocate(kBlockBytes);
+    const bool charged = static_cast<bool>(buffer);
+    if (!buffer) buffer = store_.wal().reserve_memory().take(io::BufferReserve::Use::kEdge);
     if (!buffer) {
       if (started[0] != nullptr) give_task(started[0]);
       pool_.wait(memory_);
@@ -291,6 +321,7 @@ bool Primary::read_edges(Request& request) {
     }
     ReadTask* task = take_task();
     task->buffer = buffer;
+    task->charged = charged;
     task->request = &request;
     task->edge = true;
     task->edge_block = i == 0 ? first_block(request) : last_block(request);

@@ -100,8 +100,8 @@ class RebuildSession {
   /// Null unless a session is active.
   [[nodiscard]] const RebuildBitmap* bitmap() const { return bitmap_.get(); }
 
-  /// Most chunks that are being written at a time.
-  static constexpr size_t kChunksMax = 64;
+  /// Most chunks that are being written at a time: what comes beyond that waits in the connection.
+  static constexpr size_t kChunksMax = 16;
 
  private:
   struct Chunk {

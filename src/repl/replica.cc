@@ -60,6 +60,7 @@ void Replica::begin_call() {
   session_ = SessionId{};
   link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
   link_->set_identity(store_.facts().volume, term_.epoch);
+  link_->set_memory(store_.payload_memory(), store_.wal().reserve_memory());
   link_->start_after(call.header.sequence);
   receiving_since_ = ticked_at_ = io_.now();
   io_.arm(tick_, timeout_ / 4);

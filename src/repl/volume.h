@@ -85,6 +85,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   [[nodiscard]] std::string refusal() const override;
   void attach(ClientObserver& client) override;
   void detach(ClientObserver& client) override;
+  [[nodiscard]] io::MemoryShare& payload_memory() override { return store_.payload_memory(); }
+  [[nodiscard]] io::MemoryShare& reply_memory() override { return reply_memory_; }
   void submit(Request& request) override;
 
  private:
@@ -146,6 +148,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   io::Io& io_;
   io::BufferPool& pool_;
   const VolumeOptions options_;
+  io::MemoryShare reply_memory_{pool_};
   Store store_;
   Refusals refusals_;
   core::Engine engine_;

@@ -74,7 +74,7 @@ bool WalReader::start(Span& span, Lsn from) {
     next = place->live_last.next();
   }
   if (span.frames.empty()) return false;
-  span.buffer = pool_.allocate(span.blocks * kBlockBytes);
+  span.buffer = store_.wal().reserve_memory().allocate(io::BufferReserve::Use::kReadBack, span.blocks * kBlockBytes);
   if (!span.buffer) {
     span.frames.clear();
     pool_.wait(memory_);

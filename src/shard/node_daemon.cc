@@ -16,7 +16,8 @@ namespace ringbolt {
 
 namespace {
 
-constexpr uint64_t kShardMemoryMin = 32u << 20;
+/// Of each shard, where the number of shards is ours to choose.
+constexpr uint64_t kShardMemoryWanted = 32u << 20;
 
 io::Nanos clock_now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -70,8 +71,11 @@ NodeDaemon::~NodeDaemon() = default;
 uint32_t NodeDaemon::shard_count() const {
   if (config_.shards > 0) return config_.shards;
   // One per core, but each needs enough memory to work with.
-  const auto by_memory = static_cast<uint32_t>(std::min<uint64_t>(config_.memory_bytes / kShardMemoryMin, 1024));
-  return std::clamp(std::thread::hardware_concurrency(), 1u, std::max(by_memory, 1u));
+  const auto by_memory = static_cast<uint32_t>(std::min<uint64_t>(config_.memory_bytes / kShardMemoryWanted, kShardsMax));
+  uint32_t count = std::clamp(std::thread::hardware_concurrency(), 1u, std::max(by_memory, 1u));
+  const auto least = [this](uint32_t shards) { return least_shard_memory((config_.volumes.size() + shards - 1) / shards) * shards; };
+  while (count > 1 && least(count) > config_.memory_bytes) --count;
+  return count;
 }
 
 Status NodeDaemon::start_all() {
@@ -89,7 +93,9 @@ Status NodeDaemon::start_all() {
 Status NodeDaemon::start_shards() {
   const uint32_t count = shard_count();
   for (uint32_t i = 0; i < count; ++i) {
-    const ShardOptions options{i, config_.memory_bytes / count, config_.spin_ns, config_.nbd_stall_timeout_ns};
+    // Rounded down: what is configured is the most that all of them have.
+    const uint64_t memory = config_.memory_bytes / count / kShardMemoryStep * kShardMemoryStep;
+    const ShardOptions options{i, memory, config_.spin_ns, config_.nbd_stall_timeout_ns};
     auto shard = std::make_unique<Shard>(options, fatal_);
     BOOST_OUTCOME_TRYV(shard->start());
     shards_.push_back(std::move(shard));

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <cstdlib>
+#include <new>
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -12,6 +13,10 @@
 namespace ringbolt {
 
 namespace {
+
+/// How long clients' requests in flight may take when the shard stops. Without an end, one that waits for
+/// a replica that never comes would keep the process for ever.
+constexpr io::Nanos kClientsPatience = 3 * io::kSecond;
 
 struct ActionMessage final : io::Message {
   explicit ActionMessage(std::function<void()> to_run) : action(std::move(to_run)) {}
@@ -47,6 +52,7 @@ Shard::Shard(const ShardOptions& options, Fatal fatal) : options_(options), fata
 Shard::~Shard() {
   if (!thread_.joinable()) return;
   ring_->stop();
+  ring_left_.release();
   thread_.join();
 }
 
@@ -71,16 +77,17 @@ void Shard::main(std::promise<Status>& started) {
     return;
   }
   ring_ = std::move(ring.value());
-  pool_ = std::make_unique<io::BufferPool>(options_.memory_bytes,
-                                           [this](std::byte* data, size_t bytes) { ring_->register_chunk(data, bytes); });
-  ring_->attach_pool(pool_.get());
-  checkpoint_memory_ = std::make_unique<CheckpointMemory>(*pool_);
-  nbd::ClientLog& client_lines = *this;
-  client_log_ = std::make_unique<nbd::LimitedClientLog>(*ring_, client_lines);
-  clients_ = std::make_unique<nbd::ConnectionSet>(*ring_, *pool_, *client_log_,
-                                                  nbd::ConnectionOptions{.stall_timeout = options_.client_stall_timeout});
-  refusals_ = std::make_unique<repl::Refusals>(*ring_, *pool_);
-  if (!ring_->registration_failure().empty()) log::warn("shard {}: {}", options_.index, ring_->registration_failure());
+  try {
+    make_parts();
+  } catch (const std::bad_alloc&) {
+    checkpoint_memory_.reset();
+    ring_->attach_pool(nullptr);
+    pool_.reset();
+    ring_.reset();
+    started.set_value(make_error(Errc::kNoSpace, fmt::format("shard {}: no memory for {} MiB of buffers: lower node.memory",
+                                                             options_.index, options_.memory_bytes >> 20)));
+    return;
+  }
   started.set_value(boost::outcome_v2::success());
 
   const Status ended = ring_->run({});
@@ -96,7 +103,29 @@ void Shard::main(std::promise<Status>& started) {
   checkpoint_memory_.reset();
   ring_->attach_pool(nullptr);
   pool_.reset();
+  ring_left_.acquire();
   ring_.reset();
+}
+
+/// Everything on the ring, in order of need. Throws std::bad_alloc.
+void Shard::make_parts() {
+  pool_ = std::make_unique<io::BufferPool>(options_.memory_bytes, [this](std::byte* data, size_t bytes) {
+    ring_->register_chunk(data, bytes);
+    note_registration();
+  });
+  ring_->attach_pool(pool_.get());
+  checkpoint_memory_ = std::make_unique<CheckpointMemory>(*pool_);
+  nbd::ClientLog& client_lines = *this;
+  client_log_ = std::make_unique<nbd::LimitedClientLog>(*ring_, client_lines);
+  clients_ = std::make_unique<nbd::ConnectionSet>(*ring_, *pool_, *client_log_,
+                                                  nbd::ConnectionOptions{.stall_timeout = options_.client_stall_timeout});
+  refusals_ = std::make_unique<repl::Refusals>(*ring_, *pool_);
+}
+
+/// Memory is registered as it comes into use: that may fail long after the start. Merely slower, told once.
+void Shard::note_registration() {
+  if (ring_->registration_failure().empty() || std::exchange(registration_told_, true)) return;
+  log::warn("shard {}: {}", options_.index, ring_->registration_failure());
 }
 
 void Shard::run(std::function<void()> action) { ring_->post(new ActionMessage(std::move(action))); }
@@ -128,20 +157,29 @@ void Shard::take_call(const repl::PeerCall& call) {
 
 void Shard::stop_volumes(std::function<void()> done) {
   stopped_ = std::move(done);
+  parts_stopping_ = volumes_.size() + 2;
+  ring_->arm(stop_patience_, kClientsPatience);
   clients_->close_all([this] {
-    volumes_stopping_ = volumes_.size() + 1;
-    refusals_->stop([this] { stop_next_volume(); });
-    for (const auto& volume : volumes_) {
-      volume->stop([this, name = volume->name()](const Status& status) {
-        if (!status.has_value()) log::error("volume {}: stopped with {}", name, status.error().message);
-        stop_next_volume();
-      });
-    }
+    begin_stop();
+    part_stopped();
   });
 }
 
-void Shard::stop_next_volume() {
-  if (--volumes_stopping_ == 0) stopped_();
+/// When the clients are gone, or have had their time: then the volumes answer what is left.
+void Shard::begin_stop() {
+  if (std::exchange(stop_begun_, true)) return;
+  ring_->disarm(stop_patience_);
+  refusals_->stop([this] { part_stopped(); });
+  for (const auto& volume : volumes_) {
+    volume->stop([this, name = volume->name()](const Status& status) {
+      if (!status.has_value()) log::error("volume {}: stopped with {}", name, status.error().message);
+      part_stopped();
+    });
+  }
+}
+
+void Shard::part_stopped() {
+  if (--parts_stopping_ == 0) stopped_();
 }
 
 }  // namespace ringbolt

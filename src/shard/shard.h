@@ -5,6 +5,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,14 +56,18 @@ class Shard : private nbd::ClientLog {
   /// Takes a client over; closes it if the volume is not here or refuses.
   void add_client(nbd::Client client);
   void take_call(const repl::PeerCall& call);
-  /// Lets clients finish, stops the volumes cleanly, then calls `done` on this thread.
+  /// Lets clients finish, for a bounded time; stops the volumes cleanly, and what clients still wait for
+  /// then ends with an error; then calls `done` on this thread.
   void stop_volumes(std::function<void()> done);
   [[nodiscard]] size_t clients() const { return clients_->count(); }
 
  private:
   void client_line(std::string_view line) override;
   void main(std::promise<Status>& started);
-  void stop_next_volume();
+  void make_parts();
+  void note_registration();
+  void begin_stop();
+  void part_stopped();
 
   ShardOptions options_;
   Fatal fatal_;
@@ -74,8 +79,13 @@ class Shard : private nbd::ClientLog {
   std::unique_ptr<nbd::ConnectionSet> clients_;
   std::unique_ptr<repl::Refusals> refusals_;
   std::vector<std::unique_ptr<repl::Volume>> volumes_;
-  size_t volumes_stopping_ = 0;
+  bool registration_told_ = false;
+  size_t parts_stopping_ = 0;
+  bool stop_begun_ = false;
   std::function<void()> stopped_;
+  io::TimerOf<&Shard::begin_stop> stop_patience_{*this};
+  /// Whoever stops the ring still uses it when the shard's thread has seen that already.
+  std::binary_semaphore ring_left_{0};
 };
 
 }  // namespace ringbolt

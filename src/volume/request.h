@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "io/buffer_pool.h"
+#include "io/memory_share.h"
 #include "ringbolt/types.h"
 
 namespace ringbolt {
@@ -29,16 +29,30 @@ struct Request {
 
   /// kRead: pool buffer for all blocks touched; the volume fills whole blocks, so the first wanted
   /// byte is at `buffer.data + offset % kBlockBytes`. Stays the connection's.
-  /// kWrite: either empty and `payload` points to the bytes (anywhere), or a pool buffer with room
-  /// for a frame header: its payload begins at `buffer.data + kBlockBytes` (= `payload`). In the
-  /// second form, if offset and length are whole blocks, the volume may keep the buffer (it sets
-  /// `buffer` to empty); else it stays the connection's.
+  /// kWrite: pool memory that the payload lies in, or empty. The volume keeps it or gives it back as soon
+  /// as the payload is logged, and sets it empty; what is still set when `done` is called is the
+  /// connection's. If `payload` is `buffer.data + kBlockBytes + offset % kBlockBytes`, and there is room
+  /// for all blocks touched, it becomes a frame of the log as it is, without a copy.
   io::Buffer buffer;
+  /// What `buffer` is charged to, if anything.
+  io::MemoryShare* share = nullptr;
+  /// kWrite: the bytes.
   const std::byte* payload = nullptr;
   /// kWrite, set by the volume: the payload's bytes are no longer needed. If it is not set when
-  /// submit() returns, the bytes must stay (and `payload` may be pointed at a copy of them) until
-  /// `done`.
+  /// submit() returns, the bytes must stay until `done`; or `payload` may be pointed at a copy of them,
+  /// in `buffer`.
   bool payload_consumed = false;
+
+  /// Gives `buffer` back, if there is one.
+  void release_buffer(io::BufferPool& pool) {
+    if (!buffer) return;
+    if (share != nullptr) {
+      share->release(buffer);
+    } else {
+      pool.release(buffer);
+    }
+    buffer = {};
+  }
 
   /// Set by the connection; called once, possibly from inside submit().
   void (*done)(Request& request, RequestError error) = nullptr;
@@ -77,6 +91,9 @@ class BlockService {
   /// Announces a client; it is told by on_volume_gone() when the volume stops being served.
   virtual void attach(ClientObserver& client) = 0;
   virtual void detach(ClientObserver& client) = 0;
+  /// What clients' payloads that are not logged yet, and replies that are not sent yet, are charged to.
+  [[nodiscard]] virtual io::MemoryShare& payload_memory() = 0;
+  [[nodiscard]] virtual io::MemoryShare& reply_memory() = 0;
   /// Takes the request; `done` is called when the answer is known. Never refuses for lack of space,
   /// memory or window: the request waits inside. The caller bounds how many it has open.
   virtual void submit(Request& request) = 0;

@@ -133,6 +133,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   /// The base image may hold records up to this one, so the log cannot be cut below it. Beyond
   /// checkpoint() while a checkpoint runs, or after a crash during one.
   [[nodiscard]] Lsn base_limit() const { return superblock_.current().base_limit; }
+  /// What payloads that are not logged yet are charged to, clients' or a primary's.
+  [[nodiscard]] io::MemoryShare& payload_memory() { return payload_memory_; }
   [[nodiscard]] SuperblockWriter& superblock() { return superblock_; }
   [[nodiscard]] const Superblock& facts() const { return superblock_.current(); }
 
@@ -207,6 +209,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
 
   io::Io& io_;
   io::BufferPool& pool_;
+  io::MemoryShare payload_memory_{pool_};
   CheckpointMemory& memory_;
   StoreConfig config_;
   StoreListener& listener_;

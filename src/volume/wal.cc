@@ -100,7 +100,7 @@ Wal::Admission Wal::reserve(uint32_t total_blocks, bool is_term) {
   if (pad > 0) {
     Frame* frame = take_frame();
     if (frame == nullptr) return Admission::kNoMemory;
-    frame->buffer = pool_.allocate(kBlockBytes);
+    frame->buffer = reserve_memory_.allocate(io::BufferReserve::Use::kPad, kBlockBytes);
     if (!frame->buffer) {
       free_frames_.push_back(frame);
       return Admission::kNoMemory;
@@ -150,6 +150,7 @@ Wal::Admission Wal::prepare(RecordKind kind, uint32_t blocks) {
   for (uint32_t bytes = kFrameBytesMax; !buffer && bytes >= (1 + payload_blocks) * kBlockBytes; bytes /= 2) {
     buffer = pool_.allocate(bytes);
   }
+  if (!buffer) buffer = reserve_memory_.take(io::BufferReserve::Use::kFrame);
   if (!buffer) {
     free_frames_.push_back(frame);
     return Admission::kNoMemory;

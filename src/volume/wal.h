@@ -12,6 +12,7 @@
 
 #include "io/buffer_pool.h"
 #include "io/io.h"
+#include "io/memory_share.h"
 #include "volume/frame_places.h"
 #include "volume/wal_format.h"
 
@@ -137,6 +138,8 @@ class Wal {
   [[nodiscard]] uint64_t append_position() const { return append_position_; }
   [[nodiscard]] bool failed() const { return failed_; }
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
+  /// The volume's, see io/memory_share.h.
+  [[nodiscard]] io::BufferReserve& reserve_memory() { return reserve_memory_; }
 
   // --- finding frames ----------------------------------------------------------------------------
   /// The place of the frame that holds `lsn`; empty if `lsn` is not in the WAL (or still in the open
@@ -186,6 +189,7 @@ class Wal {
 
   io::Io& io_;
   io::BufferPool& pool_;
+  io::BufferReserve reserve_memory_{pool_};
   Geometry geometry_;
   WalListener& listener_;
   uint32_t reclaimer_ = 0;

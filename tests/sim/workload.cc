@@ -161,10 +161,12 @@ bool Workload::prepare(Op& op) {
   if (r.kind != RequestKind::kWrite) return true;
   std::byte* data = nullptr;
   if (random_.chance(1, 2))
-    op.buffer = pool_->allocate(static_cast<uint32_t>(kBlockBytes + r.length));
+    op.buffer = pool_->allocate(static_cast<uint32_t>(2 * kBlockBytes + r.length));
   if (op.buffer) {
     r.buffer = op.buffer;
+    // Mostly as it would lie in a frame.
     data = op.buffer.data + kBlockBytes;
+    if (random_.chance(3, 4)) data += r.offset % kBlockBytes;
   } else {
     op.bytes.resize(r.length);
     data = op.bytes.data();

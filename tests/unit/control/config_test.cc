@@ -222,6 +222,14 @@ TEST_CASE("config: numbers outside their range are refused with the range", "[co
   CHECK(error_of(kNode + "memory = \"15MiB\"") ==
         "x.toml:4: [node] memory: 15MiB is out of range, allowed are 16MiB to 1TiB");
   CHECK(config_of(kNode + "memory = \"16MiB\"").memory_bytes == 16u << 20);
+  // Each shard needs some, and each volume on it.
+  CHECK(error_of(kNode + "shards = 256\nmemory = \"256MiB\"") ==
+        "x.toml:5: [node] memory: 256MiB is too little for 256 shards and 0 volumes, which need 2GiB");
+  CHECK(config_of(kNode + "shards = 32\nmemory = \"256MiB\"").shards == 32);
+  std::string volumes;
+  for (int i = 0; i < 9; ++i) volumes += "[[volume]]\nname = \"v" + std::to_string(i) + "\"\nsize = \"1MiB\"\nrole = \"replica\"\n";
+  CHECK_THAT(error_of(kNode + "shards = 2\nmemory = \"31MiB\"\n" + volumes), Contains("2 shards and 9 volumes, which need 32MiB"));
+  CHECK(config_of(kNode + "shards = 2\nmemory = \"32MiB\"\n" + volumes).volumes.size() == 9);
   CHECK_THAT(error_of(kNode + "shards = -1"), Contains("-1 is negative"));
   CHECK_THAT(error_of(kNode + "shards = 257"), Contains("out of range"));
   CHECK_THAT(error_of(kNode + "spin = \"2s\""), Contains("allowed are 0 to 1s"));

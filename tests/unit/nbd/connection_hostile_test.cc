@@ -154,6 +154,39 @@ TEST_CASE("nbd: half a request, then silence: closed after the stall timeout, no
   fixture.finish();
 }
 
+TEST_CASE("nbd: time in which the server did not run is not held against a client", "[nbd]") {
+  Fixture fixture;
+  NbdClient writer(fixture.world, *fixture.client_io), reader(fixture.world, *fixture.client_io);
+  writer.attach();
+  reader.attach();
+  // One is within a request, the other has a reply to take, when the server is stopped.
+  const std::string data = pattern(1u << 20, 1);
+  const std::string whole = request(kCommandWrite, 1, 0, 1u << 20, 0, data);
+  writer.send(std::string_view(whole).substr(0, 100'000));
+  reader.reading = false;
+  reader.read(1, 0, 8u << 20);
+  fixture.world.run_for(io::kSecond);
+  fixture.server.node.pause();
+  fixture.world.run_for(100 * io::kSecond);
+  fixture.server.node.resume();
+  // Nobody had a reason to go on meanwhile, and what did go on might not be seen before the sweep.
+  fixture.world.run_for(5 * io::kSecond);
+  writer.send(std::string_view(whole).substr(100'000));
+  reader.read_on();
+  CHECK(writer.wait(1).error == kErrorNone);
+  CHECK(reader.wait(1).error == kErrorNone);
+  CHECK(fixture.server.lines.empty());
+  // The patience begins anew: who says nothing afterwards is closed as ever.
+  writer.send(std::string_view(whole).substr(0, 100'000));
+  fixture.world.run_for(29 * io::kSecond);
+  CHECK_FALSE(writer.closed);
+  fixture.world.run_for(2 * io::kSecond);
+  CHECK(writer.closed);
+  writer.hang_up();
+  reader.hang_up();
+  fixture.finish();
+}
+
 TEST_CASE("nbd: a byte now and then does not make half a request last longer", "[nbd]") {
   Fixture fixture;
   NbdClient client(fixture.world, *fixture.client_io);
@@ -199,27 +232,38 @@ TEST_CASE("nbd: a thousand idle clients are kept, and no timer runs for them", "
   fixture.finish();
 }
 
-TEST_CASE("nbd: stalled writers that hold the whole pool lose it after a second", "[nbd]") {
+TEST_CASE("nbd: stalled writers that hold all the payload memory lose it after a second", "[nbd]") {
   Fixture fixture(sized(16u << 20, 8u << 20));
-  Crowd crowd(fixture, 16);  // 16 buffers of 512 KiB: the pool
+  Crowd crowd(fixture, 16);  // 16 buffers of 512 KiB would be the pool
   for (auto& client : crowd.clients) {
     client->send(request(kCommandWrite, 1, 0, 500000, 0, std::string(1000, 'x')));
   }
   fixture.world.run_for(10 * io::kMillisecond);
-  REQUIRE(fixture.server.pool.used_bytes() == 8u << 20);
+  io::MemoryShare& share = fixture.server.service.payload_memory();
+  REQUIRE(share.held() > 0);
+  REQUIRE(share.held() + kFrameBytesMax > share.limit());
+  CHECK(fixture.server.pool.used_bytes() == share.held());
+  // Readers notice nothing, and a writer goes on in small pieces.
   NbdClient canary(fixture.world, *fixture.client_io);
   canary.attach();
-  canary.read(1, 0, 4096);
-  CHECK(fixture.world.run_until([&] { return !canary.received.empty(); },
-                                Connection::kStallUnderPressure + 2 * ConnectionSet::kSweepPeriod));
-  CHECK(canary.wait(1).error == kErrorNone);
+  const io::Nanos begin = fixture.world.now();
+  CHECK(canary.do_read(0, 4096).error == kErrorNone);
   CHECK(served(canary));
+  CHECK(fixture.world.now() - begin < io::kSecond);
+  CHECK(fixture.server.set.count() == 17);
+  // One that has more to write than that waits, and then the stalled ones must go.
+  const std::string large = pattern(5'000'000, 1);
+  fixture.server.service.delay = {50 * io::kMillisecond, 100 * io::kMillisecond};
+  CHECK(canary.do_write(0, large) == kErrorNone);
+  CHECK(canary.do_read(0, 5'000'000).data == large);
+  CHECK(fixture.server.set.count() < 17);
   for (auto& client : crowd.clients) client->hang_up();
   canary.hang_up();
   fixture.finish();
 }
 
-TEST_CASE("nbd: stalled readers that hold the whole pool lose it after a second", "[nbd]") {
+TEST_CASE("nbd: stalled readers leave memory to others, and lose what they hold when it is needed",
+          "[nbd]") {
   Fixture fixture(sized(16u << 20, 8u << 20));
   Crowd crowd(fixture, 5);
   for (auto& client : crowd.clients) {
@@ -232,8 +276,20 @@ TEST_CASE("nbd: stalled readers that hold the whole pool lose it after a second"
   for (int i = 0; i < 10; ++i) {
     const io::Nanos begin = fixture.world.now();
     REQUIRE(served(canary, 15u << 20));
-    CHECK(fixture.world.now() - begin < 2 * io::kSecond);
+    CHECK(fixture.world.now() - begin < io::kSecond);
   }
+  CHECK(fixture.server.set.count() == 6);
+  // With very many of them the halves become too small.
+  Crowd more(fixture, 60);
+  for (auto& client : more.clients) {
+    client->reading = false;
+    for (uint64_t i = 0; i < 9; ++i) client->send(request(kCommandRead, i, 0, 1u << 20));
+  }
+  fixture.world.run_for(10 * io::kMillisecond);
+  const io::Nanos begin = fixture.world.now();
+  REQUIRE(served(canary, 15u << 20));
+  CHECK(fixture.world.now() - begin < 2 * io::kSecond);
+  for (auto& client : more.clients) client->hang_up();
   for (auto& client : crowd.clients) client->hang_up();
   canary.hang_up();
   fixture.finish();
@@ -261,6 +317,16 @@ TEST_CASE("nbd: without pool memory a small write keeps its place in the staging
   CHECK(service.held.size() == 1);
   service.release_held();
   CHECK(client.wait(2).error == kErrorNone);
+  // A large one goes on the same way, in pieces that fit there.
+  fixture.world.run_for(io::kMillisecond * 100);
+  REQUIRE(service.held.size() == 1);
+  CHECK(service.held[0]->offset == 10000);
+  CHECK(service.held[0]->length <= Connection::kStagingBytes);
+  CHECK_FALSE(service.held[0]->buffer);
+  service.release_held();
+  fixture.world.run_for(io::kMillisecond * 100);
+  REQUIRE(service.held.size() == 1);
+  service.release_held();
   for (const io::Buffer& buffer : all) fixture.server.pool.release(buffer);
   fixture.world.run_for(io::kMillisecond * 100);
   service.release_held();

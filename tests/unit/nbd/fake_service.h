@@ -59,6 +59,9 @@ class FakeService final : public BlockService {
     for (ClientObserver* client : observers_) client->on_volume_gone(reason);
   }
 
+  [[nodiscard]] io::MemoryShare& payload_memory() override { return payload_memory_; }
+  [[nodiscard]] io::MemoryShare& reply_memory() override { return reply_memory_; }
+
   void submit(Request& request) override {
     check(request);
     seen.push_back({request.kind, request.fua, request.offset, request.length,
@@ -102,23 +105,25 @@ class FakeService final : public BlockService {
     if (request.kind == RequestKind::kWrite) {
       RINGBOLT_ASSERT(request.payload != nullptr && !request.payload_consumed);
       if (request.buffer) {
-        RINGBOLT_ASSERT(request.payload == request.buffer.data + kBlockBytes);
-        RINGBOLT_ASSERT(request.buffer.bytes >= kBlockBytes + request.length);
+        const std::byte* in_frame =
+            request.buffer.data + kBlockBytes + request.offset % kBlockBytes;
+        RINGBOLT_ASSERT(request.payload == in_frame);
+        RINGBOLT_ASSERT(request.buffer.bytes >= (1 + blocks) * kBlockBytes);
+        RINGBOLT_ASSERT(request.share == &payload_memory_);
       }
     }
   }
 
   void take_payload(Request& request) {
-    const bool whole_blocks =
-        request.offset % kBlockBytes == 0 && request.length % kBlockBytes == 0;
     if (payload == Payload::kConsumeAtOnce) {
       auto copy = std::make_unique<Copy>();
       copy->data.assign(request.payload, request.payload + request.length);
       remember(request, std::move(copy));
       request.payload_consumed = true;
-    } else if (payload == Payload::kKeepBuffer && request.buffer && whole_blocks) {
+    } else if (payload == Payload::kKeepBuffer && request.buffer) {
       auto copy = std::make_unique<Copy>();
       copy->kept = std::exchange(request.buffer, io::Buffer{});
+      request.share->forgo(copy->kept.bytes);
       copy->kept_payload = request.payload;
       remember(request, std::move(copy));
       request.payload_consumed = true;
@@ -187,6 +192,7 @@ class FakeService final : public BlockService {
 
   io::SimWorld& world_;
   io::BufferPool& pool_;
+  io::MemoryShare payload_memory_{pool_}, reply_memory_{pool_};
   std::shared_ptr<bool> alive_;
   std::string name_ = "vol0";
   std::vector<ClientObserver*> observers_;

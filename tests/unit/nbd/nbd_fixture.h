@@ -266,12 +266,12 @@ class NbdClient : public RawClient {
   using RawClient::RawClient;
   std::map<uint64_t, Reply> replies;
 
-  void attach(bool structured = false, bool meta = false) {
+  void attach(bool structured = false, bool meta = false, const std::string& name = "vol0") {
     connect();
     std::string bytes = client_flags();
     if (structured) bytes += option(nbd::kOptStructuredReply);
-    if (meta) bytes += option(nbd::kOptSetMetaContext, meta_data("vol0", {"base:allocation"}));
-    bytes += option(nbd::kOptGo, go_data("vol0"));
+    if (meta) bytes += option(nbd::kOptSetMetaContext, meta_data(name, {"base:allocation"}));
+    bytes += option(nbd::kOptGo, go_data(name));
     send(bytes);
     take(nbd::kGreetingBytes);
     structured_ = structured;
