@@ -176,6 +176,7 @@ struct CopyObserved {
   std::string failure;  ///< empty: none
   std::string primary;  ///< replica: in session with this primary; empty: with none
   bool base_full = false;  ///< no space for the base image: once the WAL is full, too, writes fail
+  std::string damage = {};  ///< what is wrong with it, where only a rebuild helps and it is not the rebuild mark
   bool operator==(const CopyObserved&) const = default;
 };
 

@@ -88,7 +88,8 @@ std::vector<std::string> explain(const EngineState& state) {
   std::vector<std::string> lines;
   lines.push_back(state.assignment ? assignment_line(*state.assignment) : "nothing is assigned");
   if (!state.copy.failure.empty()) lines.push_back("this copy has failed: " + state.copy.failure);
-  if (!state.copy.base_usable) lines.push_back("this copy's base image is marked unusable: a rebuild of it began and did not end");
+  if (!state.copy.damage.empty()) lines.push_back("this copy must be rebuilt: " + state.copy.damage);
+  if (!state.copy.base_usable && state.copy.damage.empty()) lines.push_back("this copy's base image is marked unusable: a rebuild of it began and did not end");
   if (is_fenced(state)) {
     lines.push_back("epoch " + number(state.fence->epoch) + " is held elsewhere: " + state.fence->reason);
   }

@@ -241,6 +241,7 @@ Projection projection_of(const EngineState& state) {
   view.failed = !state.copy.failure.empty();
   view.failure = state.copy.failure;
   view.base_usable = state.copy.base_usable;
+  view.damage = state.copy.damage;
   view.base_full = state.copy.base_full;
   const Wanted wanted = wanted_role(state);
   view.role = wanted.role;

@@ -51,7 +51,10 @@ Projection project_replica(const VolumeView& volume) {
 Projection project(const VolumeView& volume) {
   if (volume.failed) return {volume.role == Role::kReplica ? "needs_rebuild" : "degraded", volume.failure, false};
   if (volume.role == Role::kNone) return {"allocated_only", "awaiting_role_apply", false};
-  if (!volume.base_usable) return {"needs_rebuild", "the base image is marked unusable", false};
+  if (!volume.base_usable) {
+    if (!volume.damage.empty()) return {"needs_rebuild", volume.damage, false};
+    return {"needs_rebuild", volume.has_session ? "recovery_in_progress" : "the base image is marked unusable", false};
+  }
   return volume.role == Role::kPrimary ? project_primary(volume) : project_replica(volume);
 }
 

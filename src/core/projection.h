@@ -26,6 +26,7 @@ struct VolumeView {
   bool failed = false;
   std::string failure;
   bool base_usable = true;
+  std::string damage;  ///< why not, if it is not the rebuild mark
   bool base_full = false;
   bool receiver_ready = true;      ///< replica
   bool has_session = false;        ///< replica: a primary ships to it

@@ -139,6 +139,7 @@ void Volume::observe_copy() {
   core::CopyObserved copy;
   copy.count = ++copy_count_;
   copy.failure = damage();
+  if (opened_ && copy.failure.empty()) copy.damage = store_.damage();
   copy.base_usable = !opened_ || store_.base_usable();
   copy.base_full = store_.base_full();
   if (replica_ != nullptr && replica_->in_session()) copy.primary = replica_->primary_id();

@@ -174,6 +174,8 @@ TEST_CASE("sim_rebuild: a replica whose log is damaged is rebuilt; a primary's i
     damage_log(c, victim);
     c.start(victim);
     if (victim == 1) {
+      CHECK(c.status(1).mode == "needs_rebuild");
+      CHECK(c.status(1).reason.find("the WAL is damaged at byte") != std::string::npos);
       REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
       REQUIRE(c.wait_in_sync(0, 1));
       CHECK(c.status(1).mode == "replica_ready");

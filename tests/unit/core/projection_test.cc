@@ -49,8 +49,11 @@ TEST_CASE("core: the mode of a volume without a role, failed, or with an unusabl
   VolumeView unusable;
   unusable.role = Role::kReplica;
   unusable.base_usable = false;
-  unusable.has_session = true;
   check(unusable, "needs_rebuild", "the base image is marked unusable", false);
+  unusable.has_session = true;
+  check(unusable, "needs_rebuild", "recovery_in_progress", false);
+  unusable.damage = "the WAL is damaged at byte 0";
+  check(unusable, "needs_rebuild", "the WAL is damaged at byte 0", false);
 }
 
 TEST_CASE("core: the mode of a replica", "[core]") {
