@@ -44,7 +44,7 @@ void Volume::take_first_assignment() {
   if (first.role == Role::kNone && first.version == 0) return;  // nobody has assigned anything
   io_.arm(tick_, kTickInterval);
   role_ = first.role;
-  if (first.role == Role::kPrimary && !store_.damage().empty()) {
+  if (first.role == Role::kPrimary && !store_.damage().empty() && store_.facts().epoch <= first.epoch) {
     log::error("{}; the volume is not served", damage());
     return;
   }

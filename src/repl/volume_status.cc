@@ -107,10 +107,10 @@ void Volume::fill_primary(VolumeStatus& s) const {
       if (r.session && shipper.rebuilding()) {
         const Shipper::BaseProgress& base = shipper.base_progress();
         r.session->base_bytes_total = size_bytes();
-        r.session->base_bytes_done = (base.blocks_done + base.blocks_skipped) * kBlockBytes;
+        r.session->base_bytes_done = base.blocks_done * kBlockBytes;
         r.session->base_bytes_skipped = base.blocks_skipped * kBlockBytes;
         r.session->base_bytes_per_second = base.meter.rate();
-        r.session->seconds_left = base.meter.seconds_for(size_bytes() - r.session->base_bytes_done);
+        r.session->seconds_left = base.meter.seconds_for(size_bytes() - r.session->base_bytes_done - r.session->base_bytes_skipped);
         r.session->losing_ground = base.meter.losing_ground();
       }
       if (core::rebuild_is_ordered(*replica)) r.rebuild_order = RebuildOrderStatus::kOrdered;
