@@ -227,6 +227,10 @@ void InSyncSet::pump() {
   for (const auto& member : members_) member->shipper->pump();
 }
 
+void InSyncSet::on_durable() {
+  for (const auto& member : members_) member->shipper->on_durable();
+}
+
 // --- what they owe ------------------------------------------------------------------------------------
 
 void InSyncSet::watch() {

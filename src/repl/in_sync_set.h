@@ -76,6 +76,8 @@ class InSyncSet {
   void watch();
   /// Frames were sealed or positions moved.
   void pump();
+  /// More records may be durable here.
+  void on_durable();
   void on_barrier_answered(Shipper& shipper, SyncAckKind kind, Lsn durable);
 
   /// The smallest WAL among those that have to store what is not stable yet; `blocks` if none is smaller.

@@ -114,6 +114,8 @@ void Primary::on_sealed() { members_.pump(); }
 void Primary::on_positions() {
   if (store_.wal().has_open_records()) io_.defer(seal_);
   advance();
+  // Also if nothing moved by that: it may be the very replica that is being rebuilt without which nothing can be committed.
+  members_.on_durable();
 }
 
 void Primary::on_space() {

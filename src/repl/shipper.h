@@ -113,6 +113,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   [[nodiscard]] const VerifyResult* verify_progress() const { return verify_done_ && verifier_ ? &verifier_->result() : nullptr; }
   /// Frames were sealed, or a position that the replica should know moved.
   void pump();
+  /// More records may be durable here, committed or not: the end of a rebuild may wait for that.
+  void on_durable() { complete_base_if_due(); }
 
   [[nodiscard]] const core::ReplicaAddress& peer() const { return peer_; }
   [[nodiscard]] Phase phase() const { return phase_; }

@@ -74,7 +74,35 @@ void RawPeer::on_received(int32_t result) {
   receive_more();
 }
 
+bool RawPeer::answer_beside(RawPeer& first, io::Nanos limit) {
+  first.connected_.reset();
+  if (!first.connect_.pending()) first.io_->accept(first.listener_, first.connect_);
+  world_.run_until([&] { return first.connected_.has_value(); }, limit);
+  if (!first.connected_ || *first.connected_ < 0) return false;
+  adopt(io::Socket{*first.connected_});
+  return true;
+}
+
 void RawPeer::send_payload(repl::MessageType type, const std::vector<std::byte>& payload) {
+  send_bytes(make_message(type, payload));
+}
+
+std::vector<std::byte> RawPeer::chunk_payload(repl::SessionDataFields fields,
+                                              const std::vector<std::byte>& data, bool damage) {
+  fields.data_crc = fields.zeros ? 0 : crc32c(data.data(), data.size()) ^ (damage ? 1u : 0u);
+  std::vector<std::byte> payload(repl::SessionDataFields::kBytes);
+  repl::encode_fields(fields, payload.data());
+  payload.insert(payload.end(), data.begin(), data.end());
+  return payload;
+}
+
+void RawPeer::send_chunk(repl::SessionDataFields fields, const std::vector<std::byte>& data,
+                         bool damage) {
+  send_payload(repl::MessageType::kSessionData, chunk_payload(fields, data, damage));
+}
+
+std::vector<std::byte> RawPeer::make_message(repl::MessageType type,
+                                             const std::vector<std::byte>& payload) {
   repl::MessageHeader header;
   header.type = type;
   header.volume = volume;
@@ -88,11 +116,14 @@ void RawPeer::send_payload(repl::MessageType type, const std::vector<std::byte>&
     std::memcpy(&frame_header, payload.data() + 32, sizeof frame_header);
     covered = std::min<size_t>(covered, repl::WalDataFields::kBytes + size_t{frame_header});
   }
+  if (type == repl::MessageType::kSessionData) {
+    covered = std::min<size_t>(covered, repl::SessionDataFields::kBytes);
+  }
   header.payload_crc = crc32c(payload.data(), covered);
   std::vector<std::byte> bytes(repl::kHeaderBytes);
   repl::encode_header(header, bytes.data());
   bytes.insert(bytes.end(), payload.begin(), payload.end());
-  send_bytes(bytes);
+  return bytes;
 }
 
 void RawPeer::send_record(Term term, Lsn lsn, Lba lba, int fill,
@@ -139,8 +170,16 @@ void RawPeer::on_sent(int32_t) {
 }
 
 std::optional<RawPeer::Message> RawPeer::expect(repl::MessageType type, io::Nanos limit) {
+  return expect_any({type}, limit);
+}
+
+std::optional<RawPeer::Message> RawPeer::expect_any(const std::vector<repl::MessageType>& types,
+                                                    io::Nanos limit) {
+  const auto wanted = [&] {
+    return std::find(types.begin(), types.end(), messages_.front().header.type) != types.end();
+  };
   const auto there = [&] {
-    while (!messages_.empty() && messages_.front().header.type != type) {
+    while (!messages_.empty() && !wanted()) {
       // A reject is kept for reject().
       if (messages_.front().header.type == repl::MessageType::kReject) return true;
       messages_.pop_front();
@@ -148,7 +187,7 @@ std::optional<RawPeer::Message> RawPeer::expect(repl::MessageType type, io::Nano
     return !messages_.empty() || ended_;
   };
   world_.run_until(there, limit);
-  if (messages_.empty() || messages_.front().header.type != type) return std::nullopt;
+  if (messages_.empty() || !wanted()) return std::nullopt;
   Message message = std::move(messages_.front());
   messages_.pop_front();
   return message;

@@ -30,6 +30,8 @@ class RawPeer {
   bool call(const std::string& address);
   /// Accepts the next connection on `address` (listens from the first call on).
   bool answer(const std::string& address, io::Nanos limit = 10 * io::kSecond);
+  /// The next connection on the address that `first`, of the same node, listens on.
+  bool answer_beside(RawPeer& first, io::Nanos limit = 10 * io::kSecond);
   void hang_up();
   [[nodiscard]] bool ended() const { return ended_; }
 
@@ -50,11 +52,18 @@ class RawPeer {
   void send_record(Term term, Lsn lsn, Lba lba, int fill, const repl::WalDataFields& positions,
                    bool damage_payload = false);
   void send_positions(const repl::WalDataFields& positions);
+  /// session_data; the checksum of the data is made right unless `damage`.
+  void send_chunk(repl::SessionDataFields fields, const std::vector<std::byte>& data, bool damage = false);
+  /// The bytes that send_payload() would send; the message counts as sent.
+  std::vector<std::byte> make_message(repl::MessageType type, const std::vector<std::byte>& payload);
+  static std::vector<std::byte> chunk_payload(repl::SessionDataFields fields, const std::vector<std::byte>& data, bool damage = false);
   void send_bytes(const std::vector<std::byte>& bytes);
 
   /// Runs until a message of this type is there (others before it are dropped), the connection has
   /// ended, or `limit` passed.
   std::optional<Message> expect(repl::MessageType type, io::Nanos limit = 5 * io::kSecond);
+  /// The same of the first message of one of these types.
+  std::optional<Message> expect_any(const std::vector<repl::MessageType>& types, io::Nanos limit = 5 * io::kSecond);
   /// Runs until the connection has ended.
   bool wait_ended(io::Nanos limit = 10 * io::kSecond);
   /// The reject that came, if any.
