@@ -91,12 +91,13 @@ AdminApi::Outcome AdminApi::handle(const AdminRequest& request, Done done) {
     return reply;
   }
   // Any page that an operator's browser has open could otherwise give orders to a daemon on its host.
-  if (route->is_order() && request.from_web_page) return error_reply(kForbidden, "forbidden", "orders are not taken from web pages (Origin header)");
+  const bool is_order = AdminRoute::is_order(request.method);
+  if (is_order && request.from_web_page) return error_reply(kForbidden, "forbidden", "orders are not taken from web pages (Origin header)");
   if (daemon_ == nullptr) {
     return error_reply(kUnavailable, stopping_ ? "stopping" : "starting",
                        stopping_ ? "the daemon is stopping" : "the daemon is starting");
   }
-  return route->is_order() ? order(*route, request.body, std::move(done)) : read(*route, std::move(done));
+  return is_order ? order(*route, request.body, std::move(done)) : read(*route, std::move(done));
 }
 
 // --- questions ----------------------------------------------------------------------------------
@@ -146,12 +147,17 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
     case AdminResource::kAssignment:
     case AdminResource::kRebuild:
     case AdminResource::kRebuildOf:
+    case AdminResource::kVerify:
       break;
   }
   return ask(volumes_, std::move(done), [route](const std::vector<VolumeStatus>& all) {
     const auto found = std::find_if(all.begin(), all.end(), [&](const VolumeStatus& one) { return one.name == route.volume; });
     if (found == all.end()) return no_such_volume(route.volume);
-    return AdminReply{kOk, route.resource == AdminResource::kWhy ? why_json(*found) : to_json(*found)};
+    switch (route.resource) {
+      case AdminResource::kWhy: return AdminReply{kOk, why_json(*found)};
+      case AdminResource::kVerify: return AdminReply{kOk, verify_json(*found)};
+      default: return AdminReply{kOk, to_json(*found)};
+    }
   });
 }
 
@@ -160,6 +166,7 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
 AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
   if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
+  if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
   if (route.resource == AdminResource::kRebuildOf) {
     // A name that no node can have is not repeated.
     if (check_node_id(route.replica).has_error()) return error_reply(kNoSuchResource, "not_found", "the volume has no replica of that name");
@@ -182,6 +189,15 @@ AdminApi::Outcome AdminApi::rebuild(const std::string& volume, const RebuildOrde
   return give({volume, order.wanted ? "rebuild" : "cancellation", order.wanted ? kAccepted : kOk, std::move(done)},
               fmt::format("is {} rebuild replica {}", order.wanted ? "to" : "not to", order.replica),
               [&](Daemon& daemon, auto answer) { daemon.rebuild(volume, order, std::move(answer)); });
+}
+
+AdminApi::Outcome AdminApi::verify(const AdminRoute& route, const std::string& body, Done done) {
+  const Result<std::optional<std::string>> parsed = parse_verify(body);
+  if (parsed.has_error()) return error_reply(kBadRequest, "invalid", parsed.error().message);
+  const std::optional<std::string>& replica = parsed.value();
+  return give({route.volume, "comparison", kAccepted, std::move(done), verify_json},
+              fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
+              [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); });
 }
 
 AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give& give) {
@@ -222,7 +238,7 @@ void AdminApi::on_answered(uint64_t ticket, const Result<VolumeStatus>& result) 
   if (result.has_error()) {
     RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the {} was not carried out: {}", order.volume, order.what, result.error().message);
   }
-  if (order.done) order.done(result.has_value() ? AdminReply{order.status, to_json(result.value())} : refusal(result.error()));
+  if (order.done) order.done(result.has_value() ? AdminReply{order.status, order.render(result.value())} : refusal(result.error()));
 }
 
 }  // namespace ringbolt

@@ -15,6 +15,7 @@
 #include "control/admin_limits.h"
 #include "control/admin_routes.h"
 #include "control/daemon.h"
+#include "control/json.h"
 #include "control/question.h"
 
 namespace ringbolt {
@@ -63,12 +64,14 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
     const char* what;  ///< "assignment", for people
     unsigned status;   ///< of the reply if it was taken
     Done done;  ///< empty: who gave the order is not waiting any more
+    std::string (*render)(const VolumeStatus& volume) = to_json;
   };
 
   Outcome read(const AdminRoute& route, Done done);
   Outcome order(const AdminRoute& route, const std::string& body, Done done);
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
+  Outcome verify(const AdminRoute& route, const std::string& body, Done done);
   /// An order as it is given to the daemon, which answers the second.
   using Give = std::function<void(Daemon&, std::function<void(Result<VolumeStatus>)>)>;
   Outcome give(Order order, const std::string& words, const Give& give);

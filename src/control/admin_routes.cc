@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::string_view kRead = "GET, HEAD";
 constexpr std::string_view kOrder = "POST";
+constexpr std::string_view kReadOrOrder = "GET, HEAD, POST";
 constexpr std::string_view kRevoke = "DELETE";
 
 struct Row {
@@ -25,6 +26,7 @@ constexpr Row kRows[] = {
     {AdminResource::kAssignment, kOrder, "v1/volumes/*/assignment"},
     {AdminResource::kRebuild, kOrder, "v1/volumes/*/rebuild"},
     {AdminResource::kRebuildOf, kRevoke, "v1/volumes/*/rebuild/*"},
+    {AdminResource::kVerify, kReadOrOrder, "v1/volumes/*/verify"},
 };
 
 using Names = std::array<std::string, 2>;

@@ -9,7 +9,7 @@
 
 namespace ringbolt {
 
-enum class AdminResource : uint8_t { kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf };
+enum class AdminResource : uint8_t { kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf, kVerify };
 
 struct AdminRoute {
   AdminResource resource;
@@ -17,8 +17,8 @@ struct AdminRoute {
   std::string replica;       ///< likewise REPLICA
   std::string_view methods;  ///< what the resource takes, as in an Allow header: "GET, HEAD"
   [[nodiscard]] bool takes(std::string_view method) const;
-  /// It takes orders, which change something.
-  [[nodiscard]] bool is_order() const { return resource >= AdminResource::kAssignment; }
+  /// Of the methods that it takes: whether that one orders something, and not only looks.
+  [[nodiscard]] static bool is_order(std::string_view method) { return method != "GET" && method != "HEAD"; }
 };
 
 /// `path`: the segments of the request's target; nullopt if there is nothing there. NAME and REPLICA are

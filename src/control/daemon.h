@@ -52,6 +52,11 @@ class Daemon {
   /// itself begins later. Never blocks. Errors: kNotFound, no such volume or replica; kNotPermitted, this node is not its
   /// primary; kBusy, kIo.
   virtual void rebuild(const std::string& volume, const RebuildOrder& order, std::function<void(Result<VolumeStatus>)> done) = 0;
+  /// Begins to compare the copy of `replica`, or (nullopt) of every replica, with `volume`'s here; `done` is called once, on some
+  /// shard's thread, when that has begun: the volume's verifications tell how it goes on. Never blocks. Errors: kNotFound, no
+  /// such volume or replica; kNotPermitted, this node is not its primary or the replica is not in step; kBusy, it is being
+  /// compared already; kIo.
+  virtual void verify(const std::string& volume, const std::optional<std::string>& replica, std::function<void(Result<VolumeStatus>)> done) = 0;
   /// How fast all rebuilds that this node feeds may copy together, from now on; 0: as fast as they can. Any thread.
   virtual void set_rebuild_rate_max(uint64_t bytes_per_second) = 0;
   /// Clean stop: no new clients, drain, checkpoint, mark, close. `done` runs on some shard's thread.

@@ -132,6 +132,29 @@ std::string why_json(const VolumeStatus& volume) {
                                       {"facts", std::move(facts)}});
 }
 
+std::string verify_json(const VolumeStatus& volume) {
+  json::array replicas;
+  replicas.reserve(volume.verifications.size());
+  for (const VerifyStatus& one : volume.verifications) {
+    json::array ranges;
+    ranges.reserve(one.differing.size());
+    for (const VerifyStatus::Range& range : one.differing) ranges.push_back(json::object{{"offset", range.offset}, {"length", range.length}});
+    replicas.push_back(json::object{{"id", ascii(one.replica)},
+                                    {"state", ascii(one.state)},
+                                    {"bytes_total", one.bytes_total},
+                                    {"bytes_compared", one.bytes_compared},
+                                    {"bytes_in_log", one.bytes_in_log},
+                                    {"bytes_differing", one.bytes_differing},
+                                    {"differing", std::move(ranges)},
+                                    {"problem", ascii(one.problem)},
+                                    {"seconds_since_begin", one.seconds_since_begin},
+                                    {"seconds_since_end", number(one.seconds_since_end)},
+                                    {"first_lsn", number(one.first_lsn)},
+                                    {"last_lsn", number(one.last_lsn)}});
+  }
+  return json::serialize(json::object{{"name", ascii(volume.name)}, {"replicas", std::move(replicas)}});
+}
+
 std::string error_json(std::string_view code, std::string_view message) {
   return json::serialize(json::object{
       {"error", json::object{{"code", ascii(code)},

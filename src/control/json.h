@@ -16,6 +16,9 @@ std::string to_json(const NodeStatus& node);
 /// Of GET /v1/volumes/NAME/why: the mode and the chain of facts behind it.
 std::string why_json(const VolumeStatus& volume);
 
+/// Of GET and POST /v1/volumes/NAME/verify.
+std::string verify_json(const VolumeStatus& volume);
+
 /// `{"error": {"code": ..., "message": ...}}`
 std::string error_json(std::string_view code, std::string_view message);
 

@@ -39,6 +39,24 @@ struct ReplicaStatus {
   std::optional<uint64_t> written_lsn, durable_lsn, lag_bytes;
 };
 
+/// A comparison of a replica's copy with the primary's: the last one that was asked for.
+struct VerifyStatus {
+  struct Range {
+    uint64_t offset = 0, length = 0;  ///< bytes
+  };
+  std::string replica;
+  std::string state;  ///< running | completed | failed
+  uint64_t bytes_total = 0;
+  uint64_t bytes_compared = 0;   ///< equal or not
+  uint64_t bytes_in_log = 0;     ///< written too often to be compared: their newest versions are in both logs
+  uint64_t bytes_differing = 0;  ///< more than the ranges have, if there are too many ranges
+  std::vector<Range> differing;  ///< in order
+  std::string problem;           ///< why it ended early; empty: it did not
+  uint64_t seconds_since_begin = 0;
+  std::optional<uint64_t> seconds_since_end;  ///< nullopt: it runs
+  std::optional<uint64_t> first_lsn, last_lsn;  ///< the log's end when it began and ended
+};
+
 struct VolumeStatus {
   std::string name, uuid;
   uint64_t size = 0;
@@ -54,6 +72,7 @@ struct VolumeStatus {
   bool shipper_configured = false, shipper_connected = false;
   uint64_t clients = 0;
   std::vector<ReplicaStatus> replicas;
+  std::vector<VerifyStatus> verifications;  ///< by replica
   /// The chain of facts behind the present mode, for people, the first cause first.
   std::vector<std::string> why;
 };

@@ -104,6 +104,7 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_promote(app, session);
   add_why(app, session);
   add_rebuild(app, session);
+  add_verify(app, session);
   add_watch(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();

@@ -559,7 +559,7 @@ void Shipper::on_base_lane_failed(Reason reason, const std::string& text) {
 // --- comparing the copies ---------------------------------------------------------------------------------
 
 bool Shipper::start_verify(std::function<void(const VerifyResult&)> done) {
-  if (!reached_head() || verifier_ != nullptr) return false;
+  if (!may_verify()) return false;
   verify_done_ = std::move(done);
   const uint64_t blocks = store_.config().volume_bytes / kBlockBytes;
   begin_verifier(blocks, Verifier::whole(blocks));

@@ -109,6 +109,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   void hand_over(std::function<void(bool taken)> done);
   /// Compares the replica's copy with this one, all of it; `done` is told once. False: it is not in keepup, or is being compared.
   bool start_verify(std::function<void(const VerifyResult&)> done);
+  [[nodiscard]] bool may_verify() const { return reached_head() && verifier_ == nullptr; }
   /// How far that is; null if none runs.
   [[nodiscard]] const VerifyResult* verify_progress() const { return verify_done_ && verifier_ ? &verifier_->result() : nullptr; }
   /// Frames were sealed, or a position that the replica should know moved.

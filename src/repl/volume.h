@@ -4,12 +4,14 @@
 //   volume.cc          opening, clients, stopping
 //   volume_engine.cc   assignments, the engine's commands and events
 //   volume_rebuild.cc  an operator's orders for rebuilds
+//   volume_verify.cc   an operator's comparisons of copies
 //   volume_calls.cc    primaries that call
 //   volume_status.cc   what people see
 #pragma once
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +72,10 @@ class Volume final : public BlockService, private StoreListener, private Primary
   /// none begun until it is wanted. It holds until the next order or the daemon's end. `done` once the engine knows of it.
   /// Errors: kNotFound (no such replica), kNotPermitted (not primary here), kBusy, kIo.
   void rebuild(const std::string& replica, bool wanted, std::function<void(Status)> done);
+  /// Compares the copy of `replica`, or of all of them, with this one while clients go on. `done` when that has begun; what
+  /// comes of it is in status(), and kept until the next one. Errors, and nothing has begun then: kNotFound (no such replica,
+  /// or none at all), kNotPermitted (not primary here; the replica is not in step), kBusy (one is being compared), kIo.
+  void verify(const std::optional<std::string>& replica, const std::function<void(Status)>& done);
   /// Leaves the role and closes the store; cleanly, if nothing failed. Clients must be gone.
   void stop(std::function<void(Status)> done);
 
@@ -134,6 +140,17 @@ class Volume final : public BlockService, private StoreListener, private Primary
   // volume_rebuild.cc
   void answer_rebuild_orders(const Status& status);
 
+  // volume_verify.cc
+  struct Verification {
+    Shipper* shipper = nullptr;  ///< that carries it out; it tells the end before it is gone
+    VerifyResult result;
+    io::Nanos began = 0, ended = 0;
+    Lsn first, last;
+  };
+  void begin_verify(Shipper& shipper);
+  void verified(const std::string& replica, const VerifyResult& result);
+  void fill_verifications(VolumeStatus& status) const;
+
   // volume_calls.cc
   void promise(Epoch epoch, const std::string& holder);
   void record_promise();
@@ -176,6 +193,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   uint64_t rebuild_orders_ = 0;
   std::vector<std::function<void(Status)>> rebuilds_ordered_;  // told to the engine in this turn
+
+  std::map<std::string, Verification> verifications_;  // the last one of each replica
 
   ClientObserver* first_client_ = nullptr;
   uint64_t clients_ = 0;

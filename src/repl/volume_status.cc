@@ -32,6 +32,7 @@ VolumeStatus Volume::status() const {
   if (replica_ != nullptr) {
     if (const auto committed = replica_->committed()) s.committed_lsn = committed->value();
   }
+  fill_verifications(s);
   s.mode = engine_.projection().mode;
   s.reason = engine_.projection().reason;
   s.healthy = engine_.projection().healthy;

@@ -292,6 +292,11 @@ void NodeDaemon::rebuild(const std::string& volume, const RebuildOrder& order, O
   give_order(volume, give, std::move(done));
 }
 
+void NodeDaemon::verify(const std::string& volume, const std::optional<std::string>& replica, OrderDone done) {
+  const auto give = [replica](repl::Volume& ordered, const std::function<void(Status)>& answer) { ordered.verify(replica, answer); };
+  give_order(volume, give, std::move(done));
+}
+
 void NodeDaemon::set_rebuild_rate_max(uint64_t bytes_per_second) { rebuild_->rate_max = bytes_per_second; }
 
 void NodeDaemon::stop(std::function<void()> done) {

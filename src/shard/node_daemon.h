@@ -26,6 +26,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
               std::function<void(Result<VolumeStatus>)> done) override;
   void rebuild(const std::string& volume, const RebuildOrder& order,
                std::function<void(Result<VolumeStatus>)> done) override;
+  void verify(const std::string& volume, const std::optional<std::string>& replica,
+              std::function<void(Result<VolumeStatus>)> done) override;
   void set_rebuild_rate_max(uint64_t bytes_per_second) override;
   void stop(std::function<void()> done) override;
 

@@ -69,8 +69,8 @@ def outrun(pair):
     wait_for(lost, 'the WAL to be used again', every=0)
 
 
-def clients_of(pair):
-    clients = Clients([pair.primary], registers=Registers(REGISTERS, SEED))
+def clients_of(pair, registers=None):
+    clients = Clients([pair.primary], registers=registers or Registers(REGISTERS, SEED))
     clients.start()
     clients.go_on()
     return clients

@@ -1,4 +1,4 @@
-// Fuzz target: the bodies of orders, an assignment's and a rebuild's. Any bytes give an order that keeps all limits, or
+// Fuzz target: the bodies of orders, an assignment's, a rebuild's and a comparison's. Any bytes give an order that keeps all limits, or
 // one line that says what is wrong.
 #include <cstdint>
 #include <string_view>
@@ -42,6 +42,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } else {
     check_error(replica.error());
   }
+  const Result<std::optional<std::string>> compared = parse_verify(body);
+  // Whatever is a rebuild's is a comparison's, too.
+  RINGBOLT_ASSERT(!replica.has_value() || (compared.has_value() && compared.value() == replica.value()));
+  if (compared.has_error()) check_error(compared.error());
   const Result<AssignmentOrder> order = parse_assignment(body);
   if (order.has_value()) {
     check_order(order.value());

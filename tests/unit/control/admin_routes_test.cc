@@ -25,6 +25,7 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({"v1", "volumes", "a", "assignment"}, AdminResource::kAssignment, "a", "POST");
   check({"v1", "volumes", "a", "rebuild"}, AdminResource::kRebuild, "a", "POST");
   check({"v1", "volumes", "a", "rebuild", "n2"}, AdminResource::kRebuildOf, "a", "DELETE");
+  check({"v1", "volumes", "a", "verify"}, AdminResource::kVerify, "a", "GET, HEAD, POST");
   CHECK(find_route({"v1", "volumes", "a", "rebuild", "n2"})->replica == "n2");
   CHECK(find_route({"v1", "volumes", "rebuild", "rebuild", "rebuild"})->replica == "rebuild");
   CHECK(find_route({"v1", "volumes", "a", "rebuild"})->replica.empty());

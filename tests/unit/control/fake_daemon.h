@@ -98,6 +98,12 @@ class FakeDaemon : public Daemon {
     rebuilds_.emplace_back(volume, order);
     push([done = std::move(done), result = carry_out(volume, order)] { done(result); });
   }
+  /// Notes the question; how it goes on is what the test sets.
+  void verify(const std::string& volume, const std::optional<std::string>& replica, std::function<void(Result<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    verifies_.emplace_back(volume, replica);
+    push([done = std::move(done), result = begin_verify(volume, replica)] { done(result); });
+  }
   void set_rebuild_rate_max(uint64_t) override {}
   void stop(std::function<void()> done) override {
     const std::lock_guard lock(mutex_);
@@ -131,6 +137,10 @@ class FakeDaemon : public Daemon {
     const std::lock_guard lock(mutex_);
     return rebuilds_;
   }
+  [[nodiscard]] std::vector<std::pair<std::string, std::optional<std::string>>> verifies() {
+    const std::lock_guard lock(mutex_);
+    return verifies_;
+  }
   [[nodiscard]] int volumes_asked() const { return volumes_asked_; }
   [[nodiscard]] int node_asked() const { return node_asked_; }
 
@@ -158,6 +168,15 @@ class FakeDaemon : public Daemon {
     }
     return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
   }
+  Result<VolumeStatus> begin_verify(const std::string& name, const std::optional<std::string>& replica) {
+    if (refusal_) return *refusal_;
+    for (const VolumeStatus& volume : answer_) {
+      if (volume.name != name) continue;
+      if (!replica || *replica == "n2") return volume;
+      return make_error(Errc::kNotFound, "volume " + name + " has no replica \"" + *replica + "\"");
+    }
+    return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
+  }
   void push(std::function<void()> work) {
     work_.push_back(std::move(work));
     changed_.notify_all();
@@ -179,6 +198,7 @@ class FakeDaemon : public Daemon {
   std::optional<Error> refusal_;
   std::vector<std::pair<std::string, AssignmentOrder>> orders_;
   std::vector<std::pair<std::string, RebuildOrder>> rebuilds_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> verifies_;
   std::atomic<int> volumes_asked_{0};
   std::atomic<int> node_asked_{0};
   std::mutex mutex_;
