@@ -9,8 +9,13 @@
 
 Waiting is always for a condition, with a generous limit that only a broken program reaches. Daemons
 and clients that are left over are ended, the scratch directory is removed unless a test failed.
+
+Every limit lies within the one around it, or the inner one could never report: a client's within its test's, all
+tests' within the script's, which is tools/run-tests' default or stands in the script ("# run-seconds: 1800").
+
 Environment: RINGBOLT_BUILD (where ringboltd is; default: build/), RINGBOLT_SCRATCH (where the scratch
-directory is made; it must be on a file system with O_DIRECT; default: /var/tmp).
+directory is made; it must be on a file system with O_DIRECT; default: /var/tmp), RINGBOLT_SCRIPT_SECONDS (after
+which whoever runs the script ends it).
 """
 import contextlib
 import ctypes
@@ -37,6 +42,9 @@ CLIENT_PATH = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin'
 WAIT_SECONDS = 120
 TEST_SECONDS = 240
 OUTPUT_BYTES_MAX = 1 << 20
+SCRIPT_SECONDS = float(os.environ.get('RINGBOLT_SCRIPT_SECONDS', 'inf'))
+
+_test_seconds = SCRIPT_SECONDS  # of the test that runs now
 
 
 class Failure(AssertionError):
@@ -57,6 +65,7 @@ def wait_for(condition, what, seconds=WAIT_SECONDS, every=0.05):
 
 def run(command, seconds=WAIT_SECONDS, check=True, data=None, environment=None):
     """Runs a client with bounded time and output, in an empty directory. The result has returncode, out and err (text)."""
+    assert seconds <= _test_seconds, f'{command} may take {seconds} s, its test {_test_seconds} s'
     variables = {**os.environ, 'PATH': CLIENT_PATH, **(environment or {})}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, \
             tempfile.TemporaryFile() as feed, tempfile.TemporaryDirectory() as here:
@@ -402,11 +411,14 @@ class Script:
         A client that waits for a request has no time limit of its own: after `seconds` the daemons
         are killed, which ends its wait, and what they said last is in the report.
         """
+        global _test_seconds
+        assert seconds < SCRIPT_SECONDS, f'a test may take {seconds} s, its script {SCRIPT_SECONDS} s'
         self.count += 1
         overdue = []
         watchdog = threading.Timer(seconds, self._end_overdue, (seconds, overdue))
         watchdog.start()
         try:
+            _test_seconds = seconds
             yield
         except Exception:
             self._not_ok(name, traceback.format_exc() + ''.join(overdue))
@@ -416,6 +428,7 @@ class Script:
             else:
                 print(f'ok {self.count} - {name}', flush=True)
         finally:
+            _test_seconds = SCRIPT_SECONDS
             watchdog.cancel()
             watchdog.join()
 

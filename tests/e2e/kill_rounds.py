@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# run-seconds: 900
 """kill -9 of the primary, of the replica or of both at random moments under writes with FUA and
 flushes: every acknowledged write is there afterwards, on the primary and, once promoted, on the
 replica's own copy; no block holds anything but its last acknowledged write or one in flight."""

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# run-seconds: 3600
 """The black-box tools in ../shared/checks beside the checkout, if they are there."""
 import os
 import re
@@ -69,7 +70,7 @@ def run_tcpmutate(script, tool):
             pair.wait_healthy()
             writers.go_on()
             end(child)
-    with script.test('tcpmutate.py replay --count 300'):
+    with script.test('tcpmutate.py replay --count 300', seconds=500):
         child = proxy()
         pair.wait_healthy()
         streams = [f'{record}.{n}.c2s' for n in range(1, 9) if os.path.exists(f'{record}.{n}.c2s')]
