@@ -119,10 +119,12 @@ class Io {
  public:
   virtual ~Io() = default;
 
-  // --- time and the loop -----------------------------------------------------------------------
+  // --- time, chance, and the loop --------------------------------------------------------------
 
   /// Monotonic time; constant within a turn of the loop is allowed.
   [[nodiscard]] virtual Nanos now() const = 0;
+  /// What nobody can guess. For what is rare: it is a system call.
+  [[nodiscard]] virtual uint64_t random() = 0;
   /// Arms `timer` to fire once after `delay` (>= 0). An armed timer is moved.
   virtual void arm(Timer& timer, Nanos delay) = 0;
   /// Disarms; no-op if not armed. After it the timer does not fire.

@@ -2,6 +2,7 @@
 #include "io/ring_io.h"
 
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -158,6 +159,13 @@ void RingIo::drain() {
       abandon(*reinterpret_cast<Completion*>(tag), outcome);
     }
   }
+}
+
+uint64_t RingIo::random() {
+  uint64_t drawn = 0;
+  const ssize_t got = getrandom(&drawn, sizeof drawn, 0);
+  RINGBOLT_ASSERT(got == static_cast<ssize_t>(sizeof drawn));  // it fails only for larger requests
+  return drawn;
 }
 
 void RingIo::register_chunk(std::byte* data, size_t bytes) {

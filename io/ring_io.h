@@ -89,6 +89,7 @@ class RingIo final : public Io {
   }
 
   [[nodiscard]] Nanos now() const override { return now_; }
+  [[nodiscard]] uint64_t random() override;
   void arm(Timer& timer, Nanos delay) override;
   void disarm(Timer& timer) override { timers_.disarm(timer); }
   void defer(Deferred& deferred) override { deferred_.push(deferred); }

@@ -38,6 +38,8 @@ SimIo::~SimIo() {
 
 Nanos SimIo::now() const { return world_.now(); }
 
+uint64_t SimIo::random() { return world_.secrets().next(); }
+
 void SimIo::arm(Timer& timer, Nanos delay) {
   RINGBOLT_ASSERT(delay >= 0);
   if (dead_) return;

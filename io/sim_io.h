@@ -35,6 +35,7 @@ class SimIo final : public Io {
   ~SimIo() override;
 
   [[nodiscard]] Nanos now() const override;
+  [[nodiscard]] uint64_t random() override;
   void arm(Timer& timer, Nanos delay) override;
   void disarm(Timer& timer) override;
   void defer(Deferred& deferred) override;

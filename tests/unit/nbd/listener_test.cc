@@ -17,6 +17,7 @@ class AcceptFails final : public io::Io {
   size_t accepts = 0;
 
   [[nodiscard]] io::Nanos now() const override { return below_.now(); }
+  [[nodiscard]] uint64_t random() override { return below_.random(); }
   void arm(io::Timer& timer, io::Nanos delay) override { below_.arm(timer, delay); }
   void disarm(io::Timer& timer) override { below_.disarm(timer); }
   void defer(io::Deferred& deferred) override { below_.defer(deferred); }

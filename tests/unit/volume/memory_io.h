@@ -25,6 +25,7 @@ class MemoryIo final : public io::Io {
   void turn(io::BufferPool& pool);
 
   [[nodiscard]] io::Nanos now() const override { return now_; }
+  [[nodiscard]] uint64_t random() override { return ++drawn_; }
   void arm(io::Timer& timer, io::Nanos delay) override { timers_.arm(timer, now_ + delay); }
   void disarm(io::Timer& timer) override { timers_.disarm(timer); }
   void defer(io::Deferred& deferred) override { deferred_.push(deferred); }
@@ -67,6 +68,7 @@ class MemoryIo final : public io::Io {
   io::Completion* first_ = nullptr;
   io::Completion* last_ = nullptr;
   io::Nanos now_ = io::kSecond;
+  uint64_t drawn_ = 0;
 };
 
 }  // namespace ringbolt::test
