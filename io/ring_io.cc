@@ -225,6 +225,8 @@ Result<Socket> RingIo::listen(const std::string& address) {
 
 std::string RingIo::local_address(Socket listener) { return local_address_of(listener.fd); }
 
+std::string RingIo::peer_address(Socket socket) { return peer_address_of(socket.fd); }
+
 void RingIo::shutdown(Socket socket) {
   // Fails where the peer ended the connection already, which is as good.
   if (::shutdown(socket.fd, SHUT_RDWR) != 0) RINGBOLT_ASSERT(errno != EBADF && errno != ENOTSOCK);

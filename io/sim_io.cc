@@ -266,6 +266,10 @@ std::string SimIo::local_address(Socket listener) {
   return dead_ ? std::string() : world_.net().local_address(listener.fd);
 }
 
+std::string SimIo::peer_address(Socket socket) {
+  return dead_ ? std::string() : world_.net().peer_address(socket.fd);
+}
+
 void SimIo::accept(Socket listener, Completion& done) {
   if (dead_) return;
   done.state().fd = listener.fd;

@@ -25,6 +25,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "io/buffer_pool.h"
@@ -172,6 +173,7 @@ class Connection final : public ClientObserver {
 
   // connection.cc
   void fail(std::string_view reason);
+  void log_line(std::string_view reason);
   void on_turn_end();
   void schedule_turn();
   void finish();
@@ -179,6 +181,7 @@ class Connection final : public ClientObserver {
   ConnectionHost& host_;
   BlockService& service_;
   const io::Socket socket_;
+  const std::string address_;
   const uint64_t size_bytes_;
   const bool structured_;
   const bool base_allocation_;

@@ -36,7 +36,7 @@ class Listener;
 /// One client in its handshake.
 class HandshakeSession {
  public:
-  HandshakeSession(Listener& listener, io::Socket socket, ConnectionPermit permit);
+  HandshakeSession(Listener& listener, io::Socket socket, std::string address, ConnectionPermit permit);
   ~HandshakeSession();
   HandshakeSession(const HandshakeSession&) = delete;
   HandshakeSession& operator=(const HandshakeSession&) = delete;
@@ -59,6 +59,7 @@ class HandshakeSession {
 
   Listener& listener_;
   const io::Socket socket_;
+  std::string address_;
   ConnectionPermit permit_;
   Handshake handshake_;
   bool closing_ = false;

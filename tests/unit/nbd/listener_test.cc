@@ -41,6 +41,7 @@ class AcceptFails final : public io::Io {
   }
   Result<io::Socket> listen(const std::string& address) override { return below_.listen(address); }
   std::string local_address(io::Socket listener) override { return below_.local_address(listener); }
+  std::string peer_address(io::Socket socket) override { return below_.peer_address(socket); }
   void accept(io::Socket listener, io::Completion& done) override {
     ++accepts;
     if (errors.empty()) return below_.accept(listener, done);

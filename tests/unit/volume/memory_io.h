@@ -44,6 +44,7 @@ class MemoryIo final : public io::Io {
   // No sockets here: asking for one is a mistake of the test.
   Result<io::Socket> listen(const std::string&) override;
   std::string local_address(io::Socket) override;
+  std::string peer_address(io::Socket) override;
   void accept(io::Socket, io::Completion&) override;
   void connect(const std::string&, io::Completion&) override;
   void receive(io::Socket, void*, uint32_t, bool, io::Completion&) override;
