@@ -101,8 +101,6 @@ class Connection final : public ClientObserver {
 
   void on_volume_gone(const std::string& reason) override;
 
-  [[nodiscard]] BlockService& service() const { return service_; }
-
   /// ConnectionSet's: its place there.
   size_t index_in_set = 0;
 

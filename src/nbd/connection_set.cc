@@ -31,14 +31,6 @@ void ConnectionSet::close_all(std::function<void()> emptied) {
   report_if_empty();
 }
 
-size_t ConnectionSet::count_of(const BlockService& service) const {
-  size_t count = 0;
-  for (const auto& connection : connections_) {
-    if (&connection->service() == &service) ++count;
-  }
-  return count;
-}
-
 void ConnectionSet::on_connection_busy() {
   if (!sweep_.armed()) arm_sweep();
 }

@@ -89,7 +89,6 @@ class Listener {
   /// Accepts no more, closes clients in their handshake, closes the socket, then calls `stopped`,
   /// once, possibly at once.
   void stop(std::function<void()> stopped);
-  [[nodiscard]] size_t handshakes() const { return sessions_.size(); }
 
  private:
   friend class HandshakeSession;
