@@ -119,10 +119,12 @@ class Io {
  public:
   virtual ~Io() = default;
 
-  // --- time and the loop -----------------------------------------------------------------------
+  // --- time, chance, and the loop --------------------------------------------------------------
 
   /// Monotonic time; constant within a turn of the loop is allowed.
   [[nodiscard]] virtual Nanos now() const = 0;
+  /// What nobody can guess. For what is rare: it is a system call.
+  [[nodiscard]] virtual uint64_t random() = 0;
   /// Arms `timer` to fire once after `delay` (>= 0). An armed timer is moved.
   virtual void arm(Timer& timer, Nanos delay) = 0;
   /// Disarms; no-op if not armed. After it the timer does not fire.
@@ -170,6 +172,9 @@ class Io {
   virtual Result<Socket> listen(const std::string& address) = 0;
   /// Address it really listens on, e.g. with port 0 resolved, in the form that connect() takes.
   virtual std::string local_address(Socket listener) = 0;
+  /// Who is at the other end of a connected socket, for log lines, in the form of local_address(). Of a unix
+  /// socket: where it listens, as whoever connects to one has no address. Empty if it is gone already.
+  virtual std::string peer_address(Socket socket) = 0;
   /// Result: the new socket's fd.
   virtual void accept(Socket listener, Completion& done) = 0;
   /// Result: the new socket's fd. `address` as in listen(); a host name is looked up without blocking

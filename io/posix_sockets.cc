@@ -5,9 +5,11 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "io/posix_files.h"
@@ -88,6 +90,15 @@ std::string local_address_of(int fd) {
     return {};
   }
   return to_text(address);
+}
+
+std::string peer_address_of(int fd) {
+  SocketAddress address;
+  address.length = sizeof(address.storage);
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.length) != 0) return {};
+  // Of the two ends of a unix stream the one that listened has a name, and the accepted socket shares it.
+  const bool named = address.length > offsetof(sockaddr_un, sun_path);
+  return address.family() == AF_UNIX && !named ? local_address_of(fd) : to_text(address);
 }
 
 void set_stream_options(int fd) {

@@ -14,6 +14,9 @@ Result<int> listen_on(const std::string& address);
 /// See Io::local_address; empty if the descriptor has none.
 std::string local_address_of(int fd);
 
+/// See Io::peer_address.
+std::string peer_address_of(int fd);
+
 /// What every connected stream gets, no-op where it is not TCP: no Nagle delay, and keepalive, so that
 /// a peer whose host vanished without a word does not hold its connection for ever.
 void set_stream_options(int fd);

@@ -2,6 +2,7 @@
 #include "io/ring_io.h"
 
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,28 +20,13 @@ namespace ringbolt::io {
 
 namespace {
 
-// Tries with all flags, then without the ones that only make it faster, in the order in which older
-// kernels came to know them. Returns 0 or an errno.
+// Every kernel that check_host() lets pass knows these flags. Returns 0 or an errno.
 int set_up_ring(io_uring& ring, const RingOptions& options) {
-  static constexpr unsigned kOptional[] = {0,
-                                           IORING_SETUP_DEFER_TASKRUN,
-                                           IORING_SETUP_SINGLE_ISSUER,
-                                           IORING_SETUP_TASKRUN_FLAG,
-                                           IORING_SETUP_COOP_TASKRUN,
-                                           IORING_SETUP_SUBMIT_ALL};
-  unsigned flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                   IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-                   IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
-  int error = EINVAL;
-  for (const unsigned drop : kOptional) {
-    flags &= ~drop;
-    io_uring_params params{};
-    params.flags = flags;
-    params.cq_entries = options.completion_entries;
-    error = -io_uring_queue_init_params(options.submission_entries, &ring, &params);
-    if (error != EINVAL) break;
-  }
-  return error;
+  io_uring_params params{};
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN |
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
+  params.cq_entries = options.completion_entries;
+  return -io_uring_queue_init_params(options.submission_entries, &ring, &params);
 }
 
 }  // namespace
@@ -160,6 +146,13 @@ void RingIo::drain() {
   }
 }
 
+uint64_t RingIo::random() {
+  uint64_t drawn = 0;
+  const ssize_t got = getrandom(&drawn, sizeof drawn, 0);
+  RINGBOLT_ASSERT(got == static_cast<ssize_t>(sizeof drawn));  // it fails only for larger requests
+  return drawn;
+}
+
 void RingIo::register_chunk(std::byte* data, size_t bytes) {
   RINGBOLT_ASSERT(bytes == BufferPool::kChunkBytes);
   if (chunk_count_ == 0) chunks_ = data;
@@ -216,6 +209,8 @@ Result<Socket> RingIo::listen(const std::string& address) {
 }
 
 std::string RingIo::local_address(Socket listener) { return local_address_of(listener.fd); }
+
+std::string RingIo::peer_address(Socket socket) { return peer_address_of(socket.fd); }
 
 void RingIo::shutdown(Socket socket) {
   // Fails where the peer ended the connection already, which is as good.

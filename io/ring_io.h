@@ -89,6 +89,7 @@ class RingIo final : public Io {
   }
 
   [[nodiscard]] Nanos now() const override { return now_; }
+  [[nodiscard]] uint64_t random() override;
   void arm(Timer& timer, Nanos delay) override;
   void disarm(Timer& timer) override { timers_.disarm(timer); }
   void defer(Deferred& deferred) override { deferred_.push(deferred); }
@@ -105,6 +106,7 @@ class RingIo final : public Io {
 
   Result<Socket> listen(const std::string& address) override;
   std::string local_address(Socket listener) override;
+  std::string peer_address(Socket socket) override;
   void accept(Socket listener, Completion& done) override;
   void connect(const std::string& address, Completion& done) override;
   void receive(Socket socket, void* data, uint32_t length, bool exactly, Completion& done) override;

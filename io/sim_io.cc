@@ -38,6 +38,8 @@ SimIo::~SimIo() {
 
 Nanos SimIo::now() const { return world_.now(); }
 
+uint64_t SimIo::random() { return world_.secrets().next(); }
+
 void SimIo::arm(Timer& timer, Nanos delay) {
   RINGBOLT_ASSERT(delay >= 0);
   if (dead_) return;
@@ -262,6 +264,10 @@ Result<Socket> SimIo::listen(const std::string& address) {
 
 std::string SimIo::local_address(Socket listener) {
   return dead_ ? std::string() : world_.net().local_address(listener.fd);
+}
+
+std::string SimIo::peer_address(Socket socket) {
+  return dead_ ? std::string() : world_.net().peer_address(socket.fd);
 }
 
 void SimIo::accept(Socket listener, Completion& done) {

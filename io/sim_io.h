@@ -35,6 +35,7 @@ class SimIo final : public Io {
   ~SimIo() override;
 
   [[nodiscard]] Nanos now() const override;
+  [[nodiscard]] uint64_t random() override;
   void arm(Timer& timer, Nanos delay) override;
   void disarm(Timer& timer) override;
   void defer(Deferred& deferred) override;
@@ -51,6 +52,7 @@ class SimIo final : public Io {
 
   Result<Socket> listen(const std::string& address) override;
   std::string local_address(Socket listener) override;
+  std::string peer_address(Socket socket) override;
   void accept(Socket listener, Completion& done) override;
   void connect(const std::string& address, Completion& done) override;
   void receive(Socket socket, void* data, uint32_t length, bool exactly, Completion& done) override;

@@ -55,6 +55,12 @@ std::string SimNet::local_address(int32_t fd) const {
   return at->second.address;
 }
 
+std::string SimNet::peer_address(int32_t fd) {
+  const auto [link, at] = find(fd);
+  const bool accepted = at == 1 && link->address.rfind("unix:", 0) != 0;
+  return accepted ? link->side[0].node + ":" + std::to_string(link->id) : link->address;
+}
+
 void SimNet::accept(const Caller& caller, int32_t fd) {
   const auto at = listeners_.find(fd);
   RINGBOLT_ASSERT(at != listeners_.end());

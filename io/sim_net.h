@@ -49,6 +49,7 @@ class SimNet {
   };
   Result<Socket> listen(const std::string& node, const std::string& address);
   [[nodiscard]] std::string local_address(int32_t fd) const;
+  [[nodiscard]] std::string peer_address(int32_t fd);
   void accept(const Caller& caller, int32_t fd);
   void connect(const Caller& caller, const std::string& address);
   void receive(const Caller& caller, int32_t fd, std::byte* data, uint32_t length, bool exactly);

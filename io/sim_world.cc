@@ -28,7 +28,7 @@ Nanos SimRandom::between(SimRange range) {
 }
 
 SimWorld::SimWorld(const SimOptions& options)
-    : options_(options), random_(options.seed), net_(std::make_unique<SimNet>(*this)) {}
+    : options_(options), random_(options.seed), secrets_(~options.seed), net_(std::make_unique<SimNet>(*this)) {}
 
 SimWorld::~SimWorld() { RINGBOLT_ASSERT(ios_.empty()); }
 

@@ -80,6 +80,8 @@ class SimWorld {
   /// Latencies etc.; may be changed while running.
   SimOptions& options() { return options_; }
   SimRandom& random() { return random_; }
+  /// What the code under test draws: apart from the world's, so that it changes no latencies.
+  SimRandom& secrets() { return secrets_; }
   SimNet& net() { return *net_; }
 
   /// Runs the next event; false if there is none.
@@ -123,6 +125,7 @@ class SimWorld {
 
   SimOptions options_;
   SimRandom random_;
+  SimRandom secrets_;
   Nanos now_ = kSecond;  // not 0, so that a zero deadline is a past one
   uint64_t next_sequence_ = 1;
   uint64_t next_id_ = 1;

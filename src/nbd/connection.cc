@@ -10,6 +10,7 @@ Connection::Connection(ConnectionHost& host, BlockService& service, Client clien
     : host_(host),
       service_(service),
       socket_(client.socket),
+      address_(std::move(client.address)),
       size_bytes_(service.size_bytes()),
       structured_(client.negotiated.structured_replies),
       base_allocation_(client.negotiated.base_allocation),
@@ -62,19 +63,19 @@ void Connection::drain(bool hurry) {
 }
 
 void Connection::on_volume_gone(const std::string& reason) {
-  if (mode_ == Mode::kOpen && !drain_wanted_) {
-    host_.log.line("closing an NBD client of " + service_.name() + ": " + reason);
-  }
+  if (mode_ == Mode::kOpen && !drain_wanted_) log_line(reason);
   drain(true);
+}
+
+void Connection::log_line(std::string_view reason) {
+  host_.log.line("closing the NBD client of " + service_.name() + " at " + address_ + ": " + std::string(reason));
 }
 
 /// Ends the connection without answering what is in flight. `reason` goes to the log if not empty.
 void Connection::fail(std::string_view reason) {
   if (mode_ == Mode::kClosing) return;
   mode_ = Mode::kClosing;
-  if (!reason.empty()) {
-    host_.log.line("closing an NBD client of " + service_.name() + ": " + std::string(reason));
-  }
+  if (!reason.empty()) log_line(reason);
   stop_waiting();
   host_.io.shutdown(socket_);
   if (spare_) service_.reply_memory().release(std::exchange(spare_, io::Buffer{}));

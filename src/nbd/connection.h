@@ -25,6 +25,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "io/buffer_pool.h"
@@ -100,8 +101,6 @@ class Connection final : public ClientObserver {
 
   void on_volume_gone(const std::string& reason) override;
 
-  [[nodiscard]] BlockService& service() const { return service_; }
-
   /// ConnectionSet's: its place there.
   size_t index_in_set = 0;
 
@@ -172,6 +171,7 @@ class Connection final : public ClientObserver {
 
   // connection.cc
   void fail(std::string_view reason);
+  void log_line(std::string_view reason);
   void on_turn_end();
   void schedule_turn();
   void finish();
@@ -179,6 +179,7 @@ class Connection final : public ClientObserver {
   ConnectionHost& host_;
   BlockService& service_;
   const io::Socket socket_;
+  const std::string address_;
   const uint64_t size_bytes_;
   const bool structured_;
   const bool base_allocation_;

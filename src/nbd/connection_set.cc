@@ -12,7 +12,7 @@ ConnectionSet::~ConnectionSet() { io.disarm(sweep_); }
 bool ConnectionSet::add(Client client, BlockService& service) {
   std::string refusal = closing_ ? "the server is stopping" : service.refusal();
   if (!refusal.empty()) {
-    log.line("refused an NBD client of " + service.name() + ": " + refusal);
+    log.line("refused the NBD client of " + service.name() + " at " + client.address + ": " + refusal);
     io.close_socket(client.socket);
     return false;
   }
@@ -29,14 +29,6 @@ void ConnectionSet::close_all(std::function<void()> emptied) {
   emptied_ = std::move(emptied);
   for (const auto& connection : connections_) connection->drain(true);
   report_if_empty();
-}
-
-size_t ConnectionSet::count_of(const BlockService& service) const {
-  size_t count = 0;
-  for (const auto& connection : connections_) {
-    if (&connection->service() == &service) ++count;
-  }
-  return count;
 }
 
 void ConnectionSet::on_connection_busy() {

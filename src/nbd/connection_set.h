@@ -30,7 +30,6 @@ class ConnectionSet final : public ConnectionHost {
   void close_all(std::function<void()> emptied);
 
   [[nodiscard]] size_t count() const { return connections_.size(); }
-  [[nodiscard]] size_t count_of(const BlockService& service) const;
 
  private:
   void on_connection_busy() override;

@@ -27,6 +27,11 @@ void LimitedClientLog::line(std::string_view text) {
   log_.client_line(counted);
 }
 
+std::string described_address(io::Io& io, io::Socket socket) {
+  const std::string address = io.peer_address(socket);
+  return address.empty() ? "an address unknown by now" : address;
+}
+
 std::string printable(std::string_view bytes) {
   constexpr size_t kPrintedBytesMax = 64;
   std::string text;

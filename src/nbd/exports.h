@@ -97,7 +97,11 @@ struct Client {
   Negotiated negotiated;
   std::vector<std::byte> leftover;  ///< requests that arrived behind the last option, <= 16 KiB
   ConnectionPermit permit;
+  std::string address;  ///< for log lines: described_address()
 };
+
+/// How log lines name whoever is at the other end of a socket.
+std::string described_address(io::Io& io, io::Socket socket);
 
 /// Takes a client to the shard that owns its volume: at once into the ConnectionSet of this shard,
 /// or with a message into that of another one.

@@ -4,9 +4,10 @@
 
 namespace ringbolt::nbd {
 
-HandshakeSession::HandshakeSession(Listener& listener, io::Socket socket, ConnectionPermit permit)
+HandshakeSession::HandshakeSession(Listener& listener, io::Socket socket, std::string address, ConnectionPermit permit)
     : listener_(listener),
       socket_(socket),
+      address_(std::move(address)),
       permit_(std::move(permit)),
       handshake_(listener.host_.directory) {}
 
@@ -65,7 +66,7 @@ void HandshakeSession::close(std::string_view reason) {
   closing_ = true;
   ++listener_.sessions_closing_;
   if (!reason.empty()) {
-    listener_.host_.log.line("closing an NBD client in its handshake: " + std::string(reason));
+    listener_.host_.log.line("closing the NBD client at " + address_ + " in its handshake: " + std::string(reason));
   }
   listener_.host_.io.shutdown(socket_);
   listener_.host_.io.defer(turn_);
@@ -85,6 +86,7 @@ void HandshakeSession::on_turn_end() {
   client.leftover.assign(input_.begin() + static_cast<ptrdiff_t>(input_begin_),
                          input_.begin() + static_cast<ptrdiff_t>(input_end_));
   client.permit = std::move(permit_);
+  client.address = std::move(address_);
   HandOver& hand_over = listener_.host_.hand_over;
   listener_.on_session_gone(*this);
   hand_over.attach(std::move(client));

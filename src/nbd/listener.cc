@@ -42,14 +42,15 @@ void Listener::on_accepted(int32_t result) {
   }
   if (result < 0) return on_accept_error(result);
   const io::Socket client{result};
+  std::string address = described_address(host_.io, client);
   ConnectionPermit permit(host_.limit);
   if (!permit) {
-    host_.log.line("refused an NBD client: the limit of connections is reached");
+    host_.log.line("refused the NBD client at " + address + ": the limit of connections is reached");
     host_.io.close_socket(client);
     return arm_accept();
   }
   make_room();
-  sessions_.push_back(std::make_unique<HandshakeSession>(*this, client, std::move(permit)));
+  sessions_.push_back(std::make_unique<HandshakeSession>(*this, client, std::move(address), std::move(permit)));
   HandshakeSession& session = *sessions_.back();
   session.place = std::prev(sessions_.end());
   session.start(options_.handshake_timeout);

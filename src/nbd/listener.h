@@ -36,7 +36,7 @@ class Listener;
 /// One client in its handshake.
 class HandshakeSession {
  public:
-  HandshakeSession(Listener& listener, io::Socket socket, ConnectionPermit permit);
+  HandshakeSession(Listener& listener, io::Socket socket, std::string address, ConnectionPermit permit);
   ~HandshakeSession();
   HandshakeSession(const HandshakeSession&) = delete;
   HandshakeSession& operator=(const HandshakeSession&) = delete;
@@ -59,6 +59,7 @@ class HandshakeSession {
 
   Listener& listener_;
   const io::Socket socket_;
+  std::string address_;
   ConnectionPermit permit_;
   Handshake handshake_;
   bool closing_ = false;
@@ -88,7 +89,6 @@ class Listener {
   /// Accepts no more, closes clients in their handshake, closes the socket, then calls `stopped`,
   /// once, possibly at once.
   void stop(std::function<void()> stopped);
-  [[nodiscard]] size_t handshakes() const { return sessions_.size(); }
 
  private:
   friend class HandshakeSession;

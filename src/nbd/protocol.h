@@ -149,6 +149,7 @@ inline std::optional<RequestHeader> decode_request(const std::byte* at) {
                        load<uint64_t>(at + 16), load<uint32_t>(at + 24)};
 }
 
+/// What a client sends: for load generators and tests, so that the layout stands in one place.
 inline void encode_request(std::byte* at, const RequestHeader& request) {
   at = store(at, kRequestMagic);
   at = store(at, request.flags);

@@ -38,7 +38,7 @@ void Connection::on_received(int32_t result) {
 }
 
 void Connection::on_peer_closed() {
-  if (is_mid_message()) host_.log.line("NBD client left in the middle of a request");
+  if (is_mid_message()) log_line("it left in the middle of a request");
   drain(false);
 }
 

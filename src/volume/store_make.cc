@@ -142,6 +142,7 @@ void Store::make_superblock() {
   making_.name = config_.name;
   making_.volume_bytes = config_.volume_bytes;
   making_.wal_bytes = config_.wal_bytes;
+  making_.log_key = io_.random();
   superblock_.open(superblock_file_, making_, write_first_);
   superblock_.change();
   superblock_.wait(made_);

@@ -172,8 +172,8 @@ void Store::recover(std::optional<Lsn> limit) {
   start.tail_block = s.tail_block;
   start.tail_previous_checksum = s.tail_previous_checksum;
   start.history = &s.history;
-  start.cuts = s.cuts + (limit ? 1 : 0);
-  start.log_cuts = s.log_cuts;
+  start.mark = s.log_mark();
+  start.mark.cuts += limit ? 1 : 0;
   start.durable = limit ? std::min(*limit, wal_->durable()) : s.durable;
   start.limit = limit;
   if (limit) {
@@ -253,7 +253,7 @@ void Store::on_opened_damaged() {
   const Superblock& s = superblock_.current();
   log::error("volume {}: the log is damaged, this copy must be rebuilt: {}", config_.name, damage_);
   index_->clear();
-  wal_->restore_begin(s.checkpoint.next(), s.tail_block, s.tail_previous_checksum, s.cuts);
+  wal_->restore_begin(s.checkpoint.next(), s.tail_block, s.tail_previous_checksum, s.log_mark());
   wal_->restore_end(s.checkpoint);
   on_opened();
 }

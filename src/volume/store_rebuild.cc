@@ -8,10 +8,9 @@
 // The log begins anew at the first block of its area, whatever lies there. The old log's frames stay on the
 // device, and some of them may have the very Lsns, the term and the place of frames that the new log will
 // have: the primary's log is the same. Also their chain can be made to fit, as the first frame of every new log
-// follows no other one. What tells them apart for certain is the count of cuts that each frame carries: it
-// goes up here, in the same write as the mark, and recovery takes nothing that carries less for a part of this
-// log. (The first block of the area is also where each lap of a log begins with a frame: what recovery finds
-// there was never a client's data.)
+// follows no other one. What tells them apart for certain is the log's key, which each frame carries: it is
+// a new one from here on, recorded in the same write as the mark, and recovery takes nothing that carries
+// another one for a part of this log.
 
 #include <fmt/format.h>
 
@@ -63,7 +62,7 @@ void Store::continue_rebuild() {
   s.tail_block = 0;
   s.tail_previous_checksum = 0;
   s.cuts += 1;
-  s.log_cuts = s.cuts;
+  s.log_key = io_.random();
   superblock_.wait(rebuild_begun_);
 }
 
@@ -71,7 +70,7 @@ void Store::on_rebuild_begun() {
   const Superblock& s = superblock_.current();
   damage_.clear();
   index_->clear();
-  wal_->restore_begin(s.tail_first, s.tail_block, s.tail_previous_checksum, s.cuts);
+  wal_->restore_begin(s.tail_first, s.tail_block, s.tail_previous_checksum, s.log_mark());
   wal_->restore_end(rebuild_base_);
   flush_requested_position_ = wal_->append_position();
   checkpointer_->restore(rebuild_base_);

@@ -38,7 +38,7 @@ struct Layout {
   uint64_t base_limit;
   uint64_t cuts;
   uint64_t handed_over;
-  uint64_t log_cuts;
+  uint64_t log_key;
   uint8_t zero1[8];
   struct {
     uint64_t epoch, incarnation, first;
@@ -150,7 +150,7 @@ void Superblock::encode(std::byte* slot) const {
   l.in_sync_count = static_cast<uint32_t>(in_sync.size());
   for (size_t i = 0; i < in_sync.size(); ++i) put_text(l.in_sync[i], in_sync[i]);
   l.cuts = cuts;
-  l.log_cuts = log_cuts;
+  l.log_key = log_key;
   l.handed_over = handed_over.value();
   put_text(l.epoch_holder, epoch_holder);
   if (assignment) {
@@ -216,7 +216,6 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
   // Only what is flushed is ever copied. (A log that ends before this is damaged.)
   if (s.base_limit > s.durable) return bad("base image beyond what is durable");
   if (l.generation > kCountMax || l.incarnation > kCountMax || l.cuts > kCountMax || l.handed_over > kCountMax) return bad("count");
-  if (l.log_cuts > l.cuts) return bad("count");
   if (l.term_count > core::TermHistory::kTermsMax) return bad("term count");
   for (uint32_t i = 0; i < l.term_count; ++i) {
     const core::TermStart entry{{Epoch(l.terms[i].epoch), Incarnation(l.terms[i].incarnation)}, Lsn(l.terms[i].first)};
@@ -231,7 +230,7 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
     s.in_sync.push_back(id);
   }
   s.cuts = l.cuts;
-  s.log_cuts = l.log_cuts;
+  s.log_key = l.log_key;
   s.handed_over = Lsn(l.handed_over);
   if (!get_text(l.epoch_holder, &s.epoch_holder)) return bad("epoch holder");
   if (l.assignment.present > 1) return bad("assignment");

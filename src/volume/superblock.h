@@ -8,7 +8,7 @@
 //
 //   offset  size  field (little-endian); slot 0 at byte 0, slot 1 at byte 65536 of the file
 //        0     8  magic "RBSUPER1"
-//        8     4  format version (2)
+//        8     4  format version (3)
 //       12     4  checksum: CRC32C of the 8192 bytes with this field zero
 //       16     8  generation
 //       24    24  feature bits: compatible, read-only-compatible, incompatible (u64 each)
@@ -33,7 +33,7 @@
 //      472     8  base limit: the base image may hold records up to this Lsn (>= checkpoint Lsn)
 //      480     8  cuts: how often this copy's log was cut
 //      488     8  handed over: the last primary left this copy everything up to this Lsn (0: it did not)
-//      496     8  log cuts: what `cuts` was when the log last began anew; frames with less are none of it
+//      496     8  log key: frames with another one are none of this log's
 //      504     8  zero
 //      512  1536  term history: epoch, incarnation, first Lsn (u64 each), oldest first
 //     2048   512  in-sync set: node ids, 64 bytes each
@@ -63,6 +63,7 @@
 #include "core/term_history.h"
 #include "ringbolt/result.h"
 #include "ringbolt/types.h"
+#include "volume/wal_format.h"
 
 namespace ringbolt {
 
@@ -70,7 +71,7 @@ using StoredAssignment = core::Assignment;
 
 struct Superblock {
   static constexpr uint64_t kMagic = 0x3152455055534252;  // "RBSUPER1"
-  static constexpr uint32_t kVersion = 2;
+  static constexpr uint32_t kVersion = 3;
   static constexpr uint32_t kSlotBytes = 2 * kBlockBytes;
   static constexpr uint64_t kSlotOffset[2] = {0, 65536};
   static constexpr uint64_t kFileBytes = 131072;
@@ -99,9 +100,9 @@ struct Superblock {
   /// Goes up with each cut of the log, and each rebuild. Frames carry it: one of before a cut proves nothing
   /// about what was written after it.
   uint64_t cuts = 0;
-  /// What it was when the log last began anew, for a rebuild: a frame that carries less lies where the log
-  /// once was, and is none of it, whatever its Lsns and its chain say.
-  uint64_t log_cuts = 0;
+  /// Random, new whenever the log begins anew (a rebuild). Frames carry it, too: what has another one lies
+  /// where the log once was, or is a client's data, and is none of it, whatever its Lsns and its chain say.
+  uint64_t log_key = 0;
   core::TermHistory history;
   std::vector<std::string> in_sync;  ///< node ids of replicas, at most kReplicasMax
   /// Who called first as primary of `epoch`: no other caller may have that epoch. Empty: unknown.
@@ -110,6 +111,8 @@ struct Superblock {
   Lsn handed_over;
   /// The last one delivered at run time.
   std::optional<StoredAssignment> assignment;
+
+  [[nodiscard]] LogMark log_mark() const { return {log_key, cuts}; }
 
   /// Whether `text` can be stored as a node id: 1 .. kNodeIdBytesMax bytes, no zero byte.
   [[nodiscard]] static bool is_node_id(std::string_view text);

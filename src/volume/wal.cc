@@ -27,7 +27,7 @@ Wal::~Wal() {
 
 // --- restoring ------------------------------------------------------------------------------------
 
-void Wal::restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, uint64_t cuts) {
+void Wal::restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, LogMark mark) {
   RINGBOLT_ASSERT(writes_in_flight_ == 0 && !flush_.pending() && detached_ == 0);
   while (window_size_ > 0) {
     Frame* frame = frame_at(0);
@@ -42,7 +42,7 @@ void Wal::restore_begin(Lsn first, uint64_t device_block, uint32_t previous_chec
   next_lsn_ = first;
   append_position_ = tail_position_ = device_block;
   chain_ = previous_checksum;
-  cuts_ = cuts;
+  mark_ = mark;
   flush_wanted_ = flush_goal_ = flush_covers_ = Lsn{};
 }
 
@@ -254,7 +254,7 @@ void Wal::seal() {
 
 void Wal::seal_frame(Frame& frame) {
   if (frame.records > 0) places_.push(FramePlace{frame.first, frame.last(), frame.position, 1 + frame.payload_blocks, chain_});
-  frame.header().seal(chain_, durable_, cuts_);
+  frame.header().seal(chain_, durable_, mark_);
   chain_ = frame.header().checksum();
 }
 

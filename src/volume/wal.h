@@ -79,9 +79,9 @@ class Wal {
   Wal& operator=(const Wal&) = delete;
 
   // --- restoring from the device (recovery) ---------------------------------------------------
-  /// Forgets everything and begins at a frame boundary. Frames sealed from now on carry `cuts`.
+  /// Forgets everything and begins at a frame boundary. Frames sealed from now on carry `mark`.
   /// Requires: idle().
-  void restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, uint64_t cuts);
+  void restore_begin(Lsn first, uint64_t device_block, uint32_t previous_checksum, LogMark mark);
   void restore_frame(const FramePlace& place, uint32_t checksum);
   /// A pad frame was read: the next frame begins at the start of the area.
   void restore_pad(uint32_t blocks, uint32_t checksum);
@@ -201,7 +201,7 @@ class Wal {
   uint64_t append_position_ = 0;
   uint64_t tail_position_ = 0;
   uint32_t chain_ = 0;
-  uint64_t cuts_ = 0;
+  LogMark mark_;
   bool failed_ = false;
 
   Frame* open_ = nullptr;

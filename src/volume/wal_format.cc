@@ -105,11 +105,12 @@ void FrameHeader::make_pad(uint32_t blocks) {
   set_fields(f);
 }
 
-void FrameHeader::seal(uint32_t previous_checksum, Lsn durable, uint64_t cuts) {
+void FrameHeader::seal(uint32_t previous_checksum, Lsn durable, LogMark mark) {
   FrameFields f = fields();
   f.previous_checksum = previous_checksum;
   f.durable_lsn = durable.value();
-  f.cuts = cuts;
+  f.cuts = mark.cuts;
+  f.log_key = mark.key;
   f.checksum = 0;
   set_fields(f);
   f.checksum = header_checksum(block_, used_bytes());

@@ -16,14 +16,20 @@
 //       72     4  checksum: CRC32C of the used bytes of this header with this field zero
 //       76     4  zero
 //       80     8  cuts: how often this copy's log had been cut when the frame was sealed
-//       88    40  zero
+//       88     8  log key: which log of this copy's it is a part of; random, so that nobody can guess it
+//       96    32  zero
 //      128   16n  records: kind u8, zero u8[3], block count u32, Lba u64
 //   128+16n   4p  CRC32C of each payload block
 //
 // Validity: a frame is valid at a place if its header is (magic, version, checksum, counts), its
-// volume UUID is right, its previous checksum is that of the frame before it, and each payload block
-// matches its CRC. The chain makes a stale frame behind a re-written hole invalid. A pad frame fills
-// the space up to the end of the WAL when the next frame does not fit; its payload is not written.
+// volume UUID is right, its log key is that of the superblock, its previous checksum is that of the
+// frame before it, and each payload block matches its CRC. The chain makes a stale frame behind a
+// re-written hole invalid. A pad frame fills the space up to the end of the WAL when the next frame does
+// not fit; its payload is not written.
+//
+// The log key is there because payloads are what clients like: a block of one may look like a header,
+// with the right UUID, Lsn and CRC, and recovery looks at every block of the area. No client is ever
+// told the key. (A peer is, as frames cross the wire as they are; so every copy has a key of its own.)
 //
 // A bad frame is a torn tail unless something proves that it had been flushed: the superblock's
 // durable Lsn, or a later frame whose durable Lsn covers it. Then it is corruption. (A valid successor
@@ -80,10 +86,20 @@ struct FrameFields {
   uint32_t checksum;
   uint32_t zero1;
   uint64_t cuts;
-  uint8_t zero2[40];
+  uint64_t log_key;
+  uint8_t zero2[32];
 };
 static_assert(sizeof(FrameFields) == 128 && std::is_trivially_copyable_v<FrameFields>);
-static_assert(offsetof(FrameFields, checksum) == 72 && offsetof(FrameFields, cuts) == 80);
+static_assert(offsetof(FrameFields, checksum) == 72 && offsetof(FrameFields, cuts) == 80 &&
+              offsetof(FrameFields, log_key) == 88);
+
+/// What every frame of a copy's log carries beside its records: that it is of this log, and of what time.
+struct LogMark {
+  uint64_t key = 0;
+  /// Goes up with each cut.
+  uint64_t cuts = 0;
+  friend bool operator==(const LogMark&, const LogMark&) = default;
+};
 
 inline constexpr uint32_t kFrameRecordsMax = 216;
 inline constexpr uint32_t kFramePayloadBlocksMax = kFramePayloadBytesMax / kBlockBytes;
@@ -105,8 +121,8 @@ class FrameHeader {
   [[nodiscard]] bool fits(RecordKind kind, uint32_t blocks) const;
   /// The CRC table must be placed behind the records, so it is written when all are known.
   void place_block_crcs(std::span<const uint32_t> crcs);
-  /// Last step: chain, durable position, cuts, checksum. (A copy seals what it receives again.)
-  void seal(uint32_t previous_checksum, Lsn durable, uint64_t cuts = 0);
+  /// Last step: chain, durable position, mark, checksum. (A copy seals what it receives again.)
+  void seal(uint32_t previous_checksum, Lsn durable, LogMark mark = {});
 
   [[nodiscard]] FrameFields fields() const {
     FrameFields fields;
@@ -136,6 +152,10 @@ class FrameHeader {
     const FrameFields f = fields();
     return Lsn(f.first_lsn + f.record_count - 1);
   }
+  [[nodiscard]] LogMark mark() const {
+    const FrameFields f = fields();
+    return {f.log_key, f.cuts};
+  }
   [[nodiscard]] uint32_t checksum() const { return fields().checksum; }
   /// Bytes of the block that carry anything (fields, records, CRCs).
   [[nodiscard]] uint32_t used_bytes() const;
@@ -155,7 +175,7 @@ class FrameHeader {
   void make_pad(uint32_t blocks);
 
   /// Total: any bytes. Null if the header is well-formed, of `volume`, and its checksum is right,
-  /// else what is wrong, static text. Does not look at the chain or the payload. `volume_blocks`
+  /// else what is wrong, static text. Does not look at the mark, the chain or the payload. `volume_blocks`
   /// bounds the records' ranges.
   [[nodiscard]] const char* check(const Uuid& volume, uint64_t volume_blocks) const;
   /// Index of the first payload block that does not match its CRC, if any. `payload`:

@@ -23,7 +23,7 @@ WalRecovery::~WalRecovery() {
 }
 
 void WalRecovery::run() {
-  wal_.restore_begin(start_.tail_first, start_.tail_block, start_.tail_previous_checksum, start_.cuts);
+  wal_.restore_begin(start_.tail_first, start_.tail_block, start_.tail_previous_checksum, start_.mark);
   step();
 }
 
@@ -106,8 +106,8 @@ bool WalRecovery::step_frame() {
     return true;
   }
   const FrameFields fields = header.fields();
-  if (fields.cuts < start_.log_cuts) {
-    end_of_log("a frame of a log that was given up");
+  if (fields.log_key != start_.mark.key) {
+    end_of_log("a frame of another log, or a client's data");
     return true;
   }
   const uint64_t blocks = header.total_blocks();
@@ -183,7 +183,8 @@ void WalRecovery::end_of_log(std::string why) {
 /// been flushed: then the end is damage, not a torn tail. A frame of before the last cut is no such
 /// frame: cutting took back what it calls flushed, and what has been written since over its place or
 /// before it may well be torn. Within the time between two cuts a log only grows, and what it had
-/// flushed a recovery finds again, so there no frame claims too much, whichever lap it is from.
+/// flushed a recovery finds again, so there no frame claims too much, whichever lap it is from. What is
+/// not a frame but a client's data can look like one, except that it does not have the key.
 bool WalRecovery::step_proof() {
   const uint64_t capacity = wal_.capacity_blocks();
   if (scanned_ >= capacity) {
@@ -194,7 +195,7 @@ bool WalRecovery::step_proof() {
   if (!have(block, 1)) return false;
   const FrameHeader header(at(block));
   const FrameFields fields = header.fields();
-  if (Lsn(fields.durable_lsn) > end_ && fields.cuts == start_.cuts &&
+  if (Lsn(fields.durable_lsn) > end_ && header.mark() == start_.mark &&
       header.check(wal_.geometry().volume, wal_.geometry().volume_blocks) == nullptr) {
     finish(make_error(Errc::kCorrupt,
                       fmt::format("the WAL is damaged at byte {} ({}): the frame of Lsn {} at byte {} proves that records up to "

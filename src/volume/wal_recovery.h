@@ -22,11 +22,10 @@ class WalRecovery {
     const core::TermHistory* history = nullptr;
     /// Known to have been flushed on this copy: if the log ends before, it is damaged.
     Lsn durable;
-    /// How often the log was cut, with this time if it is being cut. Appended frames carry it; of
-    /// those found, only one that carries it too proves what was flushed.
-    uint64_t cuts = 0;
-    /// Frames that carry less are of a log that was given up when this one began.
-    uint64_t log_cuts = 0;
+    /// Appended frames carry it. A frame found with another key is none of this log's: one of a log that
+    /// was given up when this one began, or something that a client wrote. `cuts` counts this time, too, if
+    /// the log is being cut: of the frames found, only one that carries it proves what was flushed.
+    LogMark mark;
     /// Cutting: records after this one are dead too. The check for damage is left out.
     std::optional<Lsn> limit;
   };

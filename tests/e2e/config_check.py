@@ -73,6 +73,9 @@ def check_arguments(script, path, data):
         assert run([RINGBOLTD], check=False).returncode == 2
         assert run([RINGBOLTD, '--nonsense', '--config', path], check=False).returncode == 2
         assert 'ringboltd' in run([RINGBOLTD, '--version']).out
+        wrong = run([RINGBOLTD, '--config', path, '--log-level', 'loud'], check=False)
+        assert wrong.returncode == 2 and 'loud' in wrong.err and 'debug' in wrong.err, wrong.err
+        assert '--log-level LEVEL' in run([RINGBOLTD, '--help']).out
 
 
 def start_fails(node, words):
@@ -118,6 +121,24 @@ def check_start_failures(script):
         first.stop()
 
 
+def check_log_level(script):
+    node = script.node('levels', [{'name': 'vol0', 'size': '8MiB', 'role': 'primary'}])
+
+    def lines(*arguments):
+        node.arguments = arguments
+        before = len(node.log_text()) if os.path.exists(node.log_path) else 0
+        node.start()
+        node.wait_mode()
+        node.stop()
+        return node.log_text()[before:].splitlines()
+    with script.test('--log-level says how much is logged; by default no debugging lines are'):
+        default, debug, errors = lines(), lines('--log-level', 'debug'), lines('--log-level', 'error')
+        assert any(' info ' in line for line in default) and not any(' debug ' in line for line in default), default
+        assert any(' debug ' in line and 'apply_role' in line for line in debug), debug
+        assert any(' info ' in line for line in debug), debug
+        assert not errors, errors
+
+
 def check_signals(script):
     node = script.node('n1', [{'name': 'vol0', 'size': '8MiB', 'role': 'primary'}])
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -159,4 +180,5 @@ with Script() as main:
     check_mistakes(main, config, data_dir)
     check_arguments(main, config, data_dir)
     check_start_failures(main)
+    check_log_level(main)
     check_signals(main)

@@ -135,6 +135,7 @@ class Node:
         self.data_directory = os.path.join(directory, name)
         self.config_path = os.path.join(directory, f'{name}.toml')
         self.log_path = os.path.join(directory, f'{name}.log')
+        self.arguments = []  # further ones of the daemon
         self.process = None
         self.ip = host.address if host else '127.0.0.1'
         self._host = host
@@ -187,7 +188,7 @@ class Node:
         assert self.process is None, f'{self.name} runs already'
         self.write_config()
         with open(self.log_path, 'ab') as log:
-            self.process = subprocess.Popen([RINGBOLTD, '--config', self.config_path],
+            self.process = subprocess.Popen([RINGBOLTD, '--config', self.config_path, *self.arguments],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True,
                                             preexec_fn=self._in_child)

@@ -35,7 +35,7 @@ class LogWriter {
     for (uint32_t i = 0; i < kStepsMax && !input_.at_end(); ++i) step();
   }
   [[nodiscard]] WalRecovery::Start start() const {
-    return {first_, tail_block_, 0, &history_, durable_, 0, {}};
+    return {first_, tail_block_, 0, &history_, durable_, {}, {}};
   }
   [[nodiscard]] Lsn first() const { return first_; }
   /// Last record that a correct reader must find; empty if something was spoilt.

@@ -59,6 +59,7 @@ std::optional<CopyOnDisk> read_copy(const io::SimNode& node, const std::string& 
     const FrameHeader header(area.data() + block * kBlockBytes);
     if (header.check(superblock->volume, volume_blocks) != nullptr) break;
     const FrameFields fields = header.fields();
+    if (fields.log_key != superblock->log_key) break;
     const uint64_t blocks = header.total_blocks();
     if (fields.previous_checksum != chain || block + blocks > capacity) break;
     if (header.first_lsn() != copy.head().next()) break;

@@ -196,6 +196,31 @@ TEST_CASE("io: connecting to nobody, or to nonsense, fails in a later turn", "[i
   CHECK(await(*bed, connect) < 0);
 }
 
+TEST_CASE("io: both ends of a connection can be named", "[io]") {
+  const std::string kind = GENERATE(from_range(bed_kinds()));
+  INFO(kind);
+  const auto bed = make_bed(kind);
+  SECTION("TCP") {
+    const Pair pair = connect_pair(*bed, bed->tcp_address());
+    const std::string server = bed->io().local_address(pair.listener);
+    CHECK(bed->io().peer_address(pair.client) == server);
+    const std::string client = bed->io().peer_address(pair.server);
+    CHECK(client != server);
+    CHECK(client.substr(0, client.rfind(':')) != "");
+    CHECK(client.find_first_not_of("0123456789", client.rfind(':') + 1) == std::string::npos);
+    const Pair other = connect_pair(*bed, bed->tcp_address());
+    CHECK(bed->io().peer_address(other.server) != client);
+    close_pair(*bed, other);
+    close_pair(*bed, pair);
+  }
+  SECTION("unix") {
+    const Pair pair = connect_pair(*bed, bed->unix_address());
+    CHECK(bed->io().peer_address(pair.client) == bed->unix_address());
+    CHECK(bed->io().peer_address(pair.server) == bed->unix_address());
+    close_pair(*bed, pair);
+  }
+}
+
 TEST_CASE("io: an address is listened on once", "[io]") {
   const std::string kind = GENERATE(from_range(bed_kinds()));
   INFO(kind);

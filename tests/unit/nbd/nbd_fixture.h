@@ -157,7 +157,11 @@ class Server final : private nbd::ClientLog, private nbd::HandOver {
   nbd::HandOver& hand_over() { return *this; }
 
  private:
-  void client_line(std::string_view line) override { lines.emplace_back(line); }
+  void client_line(std::string_view line) override {
+    // Whatever a line is about: it says who it was.
+    RINGBOLT_ASSERT(line.find(" at client:") != line.npos || line.find(" at server:10809") != line.npos);
+    lines.emplace_back(line);
+  }
   void attach(nbd::Client client) override { set.add(std::move(client), service); }
 };
 

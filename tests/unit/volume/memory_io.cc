@@ -81,6 +81,7 @@ Result<io::Socket> MemoryIo::listen(const std::string&) {
   return make_error(Errc::kUnsupported, "no sockets");
 }
 std::string MemoryIo::local_address(io::Socket) { return {}; }
+std::string MemoryIo::peer_address(io::Socket) { return {}; }
 void MemoryIo::accept(io::Socket, io::Completion&) { RINGBOLT_ASSERT(false); }
 void MemoryIo::connect(const std::string&, io::Completion&) { RINGBOLT_ASSERT(false); }
 void MemoryIo::receive(io::Socket, void*, uint32_t, bool, io::Completion&) {

@@ -25,6 +25,7 @@ class MemoryIo final : public io::Io {
   void turn(io::BufferPool& pool);
 
   [[nodiscard]] io::Nanos now() const override { return now_; }
+  [[nodiscard]] uint64_t random() override { return ++drawn_; }
   void arm(io::Timer& timer, io::Nanos delay) override { timers_.arm(timer, now_ + delay); }
   void disarm(io::Timer& timer) override { timers_.disarm(timer); }
   void defer(io::Deferred& deferred) override { deferred_.push(deferred); }
@@ -43,6 +44,7 @@ class MemoryIo final : public io::Io {
   // No sockets here: asking for one is a mistake of the test.
   Result<io::Socket> listen(const std::string&) override;
   std::string local_address(io::Socket) override;
+  std::string peer_address(io::Socket) override;
   void accept(io::Socket, io::Completion&) override;
   void connect(const std::string&, io::Completion&) override;
   void receive(io::Socket, void*, uint32_t, bool, io::Completion&) override;
@@ -67,6 +69,7 @@ class MemoryIo final : public io::Io {
   io::Completion* first_ = nullptr;
   io::Completion* last_ = nullptr;
   io::Nanos now_ = io::kSecond;
+  uint64_t drawn_ = 0;
 };
 
 }  // namespace ringbolt::test

@@ -50,7 +50,7 @@ void expect_begun(RebuildBed& bed, Lsn base) {
 
 /// A frame of one record, which writes blocks of `stamp`, at `offset` of the WAL.
 void put_frame(RebuildBed& bed, uint64_t offset, Term term, Lsn lsn, uint32_t previous,
-               uint64_t cuts, uint32_t* checksum = nullptr) {
+               LogMark mark, uint32_t* checksum = nullptr) {
   std::vector<std::byte> bytes(2 * kBlockBytes);
   fill_block(bytes.data() + kBlockBytes, 0xbad);
   FrameHeader header(bytes.data());
@@ -58,7 +58,7 @@ void put_frame(RebuildBed& bed, uint64_t offset, Term term, Lsn lsn, uint32_t pr
   header.add_record(RecordKind::kWrite, Lba(3), 1);
   const uint32_t crc = crc32c(bytes.data() + kBlockBytes, kBlockBytes);
   header.place_block_crcs(std::span(&crc, 1));
-  header.seal(previous, Lsn(lsn.value() - 1), cuts);
+  header.seal(previous, Lsn(lsn.value() - 1), mark);
   if (checksum != nullptr) *checksum = header.checksum();
   bed.node.write_file(bed.path("wal"), offset, bytes);
 }
@@ -201,36 +201,38 @@ TEST_CASE("rebuild: nothing of the old log is ever read again", "[volume][rebuil
 
 TEST_CASE("rebuild: frames of the old log that fit into the new chain are no part of it",
           "[volume][rebuild]") {
-  // Made to measure: the right place, Lsn, term, chain; only the count of cuts is the old log's.
+  // Made to measure: the right place, Lsn, term, chain; only the key is the old log's.
   const uint64_t base = GENERATE(0, 9);
   RebuildBed bed;
   fill_old(bed);
+  const uint64_t old_key = bed.store->facts().log_key;
   bed.begin(Lsn(base));
   const Term term = bed.store->facts().history.last()->term;
-  const uint64_t cuts = bed.store->facts().cuts;
+  const LogMark mark = bed.store->facts().log_mark();
+  REQUIRE(mark.key != old_key);
   bed.crash(1);
   REQUIRE(bed.open().has_value());
   CHECK(bed.store->wal().head() == Lsn(base));
   bed.crash(1);
   bed.world.run_for(io::kSecond);
   // The head of the new log.
-  for (const uint64_t frame_cuts : {cuts - 1, cuts}) {
+  for (const uint64_t key : {old_key, mark.key}) {
     REQUIRE(bed.open().has_value());
-    put_frame(bed, 0, term, Lsn(base + 1), 0, frame_cuts);
+    put_frame(bed, 0, term, Lsn(base + 1), 0, LogMark{key, mark.cuts});
     bed.crash(0);
     REQUIRE(bed.open().has_value());
-    CHECK(bed.store->wal().head() == Lsn(frame_cuts == cuts ? base + 1 : base));
+    CHECK(bed.store->wal().head() == Lsn(key == mark.key ? base + 1 : base));
     bed.crash(0);
   }
   // Behind frames of the new log: none may follow that is of the old one.
   REQUIRE(bed.open().has_value());
   uint32_t first = 0;
-  put_frame(bed, 0, term, Lsn(base + 1), 0, cuts, &first);
-  for (const uint64_t frame_cuts : {cuts - 1, cuts}) {
-    put_frame(bed, 2 * kBlockBytes, term, Lsn(base + 2), first, frame_cuts);
+  put_frame(bed, 0, term, Lsn(base + 1), 0, mark, &first);
+  for (const uint64_t key : {old_key, mark.key}) {
+    put_frame(bed, 2 * kBlockBytes, term, Lsn(base + 2), first, LogMark{key, mark.cuts});
     bed.crash(0);
     REQUIRE(bed.open().has_value());
-    CHECK(bed.store->wal().head() == Lsn(frame_cuts == cuts ? base + 2 : base + 1));
+    CHECK(bed.store->wal().head() == Lsn(key == mark.key ? base + 2 : base + 1));
   }
 }
 

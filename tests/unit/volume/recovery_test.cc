@@ -385,6 +385,79 @@ TEST_CASE("recovery: what lies behind a cut proves nothing about what was writte
   CHECK(contains(damaged.error().message, "proves that records up to 7"));
 }
 
+TEST_CASE("recovery: a client's block that looks like a frame header proves nothing",
+          "[volume][recovery]") {
+  // The client knows all that it can know: the volume, its term, the Lsns, how often the log was
+  // cut. What it writes lies in the log, behind a frame that the kill tore.
+  const bool cut_before = GENERATE(false, true);
+  StoreBed bed;
+  fill(bed);
+  if (cut_before) {
+    REQUIRE(bed.cut(Lsn(7)).has_value());
+    bed.begin_term();
+  }
+  const Superblock& facts = bed.store->facts();
+  bed.write(60, 2);
+  bed.settle_written();
+  const Lsn torn = bed.model.head();
+  const io::Buffer buffer = bed.pool->allocate(2 * kBlockBytes);
+  FrameHeader header(buffer.data + kBlockBytes);
+  header.begin(facts.volume, facts.history.last()->term, Lsn(1000));
+  header.add_record(RecordKind::kTrim, Lba(0), 1);
+  header.seal(0, Lsn(999), LogMark{0, facts.cuts});
+  Lsn forged;
+  REQUIRE(bed.store->append_buffer(buffer, Lba(5), 1, &forged) == Wal::Admission::kOk);
+  REQUIRE(bed.run([&] { return bed.store->wal().written() == forged; }));
+  const uint64_t torn_at = bed.frame_offset(torn);
+  bed.kill();
+  bed.node.disk().flip_bit(bed.path("wal"), torn_at + kBlockBytes + 5, 3);
+  const Status opened = bed.open();
+  if (!opened.has_value()) FAIL(opened.error().message);
+  CHECK(bed.store->wal().head().next() == torn);
+  bed.model.truncate(bed.store->wal().head());
+  CHECK(bed.difference() == "");
+}
+
+TEST_CASE("recovery: a client's block that looks like the next frame is no part of the log",
+          "[volume][recovery]") {
+  // It was written a lap ago, by somebody who foresaw what would come before it; now the log ends
+  // exactly there.
+  StoreBed bed;
+  fill(bed);
+  const LogMark mark = bed.store->facts().log_mark();
+  const uint64_t last = bed.frame_offset(Lsn(9));
+  std::vector<std::byte> before = bed.node.read_file(bed.path("wal"), last, kBlockBytes);
+  const FrameHeader ninth(before.data());
+  for (const uint64_t key : {uint64_t{0}, mark.key}) {
+    std::vector<std::byte> block(kBlockBytes);
+    FrameHeader header(block.data());
+    header.begin(bed.store->facts().volume, ninth.term(), Lsn(10));
+    header.add_record(RecordKind::kTrim, Lba(20), 1);
+    header.seal(ninth.checksum(), Lsn(5), LogMark{key, mark.cuts});
+    bed.kill();
+    bed.world.run_for(5 * io::kSecond);  // what was in flight has landed
+    bed.node.write_file(bed.path("wal"), last + ninth.total_blocks() * kBlockBytes, block);
+    REQUIRE(bed.open().has_value());
+    // With the key it would be: nothing else is wrong with it.
+    CHECK(bed.store->wal().head() == Lsn(key == mark.key ? 10 : 9));
+  }
+}
+
+TEST_CASE("recovery: every volume's log has a key of its own", "[volume][recovery]") {
+  StoreBed one({.seed = 1}), other({.seed = 2});
+  one.serve();
+  other.serve();
+  const uint64_t key = one.store->facts().log_key;
+  CHECK(key != 0);
+  CHECK(key != other.store->facts().log_key);
+  one.write(1);
+  one.flush();
+  REQUIRE(one.cut(Lsn(1)).has_value());
+  one.kill();
+  REQUIRE(one.open().has_value());
+  CHECK(one.store->facts().log_key == key);
+}
+
 TEST_CASE("recovery: a start waits for the late writes of a killed predecessor",
           "[volume][recovery]") {
   // kill -9 while writes are in flight: they land whenever they like. The next process must not
