@@ -105,7 +105,7 @@ def make_raw_files(directory, options):
 def fill(uri, size):
     """Random data in every other stride; the rest are holes."""
     run_bounded(fio_command(uri, '--rw=write', '--bs=1M', '--iodepth=8', f'--size={size}', f'--io_size={size // 2}', '--zonemode=strided',
-                            f'--zonesize={STRIDE}', f'--zonerange={2 * STRIDE}', f'--zoneskip={STRIDE}', '--refill_buffers', '--end_fsync=1'), LIMIT_SECONDS)
+                            f'--zonesize={STRIDE}', f'--zonerange={STRIDE}', f'--zoneskip={STRIDE}', '--refill_buffers', '--end_fsync=1'), LIMIT_SECONDS)
 
 
 def allocated(path):
