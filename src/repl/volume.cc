@@ -7,27 +7,8 @@
 
 namespace ringbolt::repl {
 
-namespace {
-
-/// A copy that is a replica's by all that it knows may be made anew from its primary's; a primary's may be the best one there is.
-StoreConfig store_config(const VolumeOptions& options) {
-  StoreConfig store = options.store;
-  VolumeOptions assigned;
-  assigned.role = options.role;
-  assigned.epoch = options.epoch;
-  store.rebuildable = [assigned](const Superblock& copy) {
-    const bool given = given_at_run_time(copy, assigned);
-    const Role role = given ? copy.assignment->role : assigned.role;
-    const Epoch epoch = given ? copy.assignment->epoch : assigned.epoch;
-    return role == Role::kReplica || (role == Role::kPrimary && copy.epoch > epoch);
-  };
-  return store;
-}
-
-}  // namespace
-
 Volume::Volume(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, const VolumeOptions& options)
-    : io_(io), pool_(pool), options_(options), store_(io, pool, memory, store_config(options), *this), refusals_(io, pool),
+    : io_(io), pool_(pool), options_(options), store_(io, pool, memory, options.store, *this), refusals_(io, pool),
       engine_(options.store.name) {}
 
 Volume::~Volume() {

@@ -54,9 +54,6 @@ struct AssignmentRequest {
   core::Authority authority = core::Authority::kAssigned;
 };
 
-/// Whether the assignment that was given at run time wins over the configuration's.
-bool given_at_run_time(const Superblock& copy, const VolumeOptions& options);
-
 class Volume final : public BlockService, private StoreListener, private PrimaryListener, private ReplicaListener {
  public:
   Volume(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, const VolumeOptions& options);

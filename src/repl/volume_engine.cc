@@ -29,16 +29,12 @@ core::CopyFacts Volume::copy_facts() const {
   return copy;
 }
 
-bool given_at_run_time(const Superblock& copy, const VolumeOptions& options) {
-  return copy.assignment && (copy.assignment->epoch >= options.epoch || options.role == Role::kNone);
-}
-
 /// The configuration's, unless one was given at run time for the same or a higher epoch.
 void Volume::take_first_assignment() {
   core::Assignment first{options_.epoch, 0, options_.role, options_.durability, options_.replicas};
   if (first.role != Role::kPrimary) first.replicas.clear();
-  if (given_at_run_time(store_.facts(), options_)) {
-    const auto& stored = store_.facts().assignment;
+  const auto& stored = store_.facts().assignment;
+  if (stored && (stored->epoch >= first.epoch || first.role == Role::kNone)) {
     if (!stored->same_content(first)) {
       log::info("volume {}: the assignment given at run time ({} of epoch {}, change {}) wins over the configuration's", name(),
                 to_string(stored->role), stored->epoch.value(), stored->version);

@@ -36,9 +36,9 @@ struct StoreConfig {
   /// what that means. True: it is the volume's content (a primary takes it over). False: it is garbage,
   /// and the copy is unusable until it has been rebuilt.
   bool adopt_base = false;
-  /// Whether a copy whose log is damaged may be made anew from another one, by what its superblock says (a
-  /// replica's): then it opens, see Store::damage(). Empty: it may not; opening it fails.
-  std::function<bool(const Superblock& copy)> rebuildable = {};
+  /// A copy whose log is damaged may be made anew from another one (a replica's): it opens, see
+  /// Store::damage(). False: opening it fails.
+  bool rebuildable = false;
 };
 
 class StoreListener {

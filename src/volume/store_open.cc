@@ -190,8 +190,7 @@ void Store::on_recovered(Status status) {
   if (!status.has_value()) {
     const Errc code = status.error().code;
     // Of a copy that is to be rebuilt anyway nothing in the log matters. What belongs to another volume does.
-    const bool may_be_rebuilt = facts().rebuild_mark || (config_.rebuildable && config_.rebuildable(facts()));
-    const bool given_up = may_be_rebuilt && (code == Errc::kCorrupt || code == Errc::kIo);
+    const bool given_up = (config_.rebuildable || facts().rebuild_mark) && (code == Errc::kCorrupt || code == Errc::kIo);
     if (!recovery_limit_ && given_up) {
       damage_ = status.error().message;
       return io_.defer(opened_damaged_);  // the recovery that calls this cannot be taken down from here

@@ -151,32 +151,3 @@ TEST_CASE("sim_rebuild: a copy that was being rebuilt is never anything but rebu
     finish_equal(c);
   });
 }
-
-TEST_CASE("sim_rebuild: a replica whose log is damaged is rebuilt; a primary's is left as it is", "[sim][repl]") {
-  for_seeds(1, 6, [](uint64_t seed) {
-    Cluster c({.seed = seed});
-    c.configure_pair();
-    c.start_all();
-    REQUIRE(c.wait_serving(0));
-    REQUIRE(c.wait_in_sync(0, 1));
-    c.begin_load(0);
-    c.run_for(300 * kMillisecond);
-    const size_t victim = seed % 3 == 0 ? 0 : 1;
-    if (victim == 0) c.abandon_load();
-    c.kill(victim);
-    c.run_for(kSecond);  // what it had begun to write has landed
-    const std::string wal = Cluster::directory() + "/wal";
-    c.sim(victim).disk().flip_bit(wal, c.copy(victim).superblock.tail_block * kBlockBytes + 40, 0);
-    c.start(victim);
-    if (victim == 0) {
-      CHECK(c.status(0).role == "primary");
-      CHECK(c.status(0).mode == "degraded");
-      CHECK_FALSE(c.volume(0).refusal().empty());
-      CHECK_FALSE(marked(c, 0));
-      return;
-    }
-    REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
-    REQUIRE(c.wait_in_sync(0, 1));
-    finish_equal(c);
-  });
-}

@@ -20,7 +20,7 @@ bool contains(const std::string& text, const std::string& part) {
 /// A replica's copy with records 1 .. 9, checkpoint at 3, all flushed, of which the superblock
 /// knows.
 void fill(RebuildBed& bed) {
-  bed.config.rebuildable = [](const Superblock&) { return true; };
+  bed.config.rebuildable = true;
   bed.stable_follows = false;
   bed.serve();
   bed.write(10);
@@ -266,7 +266,7 @@ TEST_CASE("damage: a store that is not to be rebuilt does not open", "[volume][r
   const uint64_t offset = bed.frame_offset(Lsn(7));
   bed.crash(1);
   bed.node.disk().flip_bit(bed.path("wal"), offset + 40, 0);
-  bed.config.rebuildable = [](const Superblock&) { return false; };
+  bed.config.rebuildable = false;
   const Status opened = bed.open();
   REQUIRE_FALSE(opened.has_value());
   CHECK(opened.error().code == Errc::kCorrupt);
