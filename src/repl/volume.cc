@@ -7,8 +7,18 @@
 
 namespace ringbolt::repl {
 
+namespace {
+
+/// A damaged log is no reason not to open: a replica is rebuilt, a primary says what is wrong (take_first_assignment()).
+StoreConfig rebuildable(StoreConfig config) {
+  config.rebuildable = true;
+  return config;
+}
+
+}  // namespace
+
 Volume::Volume(io::Io& io, io::BufferPool& pool, CheckpointMemory& memory, const VolumeOptions& options)
-    : io_(io), pool_(pool), options_(options), store_(io, pool, memory, options.store, *this), refusals_(io, pool),
+    : io_(io), pool_(pool), options_(options), store_(io, pool, memory, rebuildable(options.store), *this), refusals_(io, pool),
       engine_(options.store.name) {}
 
 Volume::~Volume() {
@@ -45,6 +55,8 @@ void Volume::open(std::function<void(Status)> done) {
 
 std::string Volume::damage() const {
   if (!open_failure_.empty()) return open_failure_;
+  // Nobody else need have what a primary's log has: a person must look at it before anything takes its place.
+  if (opened_ && role_ == Role::kPrimary && !store_.damage().empty()) return fmt::format("volume {}: {}", name(), store_.damage());
   return store_.failure();
 }
 

@@ -44,6 +44,10 @@ void Volume::take_first_assignment() {
   if (first.role == Role::kNone && first.version == 0) return;  // nobody has assigned anything
   io_.arm(tick_, kTickInterval);
   role_ = first.role;
+  if (first.role == Role::kPrimary && !store_.damage().empty()) {
+    log::error("{}; the volume is not served", damage());
+    return;
+  }
   if (first.role == Role::kPrimary) {
     const core::Judgement judgement = core::judge(first, core::Authority::kAssigned, copy_facts());
     if (judgement.verdict != core::Verdict::kTake) {

@@ -151,3 +151,61 @@ TEST_CASE("sim_rebuild: a copy that was being rebuilt is never anything but rebu
     finish_equal(c);
   });
 }
+
+namespace {
+
+/// Bits flip in the first frames of the WAL; later ones prove that these had been flushed.
+void damage_log(Cluster& c, size_t node) {
+  for (uint64_t block = 0; block < 6; ++block) c.sim(node).disk().flip_bit(Cluster::directory() + "/wal", block * kBlockBytes + 100, 3);
+}
+
+}  // namespace
+
+TEST_CASE("sim_rebuild: a replica whose log is damaged is rebuilt; a primary's is left for a person", "[sim][repl]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    const size_t victim = seed % 2;
+    Cluster c({.seed = seed});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    REQUIRE(c.wait_in_sync(0, 1));
+    for (uint64_t i = 0; i < 20; ++i) REQUIRE(c.request(0, RequestKind::kWrite, i * kBlockBytes, kBlockBytes, i + 1, true) == RequestError::kNone);
+    c.kill(victim);
+    damage_log(c, victim);
+    c.start(victim);
+    if (victim == 1) {
+      REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
+      REQUIRE(c.wait_in_sync(0, 1));
+      CHECK(c.status(1).mode == "replica_ready");
+      c.stop(0);
+      c.stop(1);
+      return c.check_images_equal(0, 1);
+    }
+    c.run_for(2 * kSecond);
+    CHECK_FALSE(c.volume(0).refusal().empty());
+    CHECK_FALSE(c.status(0).healthy);
+    CHECK(c.status(0).role == "primary");
+    INFO(c.status(0).reason);
+    CHECK(c.status(0).reason.find("WAL") != std::string::npos);
+    // What it holds may go once somebody says so: another copy is primary, this one its replica.
+    const auto assign = [&](size_t node, Role role, core::Authority authority) {
+      repl::AssignmentRequest request;
+      request.role = role;
+      request.epoch = Epoch(2);
+      request.authority = authority;
+      if (role == Role::kPrimary) request.replicas = std::vector<core::ReplicaAddress>{{c.name(0), c.address(0)}};
+      std::optional<Status> answer;
+      c.volume(node).assign(request, [&](const Status& status) { answer.emplace(status); });
+      REQUIRE(c.run_until([&] { return answer.has_value(); }, 10 * kSecond));
+      return answer->has_value();
+    };
+    REQUIRE(assign(1, Role::kPrimary, core::Authority::kForced));
+    REQUIRE(assign(0, Role::kReplica, core::Authority::kAssigned));
+    REQUIRE(c.wait_serving(1));
+    REQUIRE(c.wait_in_sync(1, 0));
+    CHECK(c.read_cell(1, 3 * kBlockBytes / 512).has_value());
+    c.stop(1);
+    c.stop(0);
+    c.check_images_equal(0, 1);
+  });
+}
