@@ -158,7 +158,7 @@ def check_blank(script):
         pair.primary.start()
         volume = pair.primary.volume()
         assert volume['role'] == 'primary' and volume['mode'] == 'degraded' and 'had been flushed' in volume['reason'], volume
-        assert 'this copy must be rebuilt' not in pair.primary.log_text(), pair.primary.log_tail()
+        assert 'the volume is not served' in pair.primary.log_text(), pair.primary.log_tail()
         pair.primary.stop()
 
 
