@@ -255,6 +255,45 @@ TEST_CASE("sim_rebuild_modes: cancelled at any moment, it stays a copy that says
   });
 }
 
+TEST_CASE("sim_rebuild_modes: a log that cannot hold what the replica lacks ends the session as pin_lost, and another one begins later", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [](uint64_t seed) {
+    Cluster c({.seed = seed, .replica_timeout = 30 * kSecond});  // it is slow, not gone
+    c.load.options().depth = 16;
+    c.load.options().cells_max = 256;
+    c.load.options().pause_max = 20 * io::kMicrosecond;
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->rate_max = 100u << 10;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(20 * kMillisecond);
+    // The replica stores nothing of the log for a while, but is there.
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1) && rebuilding(c); }, 10 * kSecond));
+    const uint64_t wal = c.sim(1).disk().hold({.kind = SimOpKind::kWrite, .path = "/wal"});
+    const auto first = c.replica_status(0, 1).session->id;
+    const uint64_t answered = c.load.writes_answered();
+    bool pin_lost = false;
+    // Far beyond what is on the way to it, or in its memory.
+    const uint64_t needed = *c.replica_status(0, 1).written_lsn;
+    REQUIRE(c.run_until([&] { return c.status(0).wal_tail > needed + 1000; }, 60 * kSecond));
+    CHECK(c.load.writes_answered() > answered + 500);  // clients did not wait
+    c.load.options().pause_max = 2 * kMillisecond;
+    c.sim(1).disk().release(wal);
+    limits->rate_max = 0;
+    const auto lost = [&] {
+      const auto session = c.replica_status(0, 1).session;
+      pin_lost = pin_lost || (session && session->reason.find("pin_lost") != std::string::npos);
+      return pin_lost;
+    };
+    REQUIRE(c.run_until(lost, 20 * kSecond));
+    CHECK(marked(c, 1));
+    REQUIRE(c.wait_in_sync(0, 1, 60 * kSecond));
+    CHECK(c.replica_status(0, 1).session->id != first);
+    finish_equal(c);
+  });
+}
+
 TEST_CASE("sim_rebuild_modes: a bulk connection that is cut ends the session as transport_lost, and another one is decided", "[sim][repl][rebuild]") {
   for_seeds(1, 8, [](uint64_t seed) {
     Cluster c({.seed = seed});
