@@ -1,0 +1,379 @@
+// Rebuilds in all modes of durability, with more copies, with orders and cancels, and what must hold on disk meanwhile.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "cluster.h"
+
+using namespace ringbolt;
+using namespace ringbolt::sim;
+using io::kMillisecond;
+using io::kSecond;
+using io::SimOpKind;
+using io::SimPowerLoss;
+
+namespace {
+
+bool contains(const std::vector<std::string>& set, const std::string& id) { return std::find(set.begin(), set.end(), id) != set.end(); }
+bool marked(Cluster& c, size_t node) { return read_superblock(c.sim(node), Cluster::directory())->rebuild_mark; }
+
+void wipe_disks(Cluster& c, size_t node) {
+  for (const std::string& file : c.sim(node).disk().list_files()) c.sim(node).disk().remove_file(file);
+}
+
+bool rebuilding(const Cluster& c, size_t replica = 1) {
+  const auto session = c.replica_status(0, replica).session;
+  return session && session->kind == "rebuild" && session->id && session->phase != "failed";
+}
+
+Status order(Cluster& c, const std::string& replica, bool wanted = true) {
+  std::optional<Status> answer;
+  c.volume(0).rebuild(replica, wanted, [&](const Status& status) { answer.emplace(status); });
+  REQUIRE(c.run_until([&] { return answer.has_value(); }, kSecond));
+  return *answer;
+}
+
+void healthy(Cluster& c, size_t replicas = 1) {
+  c.configure_pair();
+  c.start_all();
+  REQUIRE(c.wait_serving(0));
+  for (size_t i = 1; i <= replicas; ++i) REQUIRE(c.wait_in_sync(0, i));
+}
+
+void finish_equal(Cluster& c, size_t nodes = 2) {
+  c.end_load();
+  c.read_back(0);
+  for (size_t i = 1; i < nodes; ++i) REQUIRE(c.run_until([&] { return c.status(i).written_lsn == c.status(0).wal_head; }, 10 * kSecond));
+  c.check_logs();
+  for (size_t i = 0; i < nodes; ++i) c.stop(i);
+  for (size_t i = 1; i < nodes; ++i) c.check_images_equal(0, i);
+}
+
+/// So that something can happen meanwhile: the replica's base writes wait until release(). To be made when its mark is
+/// written: before that, a checkpoint that is held would hold the beginning, too.
+struct HeldBase {
+  HeldBase(Cluster& cluster, size_t replica) : disk(cluster.sim(replica).disk()) {
+    write = disk.hold({.kind = SimOpKind::kWrite, .path = "/base"});
+    zero = disk.hold({.kind = SimOpKind::kZero, .path = "/base"});
+  }
+  void release() {
+    disk.release(write);
+    disk.release(zero);
+  }
+  io::SimDisk& disk;
+  uint64_t write, zero;
+};
+
+}  // namespace
+
+TEST_CASE("sim_rebuild_modes: a rebuild ends in every mode, and what the replica says meanwhile counts for nothing", "[sim][repl][rebuild]") {
+  const auto mode = GENERATE(Durability::kBestEffort, Durability::kSyncAll, Durability::kSyncQuorum);
+  const bool wait = GENERATE(false, true);
+  INFO(to_string(mode) << (wait ? ", wait" : ""));
+  for_seeds(1, 4, [&](uint64_t seed) {
+    Cluster c({.seed = seed, .durability = mode});
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.wait_for_lost_replicas = wait; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    HeldBase held(c, 1);
+    c.run_for(100 * kMillisecond);
+    REQUIRE(rebuilding(c));
+    // Without it a quorum of two copies is none, and "wait" means that writes wait for it: also now.
+    const bool writes_wait = mode == Durability::kSyncQuorum || (mode == Durability::kSyncAll && wait);
+    const uint64_t answered = c.load.writes_answered();
+    c.run_for(200 * kMillisecond);
+    CHECK((c.load.writes_answered() == answered) == writes_wait);
+    // Its log goes on all the same.
+    const auto replica = c.replica_status(0, 1);
+    CHECK(replica.written_lsn == c.status(1).written_lsn);
+    if (!writes_wait) CHECK(*replica.written_lsn > *replica.session->base_lsn);
+    if (writes_wait) CHECK(*c.status(0).committed_lsn < c.status(0).wal_head);
+    CHECK(replica.in_sync == wait);
+    CHECK(marked(c, 1));
+    held.release();
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK_FALSE(marked(c, 1));
+    const uint64_t before = c.load.writes_answered();
+    REQUIRE(c.run_until([&] { return c.load.writes_answered() > before + 20; }, 10 * kSecond));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a blank replica is made a copy in every mode, and the first write waits for it where it must", "[sim][repl][rebuild]") {
+  const auto mode = GENERATE(Durability::kSyncAll, Durability::kSyncQuorum);
+  const bool wait = GENERATE(false, true);
+  INFO(to_string(mode) << (wait ? ", wait" : ""));
+  for_seeds(1, 4, [&](uint64_t seed) {
+    Cluster c({.seed = seed, .durability = mode});
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.wait_for_lost_replicas = wait; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    c.end_load();
+    c.kill(1);
+    c.run_for(3 * kSecond);  // its last writes land
+    wipe_disks(c, 1);
+    c.start(1);
+    c.begin_load(0);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.wait_in_sync(0, 1));
+    const uint64_t before = c.load.writes_answered();
+    REQUIRE(c.run_until([&] { return c.load.writes_answered() > before + 20; }, 10 * kSecond));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: two of three copies are rebuilt at once, never more than may run on the node", "[sim][repl][rebuild]") {
+  const uint32_t parallel = GENERATE(1u, 2u);
+  INFO("parallel " << parallel);
+  for_seeds(1, 2, [&](uint64_t seed) {
+    Cluster c({.seed = seed, .nodes = 3});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = parallel;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c, 2);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    limits->rate_max = 256u << 10;
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(order(c, "n3").has_value());
+    REQUIRE(c.run_until([&] { return limits->running == parallel; }, 10 * kSecond));
+    c.run_for(300 * kMillisecond);
+    uint32_t most = 0;
+    const auto look = [&] {
+      most = std::max(most, limits->running.load());
+      return false;
+    };
+    static_cast<void>(c.run_until(look, 100 * kMillisecond));
+    CHECK(most == parallel);
+    const bool both = marked(c, 1) && marked(c, 2);
+    CHECK(both == (parallel == 2));
+    if (!both) {
+      const size_t waiting = marked(c, 1) ? 2 : 1;
+      CHECK(c.status(0).reason.find("1 rebuilds run on this node, as many as may") != std::string::npos);
+      CHECK_FALSE(rebuilding(c, waiting));
+    }
+    limits->rate_max = 0;
+    REQUIRE(c.run_until(
+        [&] {
+          look();
+          return c.replica_status(0, 1).in_sync && c.replica_status(0, 2).in_sync && c.session_kind(0, 1) == "keepup" && c.session_kind(0, 2) == "keepup";
+        },
+        30 * kSecond));
+    CHECK(most == parallel);
+    CHECK(limits->running == 0);  // every place was given back
+    finish_equal(c, 3);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a failed rebuild gives its place back, however it ends", "[sim][repl][rebuild]") {
+  for_seeds(1, 6, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    c.begin_load(0);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    HeldBase held(c, 1);
+    CHECK(limits->running == 1);
+    if (seed % 3 == 0) c.kill(1);
+    if (seed % 3 == 1) REQUIRE(order(c, "n2", false).has_value());
+    if (seed % 3 == 2) c.world.net().cut_between("n1", "n2");
+    REQUIRE(c.run_until([&] { return limits->running == 0 || seed % 3 == 2; }, 10 * kSecond));
+    held.release();
+    if (seed % 3 == 0) c.start(1);
+    if (seed % 3 == 1) REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK(limits->running == 0);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: the set without a replica is recorded before its mark is written, and with it after the mark is gone", "[sim][repl][rebuild]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(contains(c.in_sync_on_disk(0), "n2"));
+    bool was_marked = false;
+    const auto never_both = [&] {
+      const bool is_marked = marked(c, 1);
+      was_marked = was_marked || is_marked;
+      if (is_marked && contains(c.in_sync_on_disk(0), "n2")) FAIL("recorded as in sync while it is marked");
+      return was_marked && !is_marked && c.replica_status(0, 1).in_sync;
+    };
+    c.volume(0).rebuild("n2", true, [](const Status&) {});
+    REQUIRE(c.run_until(never_both, 20 * kSecond));
+    CHECK(contains(c.in_sync_on_disk(0), "n2"));
+    // The primary dies at the worst moment: the set is not recorded yet, or just so.
+    c.volume(0).rebuild("n2", true, [](const Status&) {});
+    const uint64_t hold = c.sim(0).disk().hold({.kind = SimOpKind::kFlush, .path = "/superblock"});
+    REQUIRE(c.run_until([&] { return c.sim(0).disk().held(hold) > 0; }, 10 * kSecond));
+    c.run_for(200 * kMillisecond);
+    CHECK_FALSE(marked(c, 1));
+    c.sim(0).disk().release(hold);
+    was_marked = false;
+    REQUIRE(c.run_until(never_both, 20 * kSecond));
+    REQUIRE(c.wait_in_sync(0, 1));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: cancelled at any moment, it stays a copy that says what it is, until it is wanted", "[sim][repl][rebuild]") {
+  for_seeds(1, 12, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(20 * kMillisecond);
+    std::optional<HeldBase> held;
+    c.volume(0).rebuild("n2", true, [](const Status&) {});
+    if (seed % 2 == 0) {
+      REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+      held.emplace(c, 1);
+    }
+    c.run_for(static_cast<io::Nanos>(seed * 7919 % 60) * kMillisecond);
+    REQUIRE(order(c, "n2", false).has_value());
+    if (held) held->release();
+    c.end_load();
+    c.run_for(3 * kSecond);
+    CHECK_FALSE(rebuilding(c));
+    // It was complete already, or is marked and counts for nothing.
+    CHECK(marked(c, 1) == !c.replica_status(0, 1).in_sync);
+    CHECK(contains(c.in_sync_on_disk(0), "n2") == !marked(c, 1));
+    if (marked(c, 1)) CHECK(c.status(0).mode == "needs_rebuild");
+    c.begin_load(0);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return rebuilding(c); }, 10 * kSecond));
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK_FALSE(marked(c, 1));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a log that cannot hold what the replica lacks ends the session as pin_lost, and another one begins later", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [](uint64_t seed) {
+    Cluster c({.seed = seed, .replica_timeout = 30 * kSecond});  // it is slow, not gone
+    c.load.options().depth = 16;
+    c.load.options().cells_max = 256;
+    c.load.options().pause_max = 20 * io::kMicrosecond;
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->rate_max = 100u << 10;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(20 * kMillisecond);
+    // The replica stores nothing of the log for a while, but is there.
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1) && rebuilding(c); }, 10 * kSecond));
+    const uint64_t wal = c.sim(1).disk().hold({.kind = SimOpKind::kWrite, .path = "/wal"});
+    const auto first = c.replica_status(0, 1).session->id;
+    const uint64_t answered = c.load.writes_answered();
+    bool pin_lost = false;
+    // Far beyond what is on the way to it, or in its memory.
+    const uint64_t needed = *c.replica_status(0, 1).written_lsn;
+    REQUIRE(c.run_until([&] { return c.status(0).wal_tail > needed + 1000; }, 60 * kSecond));
+    CHECK(c.load.writes_answered() > answered + 500);  // clients did not wait
+    c.load.options().pause_max = 2 * kMillisecond;
+    c.sim(1).disk().release(wal);
+    limits->rate_max = 0;
+    const auto lost = [&] {
+      const auto session = c.replica_status(0, 1).session;
+      pin_lost = pin_lost || (session && session->reason.find("pin_lost") != std::string::npos);
+      return pin_lost;
+    };
+    REQUIRE(c.run_until(lost, 20 * kSecond));
+    CHECK(marked(c, 1));
+    REQUIRE(c.wait_in_sync(0, 1, 60 * kSecond));
+    CHECK(c.replica_status(0, 1).session->id != first);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a bulk connection that is cut ends the session as transport_lost, and another one is decided", "[sim][repl][rebuild]") {
+  for_seeds(1, 8, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    c.adjust_options = [&](repl::VolumeOptions& options) {
+      options.rebuild->chunk_bytes = 64u << 10;
+      options.rebuild->in_flight = 2;
+    };
+    healthy(c);
+    c.begin_load(0);
+    REQUIRE(c.run_until([&] { return c.load.writes_answered() > 300; }, 10 * kSecond));
+    c.end_load();
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    HeldBase held(c, 1);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(rebuilding(c));
+    const auto first = c.replica_status(0, 1).session->id;
+    // Without a load only the bulk connection carries so much.
+    c.world.net().cut(c.address(1), 1000 + seed * 37'000);
+    held.release();
+    REQUIRE(c.run_until([&] { return !rebuilding(c) || c.replica_status(0, 1).session->id != first || c.replica_status(0, 1).in_sync; }, 10 * kSecond));
+    CHECK_FALSE(c.replica_status(0, 1).in_sync);
+    CHECK(marked(c, 1));
+    c.begin_load(0);
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK(c.replica_status(0, 1).session->id != first);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: the primary loses power in the middle of a rebuild", "[sim][repl][rebuild]") {
+  for_seeds(1, 12, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    c.volume(0).rebuild("n2", true, [](const Status&) {});
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    c.run_for(static_cast<io::Nanos>(seed * 3) * kMillisecond);
+    // Nothing in the copy may be newer than what the primary still has: unflushed records are gone with the power.
+    c.abandon_load();
+    c.power_loss(0, seed % 2 == 0 ? SimPowerLoss::kDropAll : SimPowerLoss::kRandom);
+    const bool complete = !marked(c, 1);
+    c.start(0);
+    REQUIRE(c.wait_serving(0));
+    c.read_recovered(0);
+    c.begin_load(0);
+    if (!complete) CHECK_FALSE(contains(c.in_sync_on_disk(0), "n2"));
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK_FALSE(marked(c, 1));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a higher epoch ends a rebuild, and the next primary begins its own", "[sim][repl][rebuild]") {
+  for_seeds(1, 4, [](uint64_t seed) {
+    Cluster c({.seed = seed, .nodes = 3});
+    healthy(c, 2);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    HeldBase held(c, 1);
+    c.end_load();
+    REQUIRE(c.run_until([&] { return c.status(2).durable_lsn == c.status(0).wal_head; }, 10 * kSecond));
+    c.stop(0);
+    c.kill(2);
+    c.assignment(2).role = Role::kPrimary;
+    c.assignment(2).epoch = Epoch(2);
+    c.assignment(2).replicas = {1};
+    c.start(2);
+    REQUIRE(c.wait_serving(2));
+    held.release();
+    REQUIRE(c.run_until([&] { return marked(c, 1) && c.replica_status(2, 1).session && c.session_kind(2, 1) == "rebuild"; }, 20 * kSecond));
+    REQUIRE(c.wait_in_sync(2, 1));
+    CHECK_FALSE(marked(c, 1));
+    CHECK(c.status(1).epoch == 2);
+    c.read_back(2);
+    c.stop(2);
+    c.stop(1);
+    c.check_images_equal(2, 1);
+  });
+}
