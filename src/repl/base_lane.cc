@@ -169,6 +169,7 @@ void BaseLane::pump() {
       read.owner->read_done(read, error);
     };
     ++reads_;
+    part_bytes_ += uint64_t{blocks} * kBlockBytes;
     store_.read(piece.job);
   }
 }
@@ -180,7 +181,7 @@ uint64_t BaseLane::rate() const {
 
 void BaseLane::on_part_over() {
   if (stopped_ || failed_ || complete_) return;
-  pace_.end_part(options_.clients->since(part_began_));
+  pace_.end_part(options_.clients->since(part_began_), std::exchange(part_bytes_, 0));
   part_began_ = *options_.clients;
   io_.arm(part_, pace_.part());
   pump();

@@ -111,6 +111,7 @@ class BaseLane final : private LinkListener {
   io::Nanos next_read_at_ = 0;  // the rate's next turn
   RebuildPace pace_;
   LatencyHistogram part_began_;  // what clients had seen then
+  uint64_t part_bytes_ = 0;      // begun to be read in this part
 
   struct MemoryWaiter : io::PoolWaiter {
     explicit MemoryWaiter(BaseLane& owner)

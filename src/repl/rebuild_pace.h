@@ -2,8 +2,8 @@
 // the lane, and the lane gets on all the same. Pure: told what clients saw, says a rate.
 //
 // It alternates. In a short pause the lane reads nothing, and clients show what their latency is alone; in the slices between
-// they show what the lane does to them. Too slow in a slice: the rate goes down by much; else it goes up by little. Where
-// clients do nothing there is nobody to yield to.
+// they show what the lane does to them. Too slow in a slice: the rate goes down by much, from what was really read; else it goes
+// up by little. Where clients do nothing there is nobody to yield to: the rate doubles in short steps.
 #pragma once
 
 #include <algorithm>
@@ -20,35 +20,64 @@ class RebuildPace {
   static constexpr uint64_t kRateStart = uint64_t{64} << 20;
   static constexpr uint64_t kRateMax = uint64_t{64} << 30;
   static constexpr io::Nanos kSlice = 200 * io::kMillisecond;
+  /// As long as there are no clients at all.
+  static constexpr io::Nanos kSliceAlone = 25 * io::kMillisecond;
+  /// Of a pause: what the lane had under way ends, and requests that it had slowed down.
+  static constexpr io::Nanos kSettle = 20 * io::kMillisecond;
   static constexpr io::Nanos kPause = 40 * io::kMillisecond;
   static constexpr uint32_t kSlicesPerPause = 8;
   /// Fewer requests say nothing of a percentile.
   static constexpr uint64_t kRequestsMin = 30;
 
-  /// The present part is over; `clients`: the requests that ended in it.
-  void end_part(const LatencyHistogram& clients) {
+  /// The present part is over; `clients`: the requests that ended in it; `bytes`: what the lane began to read in it.
+  void end_part(const LatencyHistogram& clients, uint64_t bytes) {
     const uint64_t count = clients.count();
     const io::Nanos p99 = clients.percentile(990);
-    if (pausing_) {
-      if (count >= kRequestsMin / 2) alone_ = alone_ == 0 ? p99 : (alone_ * 3 + p99) / 4;
-      pausing_ = false;
-      return;
+    switch (part_) {
+      case Part::kSettling: part_ = Part::kPause; return;
+      case Part::kPause:
+        if (count >= kRequestsMin / 2) alone_ = alone_ == 0 ? p99 : (alone_ * 3 + p99) / 4;
+        part_ = Part::kSlice;
+        return;
+      case Part::kSliceAlone:
+        if (count == 0) {
+          rate_ = std::min(rate_ * 2, kRateMax);
+        } else {
+          part_ = Part::kSlice;  // too short to judge by
+        }
+        return;
+      case Part::kSlice: break;
     }
     if (count < kRequestsMin) {
       rate_ = std::min(rate_ * 2, kRateMax);  // nobody minds
-    } else if (alone_ != 0) {
-      rate_ = p99 > 2 * alone_ ? std::max(rate_ * 3 / 5, kRateMin) : std::min(rate_ + rate_ / 8, kRateMax);
+      if (count == 0) part_ = Part::kSliceAlone;
+      return;
     }
-    busy_ = count >= kRequestsMin;
+    if (alone_ != 0 && p99 > 2 * alone_) {
+      // A rate that the lane has never reached is not what slows clients down, and takes long to come down.
+      const uint64_t achieved = bytes * uint64_t{io::kSecond / kSlice};
+      rate_ = std::max(std::min(rate_, achieved) * 3 / 5, kRateMin);
+    } else if (alone_ != 0) {
+      rate_ = std::min(rate_ + rate_ / 8, kRateMax);
+    }
     // The first pause comes at once: without it nothing can be compared.
-    if (busy_ && (alone_ == 0 || ++slices_ >= kSlicesPerPause)) {
+    if (alone_ == 0 || ++slices_ >= kSlicesPerPause) {
       slices_ = 0;
-      pausing_ = true;
+      part_ = Part::kSettling;
     }
   }
 
-  [[nodiscard]] bool pausing() const { return pausing_; }
-  [[nodiscard]] io::Nanos part() const { return pausing_ ? kPause : kSlice; }
+  [[nodiscard]] bool pausing() const { return part_ == Part::kSettling || part_ == Part::kPause; }
+  /// How long the present part is.
+  [[nodiscard]] io::Nanos part() const {
+    switch (part_) {
+      case Part::kSliceAlone: return kSliceAlone;
+      case Part::kSlice: return kSlice;
+      case Part::kSettling: return kSettle;
+      case Part::kPause: return kPause;
+    }
+    return kSlice;
+  }
   /// Bytes per second, kRateMin .. kRateMax.
   [[nodiscard]] uint64_t rate() const { return rate_; }
   /// What clients see without the lane, as far as known; 0: not yet.
@@ -58,8 +87,8 @@ class RebuildPace {
   uint64_t rate_ = kRateStart;
   io::Nanos alone_ = 0;
   uint32_t slices_ = 0;
-  bool pausing_ = false;
-  bool busy_ = false;
+  enum class Part : uint8_t { kSliceAlone, kSlice, kSettling, kPause };
+  Part part_ = Part::kSliceAlone;
 };
 
 }  // namespace ringbolt::repl

@@ -1,0 +1,104 @@
+// How a base lane's rate follows what clients see.
+#include "repl/rebuild_pace.h"
+
+#include <catch2/catch.hpp>
+
+namespace ringbolt::repl {
+namespace {
+
+using io::kMicrosecond;
+using io::kMillisecond;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+LatencyHistogram clients(int count, io::Nanos latency) {
+  LatencyHistogram histogram;
+  for (int i = 0; i < count; ++i) histogram.add(latency);
+  return histogram;
+}
+
+/// A lane on a disk that reads `disk` bytes per second at most, and clients that are slowed down in proportion.
+struct Model {
+  RebuildPace pace;
+  uint64_t disk = 500 * kMiB;
+  io::Nanos alone = 200 * kMicrosecond;
+  io::Nanos per_mib = 0;  // that each MiB/s of the lane adds
+  int requests = 1000;    // of a part; 0: no clients
+  io::Nanos elapsed = 0;
+  uint64_t bytes = 0;
+
+  [[nodiscard]] uint64_t rate() const { return pace.pausing() ? 0 : std::min(pace.rate(), disk); }
+  [[nodiscard]] io::Nanos latency() const { return alone + per_mib * static_cast<io::Nanos>(rate() / kMiB); }
+  void part() {
+    const auto moved = static_cast<uint64_t>(static_cast<double>(rate()) * static_cast<double>(pace.part()) / static_cast<double>(io::kSecond));
+    bytes += moved;
+    elapsed += pace.part();
+    pace.end_part(clients(requests, latency()), moved);
+  }
+  void run(io::Nanos time) {
+    for (const io::Nanos end = elapsed + time; elapsed < end;) part();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("pace: without clients it is at any disk's speed within a quarter of a second", "[repl][rebuild]") {
+  Model m;
+  m.requests = 0;
+  m.run(250 * kMillisecond);
+  CHECK(m.pace.rate() > 16 * 1024 * kMiB);
+  CHECK_FALSE(m.pace.pausing());
+  m.run(10 * io::kSecond);
+  CHECK(m.pace.rate() == RebuildPace::kRateMax);
+}
+
+TEST_CASE("pace: with clients it pauses at once to see what they are without it", "[repl][rebuild]") {
+  Model m;
+  m.per_mib = 10 * kMicrosecond;
+  m.run(300 * kMillisecond);
+  // The requests that the lane had slowed down do not count as those without it.
+  REQUIRE(m.pace.alone() != 0);
+  CHECK(m.pace.alone() < 2 * m.alone);
+}
+
+TEST_CASE("pace: clients stay within twice of their latency, and the lane near what that allows", "[repl][rebuild]") {
+  Model m;
+  m.per_mib = 4 * kMicrosecond;  // twice at 50 MiB/s
+  m.run(20 * io::kSecond);
+  const uint64_t before = m.bytes;
+  m.run(20 * io::kSecond);
+  CHECK(m.pace.rate() < 100 * kMiB);
+  CHECK((m.bytes - before) / 20 > 25 * kMiB);
+  CHECK((m.bytes - before) / 20 < 75 * kMiB);
+}
+
+TEST_CASE("pace: whatever clients see, it goes on", "[repl][rebuild]") {
+  Model m;
+  m.per_mib = 100 * kMillisecond;
+  m.run(20 * io::kSecond);
+  CHECK(m.pace.rate() >= RebuildPace::kRateMin);
+  CHECK(m.bytes / 20 > RebuildPace::kRateMin * 3 / 4);
+}
+
+TEST_CASE("pace: clients that come back to a lane at full speed are yielded to soon", "[repl][rebuild]") {
+  Model m;
+  m.per_mib = 4 * kMicrosecond;
+  m.requests = 0;
+  m.run(5 * io::kSecond);
+  REQUIRE(m.pace.rate() == RebuildPace::kRateMax);
+  m.requests = 1000;
+  m.run(2500 * kMillisecond);
+  // From what the disk gave, not from a rate that nothing ever had.
+  CHECK(m.rate() < 80 * kMiB);
+}
+
+TEST_CASE("pace: a request now and then holds nobody up", "[repl][rebuild]") {
+  Model m;
+  m.requests = 3;
+  m.per_mib = kMillisecond;
+  m.run(10 * io::kSecond);
+  CHECK(m.pace.rate() == RebuildPace::kRateMax);
+  CHECK(m.pace.alone() == 0);
+}
+
+}  // namespace ringbolt::repl
