@@ -155,12 +155,16 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   }
   if (header.type == MessageType::kSync) return on_sync(header, payload);
   if (header.type == MessageType::kVerify) return on_verify(header, payload);
-  const bool changing = cutting_ || history_recorded_.waiting() || heir_recorded_.waiting() || !verify_.quiet();
+  const bool changing = cutting_ || history_recorded_.waiting() || heir_recorded_.waiting();
   if (header.type != MessageType::kSessionControl || changing) {
     return refuse(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
   }
   const auto control = decode_session_control(payload);
   if (!control.has_value()) return refuse(Reason::kProtocolViolation, control.error().message);
+  // Blocks that are being read must stay what they are. These two change nothing of them: a primary may leave while its
+  // replica is compared.
+  const bool keeps_blocks = control.value().kind == ControlKind::kCancelSession || control.value().kind == ControlKind::kBaseComplete;
+  if (!keeps_blocks && !verify_.quiet()) return refuse(Reason::kProtocolViolation, "another session while blocks are compared");
   if (control.value().kind == ControlKind::kCancelSession) {
     if (!in_session_ || header.session != session_) return refuse_session(header, "cancel");
     return take_over(control.value());

@@ -491,6 +491,8 @@ void Shipper::sync_up_to(Lsn target) {
 void Shipper::hand_over(std::function<void(bool taken)> done) {
   RINGBOLT_ASSERT(shipping() && !hand_over_done_);
   hand_over_done_ = std::move(done);
+  // It is no session of the replica any more from here on: another question would be refused, and end the connection.
+  if (verifier_ != nullptr) verifier_->stop("the primary leaves");
   SessionControl control;
   control.kind = ControlKind::kCancelSession;
   control.reason = Reason::kHandedOver;
