@@ -205,7 +205,9 @@ uint64_t InSyncSet::smallest_wal_blocks(uint64_t blocks) const {
 
 bool InSyncSet::all_know(Lsn stable) const {
   return std::all_of(members_.begin(), members_.end(), [&](const auto& member) {
-    return !counts(*member) || !member->shipper->shipping() || member->shipper->confirmed_stable() >= stable;
+    const Shipper& shipper = *member->shipper;
+    // One that is not waited for may know a position that it has not reached.
+    return !counts(*member) || !shipper.shipping() || (shipper.confirmed_stable() >= stable && shipper.acked_durable() >= stable);
   });
 }
 

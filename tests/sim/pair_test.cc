@@ -236,3 +236,22 @@ TEST_CASE("sim_pair: a copy whose base image has no space left says so while it 
     CHECK(c.read_cell(0, 0) == 5);
   }
 }
+
+TEST_CASE("sim_pair: a clean stop leaves equal copies, also where writes do not wait for the replica", "[sim][repl]") {
+  const auto [durability, nodes] = GENERATE(table<Durability, size_t>({{Durability::kBestEffort, 2}, {Durability::kSyncQuorum, 3}}));
+  for_seeds(1, 15, [=](uint64_t seed) {
+    Cluster c({.seed = seed, .nodes = nodes, .durability = durability, .wal_bytes = 64u << 20, .replica_timeout = 2 * io::kSecond});
+    c.load.options().depth = 16;
+    c.load.options().pause_max = 0;
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    for (size_t node = 1; node < nodes; ++node) REQUIRE(c.wait_in_sync(0, node));
+    c.sim(nodes - 1).disk().set_slow_factor(20);  // behind the others
+    c.begin_load(0);
+    c.run_for(static_cast<io::Nanos>(20 + seed * 3) * io::kMillisecond);
+    c.end_load();
+    for (size_t node = 0; node < nodes; ++node) c.stop(node);
+    for (size_t node = 1; node < nodes; ++node) c.check_images_equal(0, node);
+  });
+}
