@@ -181,7 +181,9 @@ uint64_t BaseLane::rate() const {
 
 void BaseLane::on_part_over() {
   if (stopped_ || failed_ || complete_) return;
-  pace_.end_part(options_.clients->since(part_began_), std::exchange(part_bytes_, 0));
+  const ClientLoad& clients = *options_.clients;
+  pace_.end_part({.clients = clients.latency.since(part_began_.latency), .waited = part_began_.open, .waiting = clients.open,
+                  .bytes = std::exchange(part_bytes_, 0)});
   part_began_ = *options_.clients;
   io_.arm(part_, pace_.part());
   pump();

@@ -13,7 +13,7 @@
 
 #include "core/assignment.h"
 #include "io/io.h"
-#include "repl/latency_histogram.h"
+#include "repl/client_load.h"
 #include "repl/link.h"
 #include "repl/rebuild_limits.h"
 #include "repl/rebuild_pace.h"
@@ -38,7 +38,7 @@ class BaseLane final : private LinkListener {
     Term term;
     SessionId session;
     core::ReplicaAddress peer;
-    const LatencyHistogram* clients = nullptr;  ///< to whom it yields
+    const ClientLoad* clients = nullptr;  ///< to whom it yields
     io::Nanos timeout = 5 * io::kSecond;  ///< without progress
   };
   BaseLane(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, const Options& options, BaseLaneOwner& owner);
@@ -110,7 +110,7 @@ class BaseLane final : private LinkListener {
   io::Nanos progress_at_ = 0;
   io::Nanos next_read_at_ = 0;  // the rate's next turn
   RebuildPace pace_;
-  LatencyHistogram part_began_;  // what clients had seen then
+  ClientLoad part_began_;        // what clients had seen then
   uint64_t part_bytes_ = 0;      // begun to be read in this part
 
   struct MemoryWaiter : io::PoolWaiter {

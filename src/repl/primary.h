@@ -14,7 +14,7 @@
 #include "core/commit_rule.h"
 #include "repl/request_queue.h"
 #include "repl/in_sync_set.h"
-#include "repl/latency_histogram.h"
+#include "repl/client_load.h"
 #include "repl/unstable_window.h"
 #include "volume/request.h"
 #include "volume/store.h"
@@ -89,7 +89,7 @@ class Primary final : public InSyncSetOwner {
   [[nodiscard]] Lsn stable() const override { return stable_; }
   [[nodiscard]] Lsn flush_wanted() const override { return flush_wanted_; }
   [[nodiscard]] uint64_t next_sync() override { return ++syncs_; }
-  [[nodiscard]] const LatencyHistogram& client_latency() const override { return latency_; }
+  [[nodiscard]] const ClientLoad& client_load() const override { return load_; }
   [[nodiscard]] uint64_t last_sync() const { return syncs_; }
   [[nodiscard]] uint64_t next_connection() override { return listener_.next_connection(); }
   [[nodiscard]] bool active() const override { return term_open_ && !fenced_ && !stopping_; }
@@ -166,7 +166,7 @@ class Primary final : public InSyncSetOwner {
   Lsn committed_, stable_;
   Lsn flush_wanted_;
   UnstableWindow window_;
-  LatencyHistogram latency_;  // of clients' requests
+  ClientLoad load_;
 
   InSyncSet members_;
 

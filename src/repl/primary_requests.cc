@@ -40,6 +40,7 @@ enum ZeroStep : uint8_t { kHead, kMiddle, kTail };
 }  // namespace
 
 void Primary::submit(Request& request) {
+  ++load_.open;
   request.submitted_at = io_.now();
   request.progress = 0;
   request.step = kHead;
@@ -381,7 +382,8 @@ void Primary::release_edges(Request& request) {
 // --- answers ----------------------------------------------------------------------------------------------
 
 void Primary::answer(Request& request, RequestError error) {
-  latency_.add(io_.now() - request.submitted_at);
+  --load_.open;
+  load_.latency.add(io_.now() - request.submitted_at);
   request.done(request, error);
 }
 

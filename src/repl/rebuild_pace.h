@@ -29,10 +29,21 @@ class RebuildPace {
   /// Fewer requests say nothing of a percentile.
   static constexpr uint64_t kRequestsMin = 30;
 
-  /// The present part is over; `clients`: the requests that ended in it; `bytes`: what the lane began to read in it.
-  void end_part(const LatencyHistogram& clients, uint64_t bytes) {
-    const uint64_t count = clients.count();
-    const io::Nanos p99 = clients.percentile(990);
+  /// A part as it was.
+  struct Seen {
+    LatencyHistogram clients;  ///< the requests that ended in it
+    uint64_t waited = 0;       ///< those that were open when it began
+    uint64_t waiting = 0;      ///< and when it ended
+    uint64_t bytes = 0;        ///< what the lane began to read
+  };
+
+  /// The present part is over.
+  void end_part(const Seen& seen) {
+    const uint64_t count = seen.clients.count();
+    const io::Nanos p99 = seen.clients.percentile(990);
+    // Clients that get no answer at all must not be taken for none: what was open then has waited for all of the part.
+    const bool stalled = count == 0 && seen.waited > 0;
+    const bool nobody = count == 0 && seen.waited == 0 && seen.waiting == 0;
     switch (part_) {
       case Part::kSettling: part_ = Part::kPause; return;
       case Part::kPause:
@@ -40,7 +51,7 @@ class RebuildPace {
         part_ = Part::kSlice;
         return;
       case Part::kSliceAlone:
-        if (count == 0) {
+        if (nobody) {
           rate_ = std::min(rate_ * 2, kRateMax);
         } else {
           part_ = Part::kSlice;  // too short to judge by
@@ -48,20 +59,19 @@ class RebuildPace {
         return;
       case Part::kSlice: break;
     }
-    if (count < kRequestsMin) {
-      rate_ = std::min(rate_ * 2, kRateMax);  // nobody minds
-      if (count == 0) part_ = Part::kSliceAlone;
-      return;
-    }
-    if (alone_ != 0 && p99 > 2 * alone_) {
+    if (stalled || (count >= kRequestsMin && alone_ != 0 && p99 > 2 * alone_)) {
       // A rate that the lane has never reached is not what slows clients down, and takes long to come down.
-      const uint64_t achieved = bytes * uint64_t{io::kSecond / kSlice};
+      const uint64_t achieved = seen.bytes * uint64_t{io::kSecond / kSlice};
       rate_ = std::max(std::min(rate_, achieved) * 3 / 5, kRateMin);
+    } else if (count < kRequestsMin) {
+      rate_ = std::min(rate_ * 2, kRateMax);  // nobody minds
     } else if (alone_ != 0) {
       rate_ = std::min(rate_ + rate_ / 8, kRateMax);
     }
-    // The first pause comes at once: without it nothing can be compared.
-    if (alone_ == 0 || ++slices_ >= kSlicesPerPause) {
+    if (nobody) {
+      part_ = Part::kSliceAlone;
+    } else if (count >= kRequestsMin && (alone_ == 0 || ++slices_ >= kSlicesPerPause)) {
+      // The first pause comes at once: without it nothing can be compared.
       slices_ = 0;
       part_ = Part::kSettling;
     }

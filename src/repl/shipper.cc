@@ -353,7 +353,7 @@ void Shipper::on_session_accepted() {
                                        BaseLane::Options{.term = connection_term_,
                                                          .session = session_,
                                                          .peer = peer_,
-                                                         .clients = &owner_.client_latency(),
+                                                         .clients = &owner_.client_load(),
                                                          .timeout = timing_.timeout},
                                        lane_owner);
     lane_->start();

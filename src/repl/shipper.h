@@ -15,7 +15,7 @@
 #include "core/events.h"
 #include "io/io.h"
 #include "repl/base_lane.h"
-#include "repl/latency_histogram.h"
+#include "repl/client_load.h"
 #include "repl/link.h"
 #include "repl/progress_meter.h"
 #include "repl/rebuild_limits.h"
@@ -35,8 +35,7 @@ class ShipperOwner {
   [[nodiscard]] virtual Lsn committed() const = 0;
   [[nodiscard]] virtual Lsn stable() const = 0;
   [[nodiscard]] virtual Lsn flush_wanted() const = 0;  ///< replicas flush at least up to here
-  /// How long clients' requests took.
-  [[nodiscard]] virtual const LatencyHistogram& client_latency() const = 0;
+  [[nodiscard]] virtual const ClientLoad& client_load() const = 0;
   /// Counts within the term.
   [[nodiscard]] virtual uint64_t next_sync() = 0;
   /// Counts since the daemon's start: also a replica that is one again after it was none goes on counting.

@@ -24,6 +24,7 @@ struct Model {
   io::Nanos alone = 200 * kMicrosecond;
   io::Nanos per_mib = 0;  // that each MiB/s of the lane adds
   int requests = 1000;    // of a part; 0: no clients
+  uint64_t open = 0;      // requests that are not answered
   io::Nanos elapsed = 0;
   uint64_t bytes = 0;
 
@@ -33,7 +34,7 @@ struct Model {
     const auto moved = static_cast<uint64_t>(static_cast<double>(rate()) * static_cast<double>(pace.part()) / static_cast<double>(io::kSecond));
     bytes += moved;
     elapsed += pace.part();
-    pace.end_part(clients(requests, latency()), moved);
+    pace.end_part({.clients = clients(requests, latency()), .waited = open, .waiting = open, .bytes = moved});
   }
   void run(io::Nanos time) {
     for (const io::Nanos end = elapsed + time; elapsed < end;) part();
@@ -90,6 +91,18 @@ TEST_CASE("pace: clients that come back to a lane at full speed are yielded to s
   m.run(2500 * kMillisecond);
   // From what the disk gave, not from a rate that nothing ever had.
   CHECK(m.rate() < 80 * kMiB);
+}
+
+TEST_CASE("pace: clients whose requests are not answered are not taken for none", "[repl][rebuild]") {
+  Model m;
+  m.requests = 0;
+  m.run(5 * io::kSecond);
+  REQUIRE(m.pace.rate() == RebuildPace::kRateMax);
+  m.open = 32;
+  m.run(2 * io::kSecond);
+  CHECK(m.rate() < 80 * kMiB);
+  m.run(5 * io::kSecond);
+  CHECK(m.rate() == RebuildPace::kRateMin);
 }
 
 TEST_CASE("pace: a request now and then holds nobody up", "[repl][rebuild]") {
