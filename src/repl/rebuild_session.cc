@@ -38,22 +38,22 @@ std::optional<Refused> RebuildSession::problem_of(const RebuildConfig& config) c
   return std::nullopt;
 }
 
-std::expected<void, Refused> RebuildSession::start(const RebuildConfig& config) {
-  if (active() && config.id == config_.id && config.epoch == config_.epoch) return {};
-  if (auto problem = problem_of(config)) return std::unexpected(std::move(*problem));
-  if (active() || !quiet()) return std::unexpected(Refused{Reason::kNotReady, fmt::format("session {} is not over", config_.id.value())});
+OrRefused<void> RebuildSession::start(const RebuildConfig& config) {
+  if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
+  if (auto problem = problem_of(config)) return std::move(*problem);
+  if (active() || !quiet()) return Refused{Reason::kNotReady, fmt::format("session {} is not over", config_.id.value())};
   config_ = config;
   begin();
-  return {};
+  return boost::outcome_v2::success();
 }
 
-std::expected<void, Refused> RebuildSession::supersede(const RebuildConfig& config) {
-  if (active() && config.id == config_.id && config.epoch == config_.epoch) return {};
-  if (auto problem = problem_of(config)) return std::unexpected(std::move(*problem));
+OrRefused<void> RebuildSession::supersede(const RebuildConfig& config) {
+  if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
+  if (auto problem = problem_of(config)) return std::move(*problem);
   cancel(Reason::kSuperseded);
   next_ = config;
   tell_if_quiet();
-  return {};
+  return boost::outcome_v2::success();
 }
 
 void RebuildSession::begin() {
@@ -114,10 +114,10 @@ std::optional<Refused> RebuildSession::problem_of_session(SessionId session, Epo
   return std::nullopt;
 }
 
-std::expected<bool, Refused> RebuildSession::apply_base(SessionId session, Epoch epoch, const SessionDataFields& fields, io::Buffer& data) {
-  if (auto problem = problem_of_session(session, epoch, SessionPhase::kRunning)) return std::unexpected(std::move(*problem));
+OrRefused<bool> RebuildSession::apply_base(SessionId session, Epoch epoch, const SessionDataFields& fields, io::Buffer& data) {
+  if (auto problem = problem_of_session(session, epoch, SessionPhase::kRunning)) return std::move(*problem);
   const auto refuse = [&](const char* what) {
-    return std::unexpected(Refused{Reason::kProtocolViolation, fmt::format("chunk {} at block {}: {}", fields.chunk, fields.first.value(), what)});
+    return Refused{Reason::kProtocolViolation, fmt::format("chunk {} at block {}: {}", fields.chunk, fields.first.value(), what)};
   };
   if (fields.chunk != last_chunk_ + 1) return refuse("not the next one");
   if (fields.first != next_base_ || fields.blocks > blocks_total() - next_base_.value()) return refuse("not the next blocks of the volume");
@@ -176,19 +176,19 @@ void RebuildSession::chunk_written(Chunk& chunk, int error) {
 
 // --- the end ----------------------------------------------------------------------------------------------
 
-std::expected<void, Refused> RebuildSession::mark_base_complete(SessionId session, Epoch epoch, Lsn barrier) {
-  if (auto problem = problem_of_session(session, epoch, SessionPhase::kRunning)) return std::unexpected(std::move(*problem));
+OrRefused<void> RebuildSession::mark_base_complete(SessionId session, Epoch epoch, Lsn barrier) {
+  if (auto problem = problem_of_session(session, epoch, SessionPhase::kRunning)) return std::move(*problem);
   if (next_base_.value() != blocks_total() || in_flight_ > 0) {
-    return std::unexpected(Refused{Reason::kProtocolViolation, fmt::format("called complete with {} of {} blocks", next_base_.value(), blocks_total())});
+    return Refused{Reason::kProtocolViolation, fmt::format("called complete with {} of {} blocks", next_base_.value(), blocks_total())};
   }
   if (barrier < config_.target) {
-    return std::unexpected(Refused{Reason::kProtocolViolation,
-                                   fmt::format("complete at Lsn {}, before its target {}", barrier.value(), config_.target.value())});
+    return Refused{Reason::kProtocolViolation,
+                   fmt::format("complete at Lsn {}, before its target {}", barrier.value(), config_.target.value())};
   }
   phase_ = SessionPhase::kBaseComplete;
   barrier_ = barrier;
   try_complete();
-  return {};
+  return boost::outcome_v2::success();
 }
 
 std::optional<Lsn> RebuildSession::try_complete() {

@@ -17,7 +17,6 @@
 #pragma once
 
 #include <deque>
-#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +27,7 @@
 #include "io/buffer_pool.h"
 #include "io/io.h"
 #include "repl/wire.h"
+#include "ringbolt/result.h"
 #include "volume/rebuild_bitmap.h"
 #include "volume/store.h"
 
@@ -48,6 +48,8 @@ struct Refused {
   Reason reason = Reason::kNone;
   std::string text;
 };
+template <class T>
+using OrRefused = boost::outcome_v2::basic_result<T, Refused, boost::outcome_v2::policy::all_narrow>;
 
 class RebuildListener {
  public:
@@ -71,16 +73,16 @@ class RebuildSession {
 
   /// Refused while another session is active (kNotReady; the same one again: nothing new), and for a lower epoch than the copy has
   /// promised, an impossible Lsn or a snapshot.
-  std::expected<void, Refused> start(const RebuildConfig& config);
+  OrRefused<void> start(const RebuildConfig& config);
   /// Ends the active session, if there is one, as superseded, and starts this one as soon as that is quiet.
-  std::expected<void, Refused> supersede(const RebuildConfig& config);
+  OrRefused<void> supersede(const RebuildConfig& config);
   /// The log's records up to written() are applied: marks their blocks. After each move of it, and before anything that rests on it.
   void wal_applied();
   /// A chunk of the base image, in the order of blocks and of chunk numbers, without gaps. Takes the buffer if it is accepted;
   /// false: not now, more chunks are in flight than may be (on_base_applied() says when one is done).
-  std::expected<bool, Refused> apply_base(SessionId session, Epoch epoch, const SessionDataFields& chunk, io::Buffer& data);
+  OrRefused<bool> apply_base(SessionId session, Epoch epoch, const SessionDataFields& chunk, io::Buffer& data);
   /// The primary has sent all of the base image, and it holds nothing newer than `barrier`.
-  std::expected<void, Refused> mark_base_complete(SessionId session, Epoch epoch, Lsn barrier);
+  OrRefused<void> mark_base_complete(SessionId session, Epoch epoch, Lsn barrier);
   /// What the copy has achieved, once it is complete. Otherwise makes what progress it can.
   std::optional<Lsn> try_complete();
   /// Ends the session without its end: the mark stays. No-op if none is active.

@@ -1,7 +1,8 @@
 // Fuzz target: the stream of a replication connection. The input is cut into messages (a type, a
 // length, bytes) whose headers and checksums are made right, so that the bytes reach what is behind
 // them; some inputs stay as they are. The receiving Link must not crash, must offer only whole
-// frames, must end once, and must give all its memory back.
+// frames, must end once, and must give all its memory back. Built twice: for a log connection, and (REPL_BULK) for
+// the bulk connection of a rebuild, where chunks come instead of frames.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -19,13 +20,20 @@ namespace {
 using namespace ringbolt;
 using namespace ringbolt::repl;
 
+#ifdef REPL_BULK
+constexpr bool kBulk = true;
+#else
+constexpr bool kBulk = false;
+#endif
+
 struct Listener final : LinkListener {
   explicit Listener(io::BufferPool& memory) : pool(memory) {}
   void on_message(const MessageHeader& header, std::span<const std::byte> payload) override {
     RINGBOLT_ASSERT(payload.size() == header.payload_bytes && payload.size() <= kControlBytesMax);
   }
-  void on_positions(const MessageHeader&, const WalDataFields&) override {}
+  void on_positions(const MessageHeader&, const WalDataFields&) override { RINGBOLT_ASSERT(!kBulk); }
   bool on_frame(const MessageHeader&, const WalDataFields& fields, io::Buffer& frame) override {
+    RINGBOLT_ASSERT(!kBulk);
     RINGBOLT_ASSERT(frame.bytes >= kBlockBytes + fields.data_bytes);
     const FrameHeader header(frame.data);
     if (header.check(Uuid{}, 1000) == nullptr &&
@@ -36,11 +44,25 @@ struct Listener final : LinkListener {
     frame = {};
     return true;
   }
+  bool on_chunk(const MessageHeader& header, const SessionDataFields& chunk, io::Buffer& data) override {
+    RINGBOLT_ASSERT(kBulk && header.payload_bytes == SessionDataFields::kBytes + chunk.data_bytes());
+    RINGBOLT_ASSERT(chunk.chunk > 0 && chunk.blocks > 0 && static_cast<bool>(data) == !chunk.zeros);
+    // Every third one is taken only when it is offered again.
+    if (++offers % 3 == 0) return false;
+    if (data) {
+      RINGBOLT_ASSERT(data.bytes >= chunk.data_bytes());
+      static_cast<void>(crc32c(data.data, chunk.data_bytes()));
+      pool.release(data);
+    }
+    data = {};
+    return true;
+  }
   void on_send_ready(FrameGather&) override {}
   void on_sent() override {}
   void on_link_closed(const std::string&) override { ++closed; }
   io::BufferPool& pool;
   int closed = 0;
+  uint32_t offers = 0;
 };
 
 std::vector<std::byte> make_stream(const uint8_t* data, size_t size) {
@@ -70,6 +92,7 @@ std::vector<std::byte> make_stream(const uint8_t* data, size_t size) {
       std::memcpy(&frame_header, bytes.data() + 32, sizeof frame_header);
       covered = std::min<size_t>(length, WalDataFields::kBytes + size_t{frame_header});
     }
+    if (header.type == MessageType::kSessionData) covered = std::min<size_t>(length, SessionDataFields::kBytes);
     header.payload_crc = crc32c(bytes.data(), covered);
     std::byte head[kHeaderBytes];
     encode_header(header, head);
@@ -107,9 +130,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       world.run_until([&] { return sender.fd >= 0 && sender.accepted >= 0; }, io::kSecond));
   Listener heard(pool);
   auto link = std::make_unique<Link>(*io, pool, io::Socket{sender.accepted}, heard);
+  if (kBulk) link->take_chunks();
   link->start();
   iovec iov{stream.data(), stream.size()};
   io->send(io::Socket{sender.fd}, {&iov, 1}, sender.send);
+  world.run_for(io::kSecond);
+  for (int i = 0; i < 64; ++i) link->resume();
   world.run_for(io::kSecond);
   link->close("over");
   world.run_for(io::kSecond);

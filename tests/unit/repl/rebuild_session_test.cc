@@ -16,7 +16,7 @@ using io::SimOpKind;
 namespace {
 
 template <class T>
-void expect_refused(const std::expected<T, Refused>& result, Reason reason, const std::string& words) {
+void expect_refused(const OrRefused<T>& result, Reason reason, const std::string& words) {
   REQUIRE_FALSE(result.has_value());
   INFO(result.error().text);
   CHECK(std::string(to_string(result.error().reason)) == to_string(reason));

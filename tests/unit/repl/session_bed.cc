@@ -10,6 +10,7 @@
 
 namespace ringbolt::test {
 
+using repl::OrRefused;
 using repl::Refused;
 
 SessionBed::SessionBed(const BedOptions& options) : RebuildBed(options), source(options.volume_blocks) {
@@ -113,9 +114,9 @@ SessionBed::Chunk SessionBed::read_chunk(uint32_t blocks) {
   return chunk;
 }
 
-std::expected<bool, Refused> SessionBed::give(const Chunk& chunk) { return give(chunk, session->id(), Epoch(1)); }
+OrRefused<bool> SessionBed::give(const Chunk& chunk) { return give(chunk, session->id(), Epoch(1)); }
 
-std::expected<bool, Refused> SessionBed::give(const Chunk& chunk, SessionId id, Epoch epoch) {
+OrRefused<bool> SessionBed::give(const Chunk& chunk, SessionId id, Epoch epoch) {
   io::Buffer buffer;
   if (!chunk.fields.zeros) {
     buffer = pool->allocate(static_cast<uint32_t>(chunk.data.size()));
@@ -146,7 +147,7 @@ void SessionBed::give_all(uint32_t blocks) {
   REQUIRE(run([this] { return applied_chunk + 1 == next_chunk_ || !session->active(); }));
 }
 
-std::expected<void, Refused> SessionBed::base_complete(Lsn barrier) { return session->mark_base_complete(session->id(), Epoch(1), barrier); }
+OrRefused<void> SessionBed::base_complete(Lsn barrier) { return session->mark_base_complete(session->id(), Epoch(1), barrier); }
 
 void SessionBed::crash_session(uint64_t how) {
   if (how % 4 == 0) node.crash();

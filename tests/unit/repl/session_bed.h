@@ -45,11 +45,11 @@ class SessionBed : public RebuildBed, public repl::RebuildListener {
   /// Chunks begin at the first block again.
   void rewind();
   /// Gives it to the session, as of its id and epoch.
-  std::expected<bool, repl::Refused> give(const Chunk& chunk);
-  std::expected<bool, repl::Refused> give(const Chunk& chunk, SessionId session, Epoch epoch);
+  repl::OrRefused<bool> give(const Chunk& chunk);
+  repl::OrRefused<bool> give(const Chunk& chunk, SessionId session, Epoch epoch);
   /// The whole base image, in chunks of `blocks`, and waits until it is written.
   void give_all(uint32_t blocks = 16);
-  std::expected<void, repl::Refused> base_complete(Lsn barrier);
+  repl::OrRefused<void> base_complete(Lsn barrier);
 
   /// The end of the process, however; then the store is opened again.
   void crash_session(uint64_t how);
