@@ -31,9 +31,10 @@ OwnChunk make_chunk(uint64_t number, uint32_t blocks, bool zeros = false) {
   return chunk;
 }
 
-struct End final : LinkListener {
-  End(io::SimNode& node, uint64_t pool_bytes) : io(node.create_io()), pool(pool_bytes) { io->attach_pool(&pool); }
-  ~End() override {
+/// Named apart from link_test.cc's: g++ merges io::Op of equally named classes, anonymous namespaces or not.
+struct BulkEnd final : LinkListener {
+  BulkEnd(io::SimNode& node, uint64_t pool_bytes) : io(node.create_io()), pool(pool_bytes) { io->attach_pool(&pool); }
+  ~BulkEnd() override {
     link.reset();
     CHECK(pool.used_bytes() == 0);
     io->attach_pool(nullptr);
@@ -88,8 +89,8 @@ struct End final : LinkListener {
 };
 
 /// `a` sends, `b` receives.
-struct Pair {
-  explicit Pair(uint64_t seed, uint64_t pool_bytes = 8u << 20) : world({.seed = seed}), a(world.add_node("a"), 8u << 20), b(world.add_node("b"), pool_bytes) {
+struct BulkPair {
+  explicit BulkPair(uint64_t seed, uint64_t pool_bytes = 8u << 20) : world({.seed = seed}), a(world.add_node("a"), 8u << 20), b(world.add_node("b"), pool_bytes) {
     const auto listener = b.io->listen("b:1");
     b.io->accept(listener.value(), accept);
     a.io->connect("b:1", connect);
@@ -99,7 +100,7 @@ struct Pair {
     a.link->set_identity(Uuid{}, Epoch(1));
     a.link->set_session(SessionId(5));
   }
-  ~Pair() {
+  ~BulkPair() {
     a.link->close("over");
     b.link->close("over");
     static_cast<void>(run([&] { return a.closed > 0 && b.closed > 0; }));
@@ -116,13 +117,13 @@ struct Pair {
   void on_connected(int32_t fd) { connected = fd; }
 
   io::SimWorld world;
-  End a, b;
+  BulkEnd a, b;
   int32_t accepted = -1, connected = -1;
-  io::Op<&Pair::on_accepted> accept{*this};
-  io::Op<&Pair::on_connected> connect{*this};
+  io::Op<&BulkPair::on_accepted> accept{*this};
+  io::Op<&BulkPair::on_connected> connect{*this};
 };
 
-void expect_all(Pair& p) {
+void expect_all(BulkPair& p) {
   p.a.link->request_send();
   REQUIRE(p.run([&] { return p.b.got.size() == p.a.chunks.size(); }));
   for (size_t i = 0; i < p.a.chunks.size(); ++i) {
@@ -135,7 +136,7 @@ void expect_all(Pair& p) {
 
 TEST_CASE("bulk_link: chunks of all sizes arrive whole and in order", "[repl][rebuild]") {
   const uint64_t seed = GENERATE(range(uint64_t{1}, uint64_t{9}));
-  Pair p(seed);
+  BulkPair p(seed);
   p.start();
   for (uint64_t i = 1; i <= 40; ++i) p.a.chunks.push_back(make_chunk(i, static_cast<uint32_t>(1 + (i * 37 * seed) % 64), i % 5 == 0));
   p.a.chunks.push_back(make_chunk(41, kZeroChunkBlocksMax, true));
@@ -144,7 +145,7 @@ TEST_CASE("bulk_link: chunks of all sizes arrive whole and in order", "[repl][re
 
 TEST_CASE("bulk_link: a listener that pauses gets the same chunk again, zeros, too", "[repl][rebuild]") {
   const bool zeros = GENERATE(false, true);
-  Pair p(3);
+  BulkPair p(3);
   p.start();
   p.b.paused = true;
   for (uint64_t i = 1; i <= 6; ++i) p.a.chunks.push_back(make_chunk(i, 8, zeros));
@@ -160,7 +161,7 @@ TEST_CASE("bulk_link: a listener that pauses gets the same chunk again, zeros, t
 }
 
 TEST_CASE("bulk_link: waits for memory, and goes on when there is some", "[repl][rebuild]") {
-  Pair p(4);
+  BulkPair p(4);
   p.start();
   std::vector<io::Buffer> hog;
   for (uint32_t bytes = kFrameBytesMax; bytes >= kBlockBytes; bytes /= 2) {
@@ -175,7 +176,7 @@ TEST_CASE("bulk_link: waits for memory, and goes on when there is some", "[repl]
 }
 
 TEST_CASE("bulk_link: chunks are for bulk connections only, and records for the others", "[repl][rebuild]") {
-  Pair p(5);
+  BulkPair p(5);
   std::string reason;
   SECTION("a chunk on a log connection") {
     p.start(false);
@@ -203,7 +204,7 @@ TEST_CASE("bulk_link: chunks are for bulk connections only, and records for the 
 TEST_CASE("bulk_link: an end in the middle of a chunk offers nothing of it", "[repl][rebuild]") {
   const uint64_t bytes = GENERATE(1, 63, 64, 80, 100, 4000, 70'000, 200'000);
   INFO("bytes " << bytes);
-  Pair p(6);
+  BulkPair p(6);
   p.start();
   p.world.net().cut("b:1", bytes);
   p.a.chunks = {make_chunk(1, 64)};
