@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -47,7 +48,7 @@ enum class SimPowerLoss : uint8_t { kDropAll, kKeepAll, kRandom };
 
 class SimDisk {
  public:
-  SimDisk(SimWorld& world, uint64_t node_index) : world_(world), node_index_(node_index) {}
+  SimDisk(SimWorld& world, std::string node, uint64_t node_index) : world_(world), node_(std::move(node)), node_index_(node_index) {}
   SimDisk(const SimDisk&) = delete;
   SimDisk& operator=(const SimDisk&) = delete;
 
@@ -82,6 +83,14 @@ class SimDisk {
   [[nodiscard]] size_t held(uint64_t hold_id) const;
   /// Lets the stopped ones go and stops no more.
   void release(uint64_t hold_id);
+  /// Calls `then` when `count` more operations have been submitted, from inside the submission of the last one. One at a time:
+  /// the newest counts. Null: none.
+  void after_operations(uint64_t count, std::function<void()> then) {
+    tripwire_count_ = count;
+    tripwire_ = std::move(then);
+  }
+  /// Operations submitted since the beginning.
+  [[nodiscard]] uint64_t operations() const { return operations_; }
   /// Operations submitted and not completed, held ones included.
   [[nodiscard]] size_t in_flight() const;
 
@@ -194,8 +203,14 @@ class SimDisk {
   void persist(File& file, uint64_t covers);
   void lose_power(File& file, SimPowerLoss mode);
 
+  void narrate(const Op& op, const char* what) const;
+
   SimWorld& world_;
+  std::string node_;
   uint64_t node_index_;
+  uint64_t operations_ = 0;
+  uint64_t tripwire_count_ = 0;
+  std::function<void()> tripwire_;
   uint64_t capacity_ = UINT64_MAX;
   uint64_t used_pages_ = 0;
   uint32_t slow_factor_ = 1;

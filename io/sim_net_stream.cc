@@ -223,6 +223,7 @@ void SimNet::reset_side(const LinkPointer& link, int at) {
 
 void SimNet::reset_link(const LinkPointer& link) {
   link->cut_after.reset();
+  if (world_.narrating()) world_.narrate(link->side[0].node + " to " + link->address + " (" + std::to_string(link->id) + "): reset");
   for (int at = 0; at < 2; ++at) {
     if (!link->side[at].closed) reset_side(link, at);
     link->side[at].outgoing.clear();

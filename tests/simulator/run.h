@@ -1,0 +1,33 @@
+// One run of a plan: faults for a while, then everything is put right, and the cluster must become whole again; then it is compared,
+// stopped, and compared again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "checks.h"
+#include "plan.h"
+
+namespace ringbolt::sim {
+
+struct RunOptions {
+  uint64_t steps_max = UINT64_MAX;  ///< events of the world with faults; then they end
+  /// Gets what happens in words, with the time; empty: nobody, which is much faster.
+  std::function<void(const std::string& line)> narrator;
+};
+
+struct Outcome {
+  std::optional<Broken> broken;
+  uint64_t trace_hash = 0;
+  uint64_t steps = 0;
+  io::Nanos simulated = 0;
+  uint64_t requests = 0;  ///< answered
+  uint64_t failed = 0;    ///< answered with an error
+  uint64_t events = 0;    ///< of the plan, that did something
+};
+
+Outcome run(const Plan& plan, const RunOptions& options = {});
+
+}  // namespace ringbolt::sim
