@@ -87,7 +87,9 @@ void CellModel::recovered(uint64_t index, std::optional<uint64_t> value) {
 }
 
 void CellModel::given_up(uint64_t index, std::optional<uint64_t> value) {
-  if (find(index, value, "the read after data was given up") != nullptr) begin_again(cells_[index], *value);
+  // It may go back behind a power loss, before which nothing is remembered.
+  if (!value || *value > values_) return violation(fmt::format("the read of cell {} after data was given up gave a mixture or garbage", index));
+  begin_again(cells_[index], *value);
 }
 
 void CellModel::begin_again(Cell& cell, uint64_t value) {
