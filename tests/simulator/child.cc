@@ -30,6 +30,7 @@ struct Child {
 
 std::string encode(const Outcome& o) {
   std::string text = fmt::format("{} {} {} {} {} {}", o.trace_hash, o.steps, o.simulated, o.requests, o.failed, o.events);
+  for (const uint64_t reached : o.marks) text += fmt::format(" {}", reached);
   for (size_t i = 0; i < o.sends.size(); ++i) text += fmt::format(" {} {}", o.disk_operations[i], o.sends[i]);
   text += fmt::format("\n{}\n", o.broken ? 1 : 0);
   if (o.broken) text += o.broken->rule + "\n" + o.broken->text + "\n";
@@ -43,6 +44,7 @@ std::optional<Outcome> decode(const std::string& text) {
   if (!std::getline(lines, line)) return std::nullopt;
   std::istringstream numbers(line);
   if (!(numbers >> o.trace_hash >> o.steps >> o.simulated >> o.requests >> o.failed >> o.events)) return std::nullopt;
+  for (uint64_t& reached : o.marks) numbers >> reached;
   for (uint64_t operations = 0, sends = 0; numbers >> operations >> sends;) {
     o.disk_operations.push_back(operations);
     o.sends.push_back(sends);

@@ -52,6 +52,7 @@ void on_abort(int) {
 }
 
 std::string command_for(const Plan& plan, const Options& options) {
+  if (!options.scenario.empty()) return "build/ringbolt-sim --scenario " + options.scenario;
   std::string command = fmt::format("build/ringbolt-sim --seed {}", plan.seed);
   if (plan.profile != "default") command += " --profile " + plan.profile;
   if (options.steps != UINT64_MAX) command += fmt::format(" --steps {}", options.steps);
@@ -72,8 +73,8 @@ void print_failure(const Plan& plan, const Options& options, const Outcome& outc
   fmt::print("again:  {} --trace\n", command_for(plan, options));
 }
 
-void print_marks() {
-#define RINGBOLT_PRINT(name, words) fmt::print("mark {:>12} {}\n", probe.reached[static_cast<size_t>(Mark::name)], words);
+void print_marks(const std::array<uint64_t, kMarks>& reached) {
+#define RINGBOLT_PRINT(name, words) fmt::print("mark {:>12} {}\n", reached[static_cast<size_t>(Mark::name)], words);
   RINGBOLT_MARKS(RINGBOLT_PRINT)
 #undef RINGBOLT_PRINT
 }
@@ -98,7 +99,9 @@ class Sum {
     steps_ += outcome.steps;
     requests_ += outcome.requests;
     events_ += outcome.events;
+    for (size_t i = 0; i < kMarks; ++i) marks_[i] += outcome.marks[i];
   }
+  [[nodiscard]] const std::array<uint64_t, kMarks>& marks() const { return marks_; }
   [[nodiscard]] uint64_t runs() const { return runs_; }
   void print(const std::string& what, uint64_t failed) const {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
@@ -111,6 +114,7 @@ class Sum {
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   uint64_t runs_ = 0, steps_ = 0, requests_ = 0, events_ = 0;
   io::Nanos simulated_ = 0;
+  std::array<uint64_t, kMarks> marks_{};
 };
 
 /// One run, here, with as many words as are wanted.
@@ -127,7 +131,7 @@ int run_one(const Plan& plan, const Options& options) {
   }
   fmt::print("seed {}, profile {}: ok, trace {:016x}, {} steps, {:.3f} s simulated, {} requests answered ({} with an error), {} faults and orders\n", plan.seed,
              plan.profile, outcome.trace_hash, outcome.steps, static_cast<double>(outcome.simulated) / 1e9, outcome.requests, outcome.failed, outcome.events);
-  if (options.marks) print_marks();
+  if (options.marks) print_marks(outcome.marks);
   return 0;
 }
 
@@ -163,6 +167,7 @@ int run_many(const std::string& what, const std::vector<Plan>& plans, const Opti
       },
       {.steps_max = options.steps, .narrator = nullptr});
   sum.print(what, failed);
+  if (options.marks) print_marks(sum.marks());
   return failed == 0 ? 0 : 1;
 }
 
@@ -182,18 +187,6 @@ int run_seeds(const Options& options) {
     plans.push_back(std::move(plan.value()));
   }
   if (count == 1 && !options.twice) return run_one(plans[0], options);
-  if (options.marks) {
-    // Counted here: one process for all.
-    Sum sum;
-    for (const Plan& plan : plans) {
-      const Outcome outcome = run(plan, {.steps_max = options.steps, .narrator = nullptr});
-      sum.add(outcome);
-      if (outcome.broken) print_short_failure(plan, options, *outcome.broken);
-    }
-    sum.print(fmt::format("seeds {} to {}, profile {}", first, first + count - 1, options.profile), 0);
-    print_marks();
-    return 0;
-  }
   return run_many(fmt::format("seeds {} to {}, profile {}", first, first + count - 1, options.profile), plans, options);
 }
 

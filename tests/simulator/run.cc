@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "faults.h"
 #include "log/log.h"
 #include "operator.h"
@@ -199,6 +201,11 @@ class Run {
 
 }  // namespace
 
-Outcome run(const Plan& plan, const RunOptions& options) { return Run(plan, options).execute(); }
+Outcome run(const Plan& plan, const RunOptions& options) {
+  std::fill(std::begin(probe.reached), std::end(probe.reached), 0);
+  Outcome outcome = Run(plan, options).execute();
+  std::copy(std::begin(probe.reached), std::end(probe.reached), outcome.marks.begin());
+  return outcome;
+}
 
 }  // namespace ringbolt::sim

@@ -2,6 +2,7 @@
 // stopped, and compared again.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -10,6 +11,7 @@
 
 #include "checks.h"
 #include "plan.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::sim {
 
@@ -27,6 +29,7 @@ struct Outcome {
   uint64_t requests = 0;  ///< answered
   uint64_t failed = 0;    ///< answered with an error
   uint64_t events = 0;    ///< of the plan, that did something
+  std::array<uint64_t, kMarks> marks{};  ///< how often each was reached
   // Of each node, while there were faults:
   std::vector<uint64_t> disk_operations, sends;
 };
