@@ -220,6 +220,10 @@ void SimNet::cut(const std::string& address, uint64_t after_bytes) {
   }
 }
 
+void SimNet::forget_cuts() {
+  for (const auto& [id, link] : links_) link->cut_after.reset();
+}
+
 void SimNet::cut_connection(uint64_t id, uint64_t after_bytes) {
   if (const LinkPointer link = find_link(id)) cut_link(link, after_bytes);
 }

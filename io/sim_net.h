@@ -38,6 +38,8 @@ class SimNet {
   void cut(const std::string& address, uint64_t after_bytes = 0);
   /// Likewise, the connections between two nodes.
   void cut_between(const std::string& a, const std::string& b, uint64_t after_bytes = 0);
+  /// What was to be cut later stays.
+  void forget_cuts();
   /// Likewise, one connection.
   void cut_connection(uint64_t id, uint64_t after_bytes);
   /// Calls `then` when `node` has submitted `count` more sends, with the connection and the bytes of the last one, none of which

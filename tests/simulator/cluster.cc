@@ -110,6 +110,15 @@ bool Cluster::in_step(size_t replica) const {
   return false;
 }
 
+std::vector<size_t> Cluster::fit_now() const {
+  if (!in_use) return fit;
+  std::vector<size_t> now = {primary};
+  if (const auto recorded = superblock(primary)) {
+    for (const std::string& member : recorded->in_sync) now.push_back(index_of(member));
+  }
+  return now;
+}
+
 bool Cluster::whole() const {
   if (!serves(primary) || !clients.working() || clients.node() != hosts[primary].node.get()) return false;
   for (size_t i = 0; i < size(); ++i) {

@@ -62,8 +62,10 @@ class Cluster {
   [[nodiscard]] std::optional<Superblock> superblock(size_t index) const { return read_superblock(hosts[index].node->host(), Node::directory()); }
   /// As the primary sees it, which must be up.
   [[nodiscard]] bool in_step(size_t replica) const;
-  /// The primary of the present epoch has answered somebody: what it records counts, and it has everything.
+  /// The primary of the present epoch has answered clients that are still there.
   [[nodiscard]] bool established() const { return clients.connected() && clients.node() == hosts[primary].node.get() && clients.answered(); }
+  /// Who has everything that was acknowledged. Of a primary that may acknowledge more this is so at this moment only.
+  [[nodiscard]] std::vector<size_t> fit_now() const;
   /// Everybody is up and has everything, and clients are served.
   [[nodiscard]] bool whole() const;
 
@@ -73,7 +75,9 @@ class Cluster {
   Clients clients;
   size_t primary = 0;  ///< who is to be; while a role moves, who was
   Epoch epoch{1};      ///< the highest that was given to anybody
-  /// Who has everything that was acknowledged, if the primary has to be replaced: kept up to date by the operator.
+  /// Clients have been at the primary since it is one: what it has recorded counts, and nothing older does.
+  bool in_use = false;
+  /// Who had everything that was acknowledged when the primary became one. While it is not in_use they still have.
   std::vector<size_t> fit;
   bool given_up = false;  ///< acknowledged data was, on purpose (best_effort), since clients came last
 };

@@ -238,6 +238,7 @@ bool Faults::on_roles(const Event& event) {
 void Faults::put_all_right() {
   ++era_;
   c_.world.net().heal_all();
+  c_.world.net().forget_cuts();
   c_.world.options().network.max = io::SimOptions{}.network.max * c_.plan.network_factor;
   for (size_t i = 0; i < c_.size(); ++i) {
     Host& host = c_.hosts[i];

@@ -33,7 +33,17 @@ Operator::Order Operator::send(size_t node, const repl::AssignmentRequest& reque
     *answer = status;
     if (world.narrating()) world.narrate("operator: " + id + (status.has_value() ? " has obeyed" : ": " + status.error().message));
   });
+  last_ = order;
   return order;
+}
+
+bool Operator::settled() const {
+  if (busy()) return false;
+  if (last_ && !last_->answer->has_value() && !last_->lost(c_)) return false;
+  if (!c_.hosts[c_.primary].up()) return false;
+  size_t present = 0;
+  for (const ReplicaStatus& replica : c_.status(c_.primary).replicas) present += c_.hosts[c_.index_of(replica.id)].member ? 1 : 0;
+  return present + 1 == c_.members();
 }
 
 Operator::Order Operator::give(size_t node, Role role, Epoch epoch, core::Authority authority) {
@@ -106,6 +116,7 @@ bool Operator::hand_over(size_t to) {
   host.role = Role::kReplica;
   host.epoch = Epoch(c_.epoch.value() + 1);
   c_.fit = {c_.primary};
+  c_.in_use = false;  // nobody comes to it any more, and what it has is all there is
   orders_ = {give(c_.primary, Role::kReplica, host.epoch, core::Authority::kAssigned)};
   task_ = Task::kStepDown;
   deadline_ = c_.world.now() + kPatience;
@@ -180,25 +191,22 @@ bool Operator::fail_over(bool kill) {
     deadline_ = c_.world.now() + kPatience;
     return true;
   }
-  if (c_.established()) take_note();
+  if (kill) c_.kill(old);
+  // Of a process that is gone what it recorded is final.
+  const std::vector<size_t> fit = c_.fit_now();
   std::vector<size_t> candidates;
   for (size_t i = 0; i < c_.size(); ++i) {
-    const bool has_all = c_.plan.durability == Durability::kBestEffort || contains(c_.fit, i);
+    const bool has_all = c_.plan.durability == Durability::kBestEffort || contains(fit, i);
     if (i != old && has_all && may_be_candidate(i)) candidates.push_back(i);
   }
   if (candidates.empty()) return false;
   c_.kill(old);  // nobody else says that it acknowledges nothing more
+  c_.fit = candidates;
+  if (!c_.hosts[old].destroyed()) c_.fit.push_back(old);
+  c_.in_use = false;
   if (c_.plan.durability == Durability::kBestEffort) c_.given_up = true;
   begin_promoting(candidates);
   return true;
-}
-
-/// Who may take over if the primary is gone from now on.
-void Operator::take_note() {
-  const auto recorded = c_.superblock(c_.primary);
-  if (!recorded) return;
-  c_.fit = {c_.primary};
-  for (const std::string& member : recorded->in_sync) c_.fit.push_back(c_.index_of(member));
 }
 
 /// All of them at the same time, again if they die meanwhile.
@@ -290,6 +298,7 @@ void Operator::promoted(size_t index) {
   }
   c_.primary = index;
   if (!contains(c_.fit, index)) c_.fit.push_back(index);
+  c_.in_use = false;
   task_ = Task::kNone;
   orders_.clear();
   not_serving_since_ = 0;
@@ -339,6 +348,7 @@ void Operator::keep_processes_running() {
     if (!host.node->down() || host.held || c_.world.now() < host.start_at) continue;
     if (const auto& error = host.node->open_error()) {
       // Late writes of its predecessor, or a device that is full, are waited for. Anything else only damage explains.
+      if (host.destroyed()) host.node->replace_disk();
       if (error->code != Errc::kBusy && error->code != Errc::kNoSpace && error->code != Errc::kIo && !host.destroyed() && broken_.empty()) {
         broken_ = host.node->id() + " does not start: " + error->message;
       }
@@ -366,6 +376,7 @@ void Operator::look_after_clients() {
   }
   if (clients.connected() || busy() || !c_.serves(c_.primary)) return;
   const Promise promise = c_.given_up ? Promise::kNothing : primary.lost_unflushed ? Promise::kFlushed : Promise::kAll;
+  c_.in_use = true;
   clients.connect(*primary.node, Epoch(*c_.status(c_.primary).epoch), promise);
 }
 
@@ -409,7 +420,6 @@ void Operator::tick() {
   // A primary that lacks something takes it from its replicas, too: they cut what it does not have.
   for (Host& host : c_.hosts) host.lost_unflushed = host.lost_unflushed || (c_.hosts[c_.primary].lost_unflushed && s.role == "primary");
   if (!c_.established() || busy()) return;
-  if (c_.plan.durability != Durability::kSyncQuorum) take_note();
   for (size_t i = 0; i < c_.size(); ++i) {
     Host& host = c_.hosts[i];
     const bool restarted = host.destroyed() && host.node->boots() > *host.destroyed_at;

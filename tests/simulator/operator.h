@@ -33,6 +33,8 @@ class Operator {
   void replace(size_t index);
   /// A role is being moved.
   [[nodiscard]] bool busy() const { return task_ != Task::kNone; }
+  /// Nothing is under way, and the primary has been told all that it is to know.
+  [[nodiscard]] bool settled() const;
   /// Not empty: what a node did that nothing can justify.
   [[nodiscard]] const std::string& broken() const { return broken_; }
 
@@ -58,7 +60,6 @@ class Operator {
   void look_after_failed(size_t index);
   void look_after_clients();
   void look_after_primary();
-  void take_note();
   void step();
   void step_down();
   void find_heir();
@@ -80,6 +81,7 @@ class Operator {
   io::Nanos not_before_ = 0;         // the next try
   io::Nanos not_serving_since_ = 0;
   io::Nanos configured_at_ = 0;
+  std::optional<Order> last_;
   std::vector<std::pair<size_t, repl::AssignmentRequest>> given_;  // all assignments so far
   std::string broken_;
 };

@@ -125,7 +125,7 @@ class Run {
     // Not at every step: it asks everybody.
     if (c_.world.now() < next_look_) return false;
     next_look_ = c_.world.now() + kTick / 2;
-    return !operator_.busy() && c_.whole();
+    return operator_.settled() && c_.whole();
   }
 
   std::string not_healed() {
@@ -151,7 +151,7 @@ class Run {
   bool everybody_has_everything() {
     if (c_.world.now() < next_look_) return false;
     next_look_ = c_.world.now() + kTick / 2;
-    if (!c_.whole()) return false;
+    if (!operator_.settled() || !c_.whole()) return false;
     const auto head = c_.status(c_.primary).wal_head;
     for (size_t i = 0; i < c_.size(); ++i) {
       const VolumeStatus s = c_.status(i);
