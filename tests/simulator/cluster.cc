@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::sim {
 
@@ -24,6 +25,7 @@ Cluster::Cluster(const Plan& of) : plan(of), world(world_options(of)), clients(w
   for (size_t i = 0; i < plan.nodes; ++i) {
     hosts.emplace_back();
     hosts.back().node = std::make_unique<Node>(world, fmt::format("n{}", i + 1));
+    hosts.back().node->host().disk().set_locks(!defect(Defect::kLateWritesNotAwaited));
     fit.push_back(i);
   }
   hosts[0].role = Role::kPrimary;
