@@ -230,7 +230,7 @@ void SimDisk::start_write(const OpPointer& op, Nanos total) {
 void SimDisk::take_data(const OpPointer& op) {
   if (op->copied || op->request.kind != SimOpKind::kWrite) return;
   op->copied = true;
-  op->copy.assign(op->request.source, op->request.source + op->request.bytes);
+  op->copy = std::make_shared<std::vector<std::byte>>(op->request.source, op->request.source + op->request.bytes);
 }
 
 void SimDisk::snapshot_read(const OpPointer& op) {

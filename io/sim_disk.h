@@ -122,7 +122,8 @@ class SimDisk {
 
  private:
   using PageBytes = std::array<std::byte, kBlockBytes>;
-  using PagePointer = std::shared_ptr<PageBytes>;  // shared after a power loss, copied on write
+  using PagePointer = std::shared_ptr<PageBytes>;  // shared by pages that are equal, copied on write
+  using Bytes = std::shared_ptr<std::vector<std::byte>>;
   static constexpr uint64_t kSectorBytes = 512;
   static constexpr size_t kSectors = kBlockBytes / kSectorBytes;
 
@@ -132,7 +133,8 @@ class SimDisk {
     uint64_t offset = 0;
     uint64_t bytes = 0;
     bool zeros = false;
-    std::vector<std::byte> data;
+    Bytes data;              ///< of the whole operation
+    uint64_t data_at = 0;    ///< of this piece in it
     uint64_t length = 0;     ///< the file is at least this long once this is durable
     uint64_t completed = 0;  ///< 0: its completion was not delivered yet
     bool abandoned = false;  ///< a flush that covered it failed: no later flush helps
@@ -158,7 +160,7 @@ class SimDisk {
   struct Op {
     Request request;
     File* file = nullptr;
-    std::vector<std::byte> copy;
+    Bytes copy;  ///< of what it writes
     bool copied = false;
     int error = 0;
     uint64_t covers = 0;      ///< flush: completions up to here
@@ -196,6 +198,7 @@ class SimDisk {
   [[nodiscard]] Nanos latency(SimOpKind kind);
 
   PageBytes& writable(PagePointer& page);
+  static PagePointer page_of(const std::byte* data);
   [[nodiscard]] uint64_t pages_needed(const File& file, uint64_t offset, uint64_t bytes) const;
   void apply_live(File& file, uint64_t offset, uint64_t bytes, const std::byte* data);
   [[nodiscard]] bool land(Op& op, uint64_t offset, uint64_t bytes);

@@ -115,13 +115,13 @@ void draw_sizes(Plan& plan, io::SimRandom& random, const Profile& profile) {
   plan.chunk_bytes = pick<uint64_t>(random, {16, 1, 4, 64, 256}) * kBlockBytes;
   plan.chunks_in_flight = pick<uint32_t>(random, {2, 1, 4});
   plan.network_factor = pick<uint32_t>(random, {1, 1, 1, 20});
-  plan.connections = static_cast<uint32_t>(1 + random.below(4));
-  plan.depth = pick<uint32_t>(random, {1, 2, 4, 8});
+  plan.connections = static_cast<uint32_t>(1 + random.below(3));
+  plan.depth = pick<uint32_t>(random, {1, 2, 4});
   plan.cells_max = pick<uint32_t>(random, {8, 8, 64, 256});
   plan.aligned_percent = pick<uint32_t>(random, {50, 100, 0});
   plan.fua_percent = pick<uint32_t>(random, {10, 0, 50});
-  plan.pause_max = pick<io::Nanos>(random, {2000, 10000, 200}) * io::kMicrosecond;
-  plan.duration = pick<io::Nanos>(random, {800, 1500, 300}) * kMillisecond;
+  plan.pause_max = pick<io::Nanos>(random, {5000, 20000, 1000}) * io::kMicrosecond;
+  plan.duration = pick<io::Nanos>(random, {600, 1200, 250}) * kMillisecond;
 }
 
 Event draw_event(const Plan& plan, io::SimRandom& random, const Rate& rate) {

@@ -138,10 +138,11 @@ class Run {
   bool everybody_has_everything() {
     if (c_.world.now() < next_look_) return false;
     next_look_ = c_.world.now() + kTick / 2;
-    if (!c_.serves(c_.primary)) return false;
+    if (!c_.whole()) return false;
     const auto head = c_.status(c_.primary).wal_head;
     for (size_t i = 0; i < c_.size(); ++i) {
-      if (!c_.hosts[i].up() || c_.status(i).written_lsn != head) return false;
+      const VolumeStatus s = c_.status(i);
+      if (s.written_lsn != head || s.committed_lsn != head) return false;
     }
     return true;
   }
