@@ -87,10 +87,13 @@ void CellModel::recovered(uint64_t index, std::optional<uint64_t> value) {
 }
 
 void CellModel::given_up(uint64_t index, std::optional<uint64_t> value) {
-  if (find(index, value, "the read after data was given up") != nullptr) begin_again(cells_[index], *value);
+  Cell& cell = cells_[index];
+  const bool known_before = value && (*value == 0 || cell.before.contains(*value));
+  if (known_before || find(index, value, "the read after data was given up") != nullptr) begin_again(cell, *value);
 }
 
 void CellModel::begin_again(Cell& cell, uint64_t value) {
+  for (const auto& [id, zone] : cell.zones) cell.before.insert(id);
   cell.zones.clear();
   const uint64_t now = tick();
   cell.zones[value] = Zone{now, now, now, now, true};

@@ -7,6 +7,22 @@
 
 namespace ringbolt::sim {
 
+namespace {
+
+/// Of both slots: a crash may leave either.
+std::vector<std::string> recorded_members(const io::SimNode& host) {
+  std::vector<std::string> members;
+  const std::string path = Node::directory() + "/superblock";
+  if (!host.disk().exists(path)) return members;
+  for (const uint64_t offset : Superblock::kSlotOffset) {
+    const auto slot = Superblock::decode(host.read_file(path, offset, Superblock::kSlotBytes).data());
+    if (slot.has_value()) members.insert(members.end(), slot.value().in_sync.begin(), slot.value().in_sync.end());
+  }
+  return members;
+}
+
+}  // namespace
+
 std::optional<Broken> Checks::after_step() {
   Clients& clients = c_.clients;
   if (std::string what = clients.broken(false); !what.empty()) return Broken{"what is read was written", what};
@@ -19,7 +35,8 @@ std::optional<Broken> Checks::now_and_then() {
     if (auto broken = positions(i)) return broken;
     if (auto broken = unusable(i)) return broken;
   }
-  return std::nullopt;
+  if (auto broken = replicas()) return broken;
+  return one_heir();
 }
 
 std::optional<Broken> Checks::history() {
@@ -85,6 +102,58 @@ std::optional<Broken> Checks::unusable(size_t index) const {
   const auto recorded = c_.superblock(c_.primary);
   if (!recorded || std::find(recorded->in_sync.begin(), recorded->in_sync.end(), id) == recorded->in_sync.end()) return std::nullopt;
   return Broken{"an unusable copy never counts", fmt::format("{} has the rebuild mark, and {} has recorded it as in sync", id, c_.id(c_.primary))};
+}
+
+/// What a primary relies on, compared with what its replicas have.
+std::optional<Broken> Checks::replicas() const {
+  if (!c_.established() || !c_.serves(c_.primary)) return std::nullopt;
+  const auto recorded = recorded_members(c_.hosts[c_.primary].node->host());
+  const VolumeStatus s = c_.status(c_.primary);
+  for (const ReplicaStatus& r : s.replicas) {
+    if (auto broken = replica(s, r, recorded)) return broken;
+  }
+  return std::nullopt;
+}
+
+std::optional<Broken> Checks::replica(const VolumeStatus& primary, const ReplicaStatus& seen, const std::vector<std::string>& recorded) const {
+  const size_t index = c_.index_of(seen.id);
+  const Host& host = c_.hosts[index];
+  // What power took is missing until it is in step again.
+  if (!host.up() || host.lost_unflushed || host.destroyed() || c_.is_failed(index)) return std::nullopt;
+  const VolumeStatus there = c_.status(index);
+  const auto superblock = c_.superblock(index);
+  if (!there.written_lsn || there.epoch != primary.epoch || !superblock || superblock->rebuild_mark) return std::nullopt;
+  const bool has_written = !seen.written_lsn || *seen.written_lsn <= *there.written_lsn;
+  if (!has_written || (seen.durable_lsn && *seen.durable_lsn > *there.durable_lsn)) {
+    return Broken{"a replica has what it acknowledges",
+                  fmt::format("{} has acknowledged {} as written and {} as flushed, it has written {} and flushed {}", seen.id,
+                              seen.written_lsn.value_or(0), seen.durable_lsn.value_or(0), *there.written_lsn, *there.durable_lsn)};
+  }
+  if (!primary.committed_lsn) return std::nullopt;
+  const bool counts = std::find(recorded.begin(), recorded.end(), seen.id) != recorded.end();
+  if (c_.plan.durability == Durability::kSyncAll && counts && *there.written_lsn < *primary.committed_lsn) {
+    return Broken{"whoever may be promoted has everything", fmt::format("{} is recorded as in sync and has written {}, committed is {}", seen.id,
+                                                                        *there.written_lsn, *primary.committed_lsn)};
+  }
+  if (c_.in_step(index) && superblock->base_limit.value() > *primary.committed_lsn) {
+    return Broken{"base images hold committed records only", fmt::format("that of {} may hold records up to {}, committed is {}", seen.id,
+                                                                         superblock->base_limit.value(), *primary.committed_lsn)};
+  }
+  return std::nullopt;
+}
+
+/// Who was left everything may be promoted without force: there is one at most.
+std::optional<Broken> Checks::one_heir() const {
+  std::optional<std::pair<Epoch, size_t>> heir;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    const auto superblock = c_.superblock(i);
+    if (!superblock || superblock->handed_over == Lsn{} || superblock->rebuild_mark) continue;
+    if (heir && heir->first == superblock->epoch) {
+      return Broken{"one heir", fmt::format("{} and {} have both been left everything in epoch {}", c_.id(heir->second), c_.id(i), heir->first.value())};
+    }
+    heir.emplace(superblock->epoch, i);
+  }
+  return std::nullopt;
 }
 
 std::optional<Broken> Checks::at_rest() {

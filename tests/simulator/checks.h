@@ -37,6 +37,9 @@ class Checks {
   };
   [[nodiscard]] std::optional<Broken> positions(size_t index);
   [[nodiscard]] std::optional<Broken> unusable(size_t index) const;
+  [[nodiscard]] std::optional<Broken> replicas() const;
+  [[nodiscard]] std::optional<Broken> replica(const VolumeStatus& primary, const ReplicaStatus& seen, const std::vector<std::string>& recorded) const;
+  [[nodiscard]] std::optional<Broken> one_heir() const;
   [[nodiscard]] std::optional<Broken> verification(const VolumeStatus& status) const;
 
   Cluster& c_;

@@ -76,7 +76,7 @@ void Cluster::boot(size_t index) {
   o.rebuild->in_flight = plan.chunks_in_flight;
   o.new_volume.bytes.fill(static_cast<uint8_t>(1 + plan.seed % 255));
   if (host.role == Role::kPrimary) o.replicas = replicas_of(index);
-  host.node->boot(o);
+  host.node->boot(o, plan.pool_bytes);
 }
 
 void Cluster::kill(size_t index) {

@@ -138,6 +138,7 @@ bool Faults::on_disk(const Event& event) {
       disk.set_capacity(disk.used_bytes() + event.amount % 32 * kBlockBytes);
       later(event.lasting, [&disk] { disk.set_capacity(UINT64_MAX); });
       return true;
+    case Act::kHold: return hold(event);
     case Act::kRotInLog: return rot_in_log(event);
     case Act::kRotInSuperblock: return rot_in_superblock(event);
     case Act::kNewDisk:
@@ -149,6 +150,19 @@ bool Faults::on_disk(const Event& event) {
       return true;
     default: return false;
   }
+}
+
+bool Faults::hold(const Event& event) {
+  io::SimDisk& disk = c_.hosts[event.node].node->host().disk();
+  io::SimOpMatch match;
+  match.path = some_path(event.amount);
+  const std::pair held(&disk, disk.hold(match));
+  holds_.push_back(held);
+  later(event.lasting, [this, held] {
+    std::erase(holds_, held);
+    held.first->release(held.second);
+  });
+  return true;
 }
 
 bool Faults::read_errors(const Event& event) {
@@ -216,6 +230,7 @@ bool Faults::on_roles(const Event& event) {
 
 void Faults::put_all_right() {
   ++era_;
+  for (const auto& [disk, hold] : std::exchange(holds_, {})) disk->release(hold);
   c_.world.net().heal_all();
   c_.world.options().network.max = io::SimOptions{}.network.max * c_.plan.network_factor;
   for (size_t i = 0; i < c_.size(); ++i) {

@@ -22,6 +22,7 @@ class Faults {
   bool on_disk(const Event& event);
   bool on_roles(const Event& event);
   bool kill_at_io(const Event& event, bool power);
+  bool hold(const Event& event);
   bool read_errors(const Event& event);
   bool rot_in_log(const Event& event);
   bool rot_in_superblock(const Event& event);
@@ -31,6 +32,7 @@ class Faults {
   Cluster& c_;
   Operator& operator_;
   uint64_t era_ = 0;
+  std::vector<std::pair<io::SimDisk*, uint64_t>> holds_;
 };
 
 }  // namespace ringbolt::sim

@@ -9,6 +9,7 @@
 #include <deque>
 #include <unistd.h>
 
+#include "defects.h"
 #include "log/log.h"
 #include "ringbolt/probe.h"
 #include "run.h"
@@ -26,7 +27,7 @@ struct Options {
   uint64_t steps = UINT64_MAX;
   std::string profile = "default";
   std::string defect;
-  bool trace = false, print_plan = false, marks = false, list = false;
+  bool trace = false, print_plan = false, marks = false, list = false, check_defects = false;
 };
 
 char now_running[160];
@@ -138,9 +139,11 @@ int main(int argc, char** argv) {
   app.add_flag("--trace", options.trace, "print everything that happens");
   app.add_flag("--print-plan", options.print_plan, "print what the seed draws");
   app.add_flag("--marks", options.marks, "print which rare branches were reached, and how often");
+  app.add_flag("--check-defects", options.check_defects, "see whether every seeded defect is found (with --defect: that one) within its bound");
   app.add_flag("--list", options.list, "print profiles and defects");
   CLI11_PARSE(app, argc, argv);
   if (options.list) return list();
+  if (options.check_defects) return check_defects(options.defect, options.seed.value_or(1));
   if (!options.defect.empty() && !choose_defect(options.defect)) {
     fmt::print(stderr, "ringbolt-sim: no defect is called \"{}\"; see --list\n", options.defect);
     return 2;

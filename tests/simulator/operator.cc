@@ -379,7 +379,7 @@ void Operator::look_after_primary() {
     std::sort(present.begin(), present.end());
     if (wanted == present) return;
     configured_at_ = c_.world.now();
-    static_cast<void>(give(c_.primary, Role::kPrimary, Epoch(std::max(host.epoch.value(), *s.epoch)), core::Authority::kAssigned));
+    configuring_ = give(c_.primary, Role::kPrimary, Epoch(std::max(host.epoch.value(), *s.epoch)), core::Authority::kAssigned);
     return;
   }
   // It was fenced by an epoch that came to nothing.

@@ -33,6 +33,8 @@ class Operator {
   void replace(size_t index);
   /// A role is being moved.
   [[nodiscard]] bool busy() const { return task_ != Task::kNone; }
+  /// Nor is a change of the members under way.
+  [[nodiscard]] bool settled() const { return !busy() && (!configuring_ || configuring_->answer->has_value() || configuring_->lost(c_)); }
   /// Not empty: what a node did that nothing can justify.
   [[nodiscard]] const std::string& broken() const { return broken_; }
 
@@ -80,6 +82,7 @@ class Operator {
   io::Nanos not_before_ = 0;         // the next try
   io::Nanos not_serving_since_ = 0;
   io::Nanos configured_at_ = 0;
+  std::optional<Order> configuring_;  // the newest change of the members
   std::vector<std::pair<size_t, repl::AssignmentRequest>> given_;  // all assignments so far
   std::string broken_;
 };

@@ -27,7 +27,8 @@ struct Profile {
   const char* purpose;
   std::vector<Rate> rates;
   uint32_t events_min, events_max;
-  bool quorum = true, best_effort = true;
+  uint32_t together_percent = 25;  ///< of the events: at the same time as the one before
+  void (*shape)(Plan&, io::SimRandom&) = nullptr;
 };
 
 constexpr io::SimRange kShort{0, 100 * kMillisecond};
@@ -53,6 +54,7 @@ const std::vector<Rate>& all_rates() {
       {Act::kWriteError, 4, {0, 0}},
       {Act::kFlushError, 3, {0, 0}},
       {Act::kDiskFull, 3, kLong},
+      {Act::kHold, 4, {0, 200 * kMillisecond}},
       {Act::kRotInLog, 5, kShort},
       {Act::kRotInSuperblock, 3, kShort},
       {Act::kNewDisk, 5, kLong},
@@ -75,6 +77,50 @@ std::vector<Rate> some_rates(std::initializer_list<Act> acts) {
   return chosen;
 }
 
+/// The log fills up and is emptied all the time.
+void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
+  plan.volume_bytes = (random.chance(1, 2) ? 64 : 200) * kBlockBytes;
+  plan.wal_bytes = kWalBytesMin;
+  plan.wal_retain_percent = random.chance(1, 4) ? 50 : 0;
+  plan.pool_bytes = (random.chance(1, 4) ? 24u : 8u) << 20;
+  plan.network_factor = 1;
+  plan.connections = 1;
+  plan.depth = 8;
+  plan.cells_max = 256;
+  plan.aligned_percent = 80;
+  plan.fua_percent = 10;
+  plan.pause_max = 200 * io::kMicrosecond;
+  plan.duration = 150 * kMillisecond;
+}
+
+/// Few blocks, small writes, and one thing after another.
+void shape_for_heirs(Plan& plan, io::SimRandom& random) {
+  plan.volume_bytes = (random.chance(1, 2) ? 1 : 4) * kBlockBytes;
+  plan.wal_bytes = kWalBytesMin;
+  plan.network_factor = 1;
+  plan.connections = 2;
+  plan.depth = 4;
+  plan.cells_max = 8;
+  plan.fua_percent = 30;
+  plan.pause_max = kMillisecond;
+  plan.duration = 600 * kMillisecond;
+}
+
+/// A rebuild takes as long as it can, while its blocks are written and checkpointed.
+void shape_for_lanes(Plan& plan, io::SimRandom& random) {
+  plan.volume_bytes = 512 * kBlockBytes;
+  plan.wal_bytes = kWalBytesMin;
+  plan.wal_retain_percent = 0;
+  plan.chunk_bytes = (random.chance(1, 2) ? 1 : 16) * kBlockBytes;
+  plan.chunks_in_flight = 1;
+  plan.connections = 1;
+  plan.depth = 8;
+  plan.cells_max = 256;
+  plan.aligned_percent = 80;
+  plan.pause_max = kMillisecond;
+  plan.duration = 200 * kMillisecond;
+}
+
 const std::vector<Profile>& all_profiles() {
   static const std::vector<Profile> all = {
       {"default", "everything", all_rates(), 2, 10},
@@ -92,6 +138,14 @@ const std::vector<Profile>& all_profiles() {
       {"rebuild", "copies that are made anew, and what gets in their way",
        some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kCut, Act::kPartition, Act::kPause,
                    Act::kSlow, Act::kVerify, Act::kWriteError}), 3, 12},
+      {"checkpoints", "logs that fill up, and little memory",
+       some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kCut}), 3, 8, 25,
+       shape_for_checkpoints},
+      {"heirs", "primaries and their heirs fail at the same time",
+       some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kHandOver, Act::kRaiseEpoch,
+                   Act::kIsolate, Act::kPartitionOneWay, Act::kCut, Act::kSlow}), 6, 16, 60, shape_for_heirs},
+      {"lanes", "clients write what is being rebuilt",
+       some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kPowerLoss, Act::kHold, Act::kSlow}), 2, 6, 25, shape_for_lanes},
   };
   return all;
 }
@@ -102,11 +156,11 @@ T pick(io::SimRandom& random, std::initializer_list<T> values) {
   return *(values.begin() + random.below(values.size()));
 }
 
-void draw_sizes(Plan& plan, io::SimRandom& random, const Profile& profile) {
+void draw_sizes(Plan& plan, io::SimRandom& random) {
   plan.nodes = pick<uint32_t>(random, {3, 3, 2});
   const uint64_t mode = random.below(8);
-  if (mode < 3 && profile.quorum) plan.durability = Durability::kSyncQuorum;
-  if (mode == 7 && profile.best_effort) plan.durability = Durability::kBestEffort;
+  if (mode < 3) plan.durability = Durability::kSyncQuorum;
+  if (mode == 7) plan.durability = Durability::kBestEffort;
   plan.wait_for_lost = plan.durability == Durability::kSyncAll && random.chance(1, 5);
   plan.volume_bytes = pick<uint64_t>(random, {1, 4, 16, 64, 64, 200}) * kBlockBytes;
   plan.wal_bytes = pick<uint64_t>(random, {8u << 20, 8u << 20, 16u << 20});
@@ -115,6 +169,7 @@ void draw_sizes(Plan& plan, io::SimRandom& random, const Profile& profile) {
   plan.chunk_bytes = pick<uint64_t>(random, {16, 1, 4, 64, 256}) * kBlockBytes;
   plan.chunks_in_flight = pick<uint32_t>(random, {2, 1, 4});
   plan.network_factor = pick<uint32_t>(random, {1, 1, 1, 20});
+  plan.pool_bytes = pick<uint64_t>(random, {24u << 20, 24u << 20, 8u << 20});
   plan.connections = static_cast<uint32_t>(1 + random.below(3));
   plan.depth = pick<uint32_t>(random, {1, 2, 4});
   plan.cells_max = pick<uint32_t>(random, {8, 8, 64, 256});
@@ -154,7 +209,7 @@ void draw_events(Plan& plan, io::SimRandom& random, const Profile& profile) {
   }
   // Two things at the same time find more than one after the other.
   for (size_t i = 1; i < plan.events.size(); ++i) {
-    if (random.chance(1, 4)) plan.events[i].at = plan.events[i - 1].at + static_cast<io::Nanos>(random.below(2 * kMillisecond));
+    if (random.chance(profile.together_percent, 100)) plan.events[i].at = plan.events[i - 1].at + static_cast<io::Nanos>(random.below(2 * kMillisecond));
   }
   std::stable_sort(plan.events.begin(), plan.events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
 }
@@ -179,7 +234,8 @@ Result<Plan> draw_plan(const std::string& name, uint64_t seed) {
   plan.profile = name;
   // Apart from the world's, so that what happens in it does not depend on how many events were drawn.
   io::SimRandom random(seed * 0x9e3779b97f4a7c15 + 0x51);
-  draw_sizes(plan, random, *profile);
+  draw_sizes(plan, random);
+  if (profile->shape != nullptr) profile->shape(plan, random);
   draw_events(plan, random, *profile);
   return plan;
 }

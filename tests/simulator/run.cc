@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "faults.h"
 #include "log/log.h"
 #include "operator.h"
@@ -112,7 +114,7 @@ class Run {
     // Not at every step: it asks everybody.
     if (c_.world.now() < next_look_) return false;
     next_look_ = c_.world.now() + kTick / 2;
-    return !operator_.busy() && c_.whole();
+    return operator_.settled() && c_.whole();
   }
 
   std::string not_healed() {
@@ -158,6 +160,17 @@ class Run {
     if (!c_.clients.has_read_back()) return fail("every request is answered", "with success, at rest");
     if (!go_on([this] { return everybody_has_everything(); }, kHealingMax)) return fail("what was put right heals", "replicas stay behind an idle primary");
     fail(checks_.at_rest());
+    requests_failed_for_a_reason();
+  }
+
+  /// Read errors, full devices and damage are told to clients; nothing else is a reason.
+  void requests_failed_for_a_reason() {
+    static constexpr Act kReasons[] = {Act::kReadErrors, Act::kWriteError, Act::kFlushError, Act::kDiskFull, Act::kRotInLog};
+    for (const Event& event : c_.plan.events) {
+      if (std::find(std::begin(kReasons), std::end(kReasons), event.act) != std::end(kReasons)) return;
+    }
+    if (c_.clients.requests_failed() == 0) return;
+    fail("requests fail where devices do", fmt::format("{} requests failed, and nothing was wrong with a device", c_.clients.requests_failed()));
   }
 
   void stop_all() {
