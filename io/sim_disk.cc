@@ -260,6 +260,7 @@ void SimDisk::finish(const OpPointer& op) {
     if (op->error == 0) {
       persist(file, op->covers);
     } else {
+      flush_failed_ = true;
       for (const auto& landed : file.unflushed) {
         if (landed->completed != 0 && landed->completed <= op->covers) landed->abandoned = true;
       }
@@ -353,6 +354,7 @@ void SimDisk::crash() {
 }
 
 void SimDisk::power_loss(SimPowerLoss mode) {
+  flush_failed_ = false;
   for (auto& [path, file] : files_) {
     for (const auto& [id, op] : file->in_flight) {
       if (op->request.kind == SimOpKind::kWrite && !op->copied) take_data(op);

@@ -93,6 +93,8 @@ class SimDisk {
   }
   /// Operations submitted since the beginning.
   [[nodiscard]] uint64_t operations() const { return operations_; }
+  /// A flush has failed since power was lost last: what it was to make durable never becomes so.
+  [[nodiscard]] bool flush_failed() const { return flush_failed_; }
   /// Operations submitted and not completed, held ones included.
   [[nodiscard]] size_t in_flight() const;
 
@@ -214,6 +216,7 @@ class SimDisk {
   std::string node_;
   uint64_t node_index_;
   uint64_t operations_ = 0;
+  bool flush_failed_ = false;
   uint64_t tripwire_count_ = 0;
   std::function<void()> tripwire_;
   uint64_t capacity_ = UINT64_MAX;

@@ -220,6 +220,10 @@ void SimNet::cut(const std::string& address, uint64_t after_bytes) {
   }
 }
 
+void SimNet::cut_connection(uint64_t id, uint64_t after_bytes) {
+  if (const LinkPointer link = find_link(id)) cut_link(link, after_bytes);
+}
+
 void SimNet::cut_between(const std::string& a, const std::string& b, uint64_t after_bytes) {
   const auto links = links_;
   for (const auto& [id, link] : links) {

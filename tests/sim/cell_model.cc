@@ -87,13 +87,12 @@ void CellModel::recovered(uint64_t index, std::optional<uint64_t> value) {
 }
 
 void CellModel::given_up(uint64_t index, std::optional<uint64_t> value) {
-  Cell& cell = cells_[index];
-  const bool known_before = value && (*value == 0 || cell.before.contains(*value));
-  if (known_before || find(index, value, "the read after data was given up") != nullptr) begin_again(cell, *value);
+  // It may go back behind a power loss, before which nothing is remembered.
+  if (!value || *value > values_) return violation(fmt::format("the read of cell {} after data was given up gave a mixture or garbage", index));
+  begin_again(cells_[index], *value);
 }
 
 void CellModel::begin_again(Cell& cell, uint64_t value) {
-  for (const auto& [id, zone] : cell.zones) cell.before.insert(id);
   cell.zones.clear();
   const uint64_t now = tick();
   cell.zones[value] = Zone{now, now, now, now, true};

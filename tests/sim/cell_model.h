@@ -14,7 +14,6 @@
 #include <span>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 namespace ringbolt::sim {
@@ -45,7 +44,7 @@ class CellModel {
   /// After power was lost: the cell holds `value` now. Checks that nothing flushed is lost, and
   /// begins a new history from there.
   void recovered(uint64_t cell, std::optional<uint64_t> value);
-  /// After acknowledged data was given up on purpose: the cell holds any of the values that were ever written to it.
+  /// After acknowledged data was given up on purpose: the cell holds any of the values that were written to it.
   void given_up(uint64_t cell, std::optional<uint64_t> value);
 
   /// Empty, or the first violation in words.
@@ -64,7 +63,6 @@ class CellModel {
   };
   struct Cell {
     std::unordered_map<uint64_t, Zone> zones;
-    std::unordered_set<uint64_t> before;  ///< values of histories that ended: another copy may still hold them
     uint64_t zeros = 0;  ///< the newest value that is all zeros
   };
   void violation(std::string text) {

@@ -71,7 +71,6 @@ void Workload::start(BlockService& service, io::BufferPool& pool) {
 
 void Workload::resume() {
   RINGBOLT_ASSERT(service_ != nullptr);
-  if (running_) return;
   running_ = true;
   for (auto& op : ops_) {
     if (!op->open) again(*op);
@@ -195,6 +194,7 @@ bool Workload::prepare(Op& op) {
 }
 
 void Workload::issue(Op& op) {
+  if (options_.requests_left == 0) return;
   if (!choose(op)) return again(op);
   if (!prepare(op)) {
     unlock(op);
@@ -210,6 +210,7 @@ void Workload::issue(Op& op) {
   }
   op.open = true;
   ++open_;
+  if (options_.requests_left != UINT64_MAX) --options_.requests_left;
   service_->submit(op.request);
 }
 

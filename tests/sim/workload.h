@@ -21,6 +21,7 @@ struct LoadOptions {
   uint32_t reads = 30, writes = 60, zeros = 3, trims = 3, flushes = 4;  ///< weights
   uint32_t fua_percent = 5;
   io::Nanos pause_max = 200 * io::kMicrosecond;  ///< between an answer and the next request
+  uint64_t requests_left = UINT64_MAX;           ///< then no more are sent
 };
 
 class Workload {

@@ -85,6 +85,11 @@ void Clients::leave() {
   scanning_ = working_ = sent_away_ = false;
 }
 
+void Clients::send_at_most(uint64_t requests) {
+  load_.options().requests_left = requests == 0 ? UINT64_MAX : requests;
+  if (working_) load_.resume();
+}
+
 void Clients::pause() { load_.pause(); }
 
 void Clients::read_back() {

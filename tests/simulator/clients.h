@@ -32,6 +32,8 @@ class Clients {
   void connect(Node& node, Epoch epoch, Promise promise);
   /// Requests that are open are answered, or not: nobody waits for them.
   void leave();
+  /// So many requests from now on, then no more; 0: without an end.
+  void send_at_most(uint64_t requests);
   /// Sends little from now on.
   void slow_down() { load_.options().pause_max = std::max(load_.options().pause_max, 30 * io::kMillisecond); }
   /// Sends no more, and waits for what is open.

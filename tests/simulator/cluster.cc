@@ -58,7 +58,7 @@ size_t Cluster::members() const {
 
 void Cluster::boot(size_t index) {
   Host& host = hosts[index];
-  if (std::exchange(host.power_cycle, false)) power_loss(index, io::SimPowerLoss::kRandom);
+  if (host.node->host().disk().flush_failed()) power_loss(index, io::SimPowerLoss::kRandom);  // fault_limits.h
   repl::VolumeOptions o;
   o.store.name = "vol0";
   o.store.node_id = id(index);

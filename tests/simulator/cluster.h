@@ -22,7 +22,6 @@ struct Host {
   bool member = true;         ///< one of the volume's copies
   io::Nanos start_at = 0;     ///< while its process is down: not before
   bool held = false;          ///< not before that is over either: it must not come up as what it was
-  bool power_cycle = false;   ///< its disk is not to be trusted before its power was off
   /// It lost power, or records that were not flushed, since it was last known to have everything: of what was acknowledged and not
   /// flushed it may lack some.
   bool lost_unflushed = false;

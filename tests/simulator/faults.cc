@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "fault_limits.h"
 
@@ -42,7 +43,7 @@ bool Faults::on_process(const Event& event) {
       host.start_at = start_at;
       return true;
     case Act::kPowerLoss:
-      c_.power_loss(event.node, static_cast<io::SimPowerLoss>(event.amount % 3));
+      c_.power_loss(event.node, static_cast<io::SimPowerLoss>(event.amount % 3));  // whatever a file says
       host.start_at = start_at;
       return true;
     case Act::kPowerLossOfAll:
@@ -64,7 +65,7 @@ bool Faults::on_process(const Event& event) {
       later(event.lasting, [this, node = event.node] { c_.hosts[node].node->host().resume(); });
       return true;
     case Act::kSlow:
-      host.node->host().set_slow_factor(static_cast<uint32_t>(2 + event.amount % 100));
+      host.node->host().set_slow_factor(static_cast<uint32_t>(std::clamp<uint64_t>(event.amount, 1, 1000)));
       later(event.lasting, [this, node = event.node] { c_.hosts[node].node->host().set_slow_factor(1); });
       return true;
     case Act::kClockJump: host.node->host().jump_clock(event.lasting); return true;
@@ -75,13 +76,13 @@ bool Faults::on_process(const Event& event) {
 bool Faults::kill_at_io(const Event& event, bool power) {
   Host& host = c_.hosts[event.node];
   if (host.node->down()) return false;
-  host.node->host().disk().after_operations(1 + event.amount % 300, [this, event, power] {
-    // Not from inside the process; sometimes the operation has ended by then.
+  host.node->host().disk().after_operations(std::max<uint64_t>(event.amount / 4, 1), [this, event, power] {
+    // Not from inside the process.
     const io::Nanos delay = c_.world.random().between({0, 200 * io::kMicrosecond});
-    later(c_.world.random().chance(1, 2) ? 0 : delay, [this, event, power] {
+    later(power || event.amount % 4 == 0 ? 0 : delay, [this, event, power] {
       Host& victim = c_.hosts[event.node];
       if (victim.node->down()) return;
-      power ? c_.power_loss(event.node, io::SimPowerLoss::kRandom) : c_.kill(event.node);
+      power ? c_.power_loss(event.node, static_cast<io::SimPowerLoss>(event.amount % 4 % 3)) : c_.kill(event.node);
       victim.start_at = c_.world.now() + event.lasting;
     });
   });
@@ -110,10 +111,11 @@ bool Faults::on_network(const Event& event) {
       return true;
     case Act::kCut:
       if (a == b) return false;
-      net.cut_between(a, b, event.amount % 100000);
+      net.cut_between(a, b, event.amount);
       return true;
+    case Act::kCutAtSend: return cut_at_send(event);
     case Act::kSlowNetwork: {
-      const auto factor = static_cast<io::Nanos>(2 + event.amount % 50);
+      const auto factor = static_cast<io::Nanos>(std::clamp<uint64_t>(event.amount, 1, 1000));
       c_.world.options().network.max *= factor;
       later(event.lasting, [this, factor] { c_.world.options().network.max /= factor; });
       return true;
@@ -132,10 +134,10 @@ bool Faults::on_disk(const Event& event) {
       return true;
     case Act::kFlushError:
       disk.add_fault({.match = {.kind = io::SimOpKind::kFlush, .path = some_path(event.amount)}, .skip = static_cast<uint32_t>(event.amount / 4 % 20)});
-      host.power_cycle = true;
       return true;
+    case Act::kFailIo: return fail_io(event);
     case Act::kDiskFull:
-      disk.set_capacity(disk.used_bytes() + event.amount % 32 * kBlockBytes);
+      disk.set_capacity(disk.used_bytes() + event.amount * kBlockBytes);
       later(event.lasting, [&disk] { disk.set_capacity(UINT64_MAX); });
       return true;
     case Act::kHold: return hold(event);
@@ -161,6 +163,25 @@ bool Faults::hold(const Event& event) {
   later(event.lasting, [this, held] {
     std::erase(holds_, held);
     held.first->release(held.second);
+  });
+  return true;
+}
+
+bool Faults::fail_io(const Event& event) {
+  Host& host = c_.hosts[event.node];
+  const bool stays = event.amount % 4 == 1;
+  io::SimFault fault{.match = {}, .skip = static_cast<uint32_t>(std::max<uint64_t>(event.amount / 4, 1) - 1), .forever = stays};
+  if (event.amount % 4 == 2) fault.error = ENOSPC;
+  io::SimDisk& disk = host.node->host().disk();
+  const uint64_t id = disk.add_fault(fault);
+  if (stays) later(event.lasting, [&disk, id] { disk.remove_fault(id); });
+  return true;
+}
+
+bool Faults::cut_at_send(const Event& event) {
+  io::SimNet& net = c_.world.net();
+  net.after_sends(c_.id(event.node), std::max<uint64_t>(event.amount / 4, 1), [&net, how = event.amount % 4](uint64_t link, uint64_t bytes) {
+    net.cut_connection(link, how == 0 ? 0 : how == 1 ? bytes / 2 : bytes);
   });
   return true;
 }
@@ -237,6 +258,7 @@ void Faults::put_all_right() {
     Host& host = c_.hosts[i];
     io::SimDisk& disk = host.node->host().disk();
     disk.after_operations(0, nullptr);
+    c_.world.net().after_sends(c_.id(i), 0, nullptr);
     disk.clear_faults();
     disk.set_capacity(UINT64_MAX);
     host.node->host().set_slow_factor(1);

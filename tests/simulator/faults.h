@@ -23,6 +23,8 @@ class Faults {
   bool on_roles(const Event& event);
   bool kill_at_io(const Event& event, bool power);
   bool hold(const Event& event);
+  bool fail_io(const Event& event);
+  bool cut_at_send(const Event& event);
   bool read_errors(const Event& event);
   bool rot_in_log(const Event& event);
   bool rot_in_superblock(const Event& event);

@@ -71,7 +71,7 @@ void Operator::add_replica(size_t index) {
 }
 
 bool Operator::rebuild(size_t replica, bool wanted) {
-  if (replica == c_.primary || !c_.serves(c_.primary)) return false;
+  if (replica == c_.primary || !c_.hosts[c_.primary].up()) return false;
   c_.hosts[c_.primary].node->volume().rebuild(c_.id(replica), wanted, [](const Status&) {});
   return true;
 }
@@ -295,10 +295,15 @@ void Operator::promoted(size_t index) {
   not_serving_since_ = 0;
 }
 
-/// The old primary has everything: it goes on, at an epoch above all that was tried.
+/// The old primary has everything: it goes on, at an epoch above all that was tried. If it has nothing any more there is no way back.
 void Operator::give_up() {
-  task_ = Task::kNone;
   orders_.clear();
+  if (c_.hosts[c_.primary].destroyed()) {
+    deadline_ = c_.world.now() + kPatience;
+    not_before_ = c_.world.now() + kRetry;
+    return;
+  }
+  task_ = Task::kNone;
   Host& old = c_.hosts[c_.primary];
   old.role = Role::kPrimary;
   old.epoch = Epoch(c_.epoch.value() + 1);

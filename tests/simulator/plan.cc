@@ -78,7 +78,9 @@ const std::vector<Setting>& settings() {
       number("aligned_percent", &Plan::aligned_percent, 0, 100),
       number("fua_percent", &Plan::fua_percent, 0, 100),
       number("pause_max", &Plan::pause_max, 0, kAny),
+      number("requests_max", &Plan::requests_max, 0, kAny),
       number("duration", &Plan::duration, 0, kAny),
+      number("whole_first", &Plan::whole_first, 0, 1),
   };
   return all;
 }

@@ -17,9 +17,10 @@ namespace ringbolt::sim {
 // name, text form
 #define RINGBOLT_ACTS(X)                                                                                    \
   X(kKill, "kill")                    /* kill -9; started again after `lasting` */                          \
-  X(kKillAtIo, "kill-at-io")          /* the same, at its `amount`th disk operation from now on */          \
+  X(kKillAtIo, "kill-at-io")          /* at its (amount / 4)th disk operation from now on; % 4: see below */ \
   X(kPowerLoss, "power-loss")         /* amount: what is left of what was not flushed (SimPowerLoss) */     \
-  X(kPowerLossAtIo, "power-loss-at-io")                                                                     \
+  X(kPowerLossAtIo, "power-loss-at-io") /* likewise; amount % 4 is a SimPowerLoss */                        \
+  X(kFailIo, "fail-io")               /* its (amount / 4)th disk operation fails; % 4: see below */         \
   X(kPowerLossOfAll, "power-loss-of-all")                                                                   \
   X(kRestart, "restart")              /* a clean stop, and a start */                                       \
   X(kPause, "pause")                  /* SIGSTOP for `lasting` */                                           \
@@ -29,6 +30,7 @@ namespace ringbolt::sim {
   X(kPartitionOneWay, "partition-one-way")                                                                  \
   X(kIsolate, "isolate")              /* of node and everybody, for `lasting` */                            \
   X(kCut, "cut")                      /* their connections, after `amount` more bytes */                    \
+  X(kCutAtSend, "cut-at-send")        /* node's connections, at its (amount / 4)th message; % 4: see below */ \
   X(kSlowNetwork, "slow-network")     /* `amount` times slower for `lasting` */                             \
   X(kReadErrors, "read-errors")       /* in one place of a file, for `lasting` */                           \
   X(kWriteError, "write-error")       /* of the next write in one place */                                  \
@@ -45,6 +47,9 @@ namespace ringbolt::sim {
   X(kRebuild, "rebuild")              /* ordered; cancelled after `lasting` if that is not 0 */             \
   X(kVerify, "verify")                                                                                      \
   X(kRepeatOrder, "repeat-order")     /* the `amount`th assignment that was given before, once more */
+
+// kill-at-io: 0 at once, 1 a little later. fail-io: 0 once, 1 it and all that follow until `lasting` is over, 2 once, as if the device
+// were full. cut-at-send: 0 before it, 1 in the middle of it, 2 after it.
 
 enum class Act : uint8_t {
 #define RINGBOLT_NAME(name, text) name,
@@ -90,8 +95,10 @@ struct Plan {
   uint32_t cells_max = 64;              ///< per request, 512 bytes each
   uint32_t aligned_percent = 50, fua_percent = 10;
   io::Nanos pause_max = 2 * io::kMillisecond;  ///< between an answer and the next request
+  uint64_t requests_max = 0;                   ///< while there are faults; 0: as many as it comes to
 
   io::Nanos duration = io::kSecond;  ///< events happen in it, then all faults are put right
+  bool whole_first = false;          ///< the time of the events begins when everybody has everything
   std::vector<Event> events;         ///< in order of time
 };
 

@@ -48,11 +48,13 @@ const std::vector<Rate>& all_rates() {
       {Act::kPartition, 6, kLong},
       {Act::kPartitionOneWay, 6, kLong},
       {Act::kIsolate, 4, kLong},
-      {Act::kCut, 8, {0, 0}},
+      {Act::kCut, 4, {0, 0}},
+      {Act::kCutAtSend, 6, {0, 0}},
       {Act::kSlowNetwork, 3, kLong},
       {Act::kReadErrors, 4, kLong},
       {Act::kWriteError, 4, {0, 0}},
       {Act::kFlushError, 3, {0, 0}},
+      {Act::kFailIo, 4, kShort},
       {Act::kDiskFull, 3, kLong},
       {Act::kHold, 4, {0, 200 * kMillisecond}},
       {Act::kRotInLog, 5, kShort},
@@ -128,15 +130,15 @@ const std::vector<Profile>& all_profiles() {
       {"crash", "processes and power",
        some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll, Act::kRestart}), 3, 12},
       {"network", "partitions, cuts, delays, hung processes",
-       some_rates({Act::kPartition, Act::kPartitionOneWay, Act::kIsolate, Act::kCut, Act::kSlowNetwork, Act::kPause, Act::kSlow, Act::kKill}), 3, 12},
+       some_rates({Act::kPartition, Act::kPartitionOneWay, Act::kIsolate, Act::kCut, Act::kCutAtSend, Act::kSlowNetwork, Act::kPause, Act::kSlow, Act::kKill}), 3, 12},
       {"disk", "errors, rot, full and new disks",
-       some_rates({Act::kReadErrors, Act::kWriteError, Act::kFlushError, Act::kDiskFull, Act::kRotInLog, Act::kRotInSuperblock, Act::kNewDisk,
+       some_rates({Act::kReadErrors, Act::kWriteError, Act::kFlushError, Act::kFailIo, Act::kDiskFull, Act::kRotInLog, Act::kRotInSuperblock, Act::kNewDisk,
                    Act::kKill, Act::kPowerLoss}), 3, 10},
       {"roles", "primaries come and go",
        some_rates({Act::kHandOver, Act::kFailOver, Act::kRaiseEpoch, Act::kRemoveReplica, Act::kRepeatOrder, Act::kKill, Act::kKillAtIo, Act::kPartition,
                    Act::kIsolate}), 3, 12},
       {"rebuild", "copies that are made anew, and what gets in their way",
-       some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kCut, Act::kPartition, Act::kPause,
+       some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kCut, Act::kCutAtSend, Act::kPartition, Act::kPause,
                    Act::kSlow, Act::kVerify, Act::kWriteError}), 3, 12},
       {"checkpoints", "logs that fill up, and little memory",
        some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kCut}), 3, 8, 25,
@@ -148,6 +150,23 @@ const std::vector<Profile>& all_profiles() {
        some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kPowerLoss, Act::kHold, Act::kSlow}), 2, 6, 25, shape_for_lanes},
   };
   return all;
+}
+
+/// The amount of an event: small numbers often, large ones too.
+uint64_t draw_amount(io::SimRandom& random, Act act) {
+  const uint64_t any = random.next() >> (32 + random.below(32));
+  switch (act) {
+    case Act::kPowerLoss: return any % 3;
+    case Act::kKillAtIo: return (1 + any % 300) * 4 + random.below(2);
+    case Act::kPowerLossAtIo: return (1 + any % 300) * 4 + random.below(3);
+    case Act::kFailIo: return (1 + any % 300) * 4 + random.below(3);
+    case Act::kCutAtSend: return (1 + any % 100) * 4 + random.below(3);
+    case Act::kCut: return any % 100000;
+    case Act::kSlow: return 2 + any % 100;
+    case Act::kSlowNetwork: return 2 + any % 50;
+    case Act::kDiskFull: return any % 32;
+    default: return any;
+  }
 }
 
 /// One of a few; the first is the usual one.
@@ -185,8 +204,7 @@ Event draw_event(const Plan& plan, io::SimRandom& random, const Rate& rate) {
   event.act = rate.act;
   event.node = static_cast<uint32_t>(random.below(plan.nodes));
   event.other = static_cast<uint32_t>(random.below(plan.nodes));
-  // Meant differently by each kind: small numbers often, large ones too.
-  event.amount = random.next() >> (32 + random.below(32));
+  event.amount = draw_amount(random, rate.act);
   event.lasting = random.between(rate.lasting);
   if (random.chance(1, 4)) event.lasting /= 20;
   return event;

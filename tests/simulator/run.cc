@@ -41,11 +41,22 @@ class Run {
 
   Outcome execute() {
     tick();
+    if (c_.plan.whole_first && !go_on([this] { return is_healed(); }, kHealingMax)) fail("a new volume becomes whole", not_healed());
+    for (size_t i = 0; i < c_.size(); ++i) {
+      outcome_.disk_operations.push_back(c_.hosts[i].node->host().disk().operations());
+      outcome_.sends.push_back(c_.world.net().sends(c_.id(i)));
+    }
     for (const Event& event : c_.plan.events) {
       c_.world.after(event.at, [this, event] { happen(event); });
     }
+    c_.clients.send_at_most(c_.plan.requests_max);
     const io::Nanos end = c_.world.now() + c_.plan.duration;
     go_on([&] { return c_.world.now() >= end || c_.world.events_run() >= options_.steps_max; }, INT64_MAX);
+    for (size_t i = 0; i < c_.size(); ++i) {
+      outcome_.disk_operations[i] = c_.hosts[i].node->host().disk().operations() - outcome_.disk_operations[i];
+      outcome_.sends[i] = c_.world.net().sends(c_.id(i)) - outcome_.sends[i];
+    }
+    c_.clients.send_at_most(0);
     faults_over_ = true;
     fail(checks_.history());
     faults_.put_all_right();
@@ -104,7 +115,7 @@ class Run {
 
   /// Nobody but an operator ends what an operator ordered.
   void order_cancelled_rebuilds() {
-    if (!c_.serves(c_.primary)) return;
+    if (!c_.hosts[c_.primary].up()) return;
     for (const ReplicaStatus& r : c_.status(c_.primary).replicas) {
       if (r.rebuild_order == RebuildOrderStatus::kCancelled) static_cast<void>(operator_.rebuild(c_.index_of(r.id), true));
     }
@@ -165,7 +176,7 @@ class Run {
 
   /// Read errors, full devices and damage are told to clients; nothing else is a reason.
   void requests_failed_for_a_reason() {
-    static constexpr Act kReasons[] = {Act::kReadErrors, Act::kWriteError, Act::kFlushError, Act::kDiskFull, Act::kRotInLog};
+    static constexpr Act kReasons[] = {Act::kReadErrors, Act::kWriteError, Act::kFlushError, Act::kFailIo, Act::kDiskFull, Act::kRotInLog};
     for (const Event& event : c_.plan.events) {
       if (std::find(std::begin(kReasons), std::end(kReasons), event.act) != std::end(kReasons)) return;
     }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checks.h"
 #include "plan.h"
@@ -26,6 +27,8 @@ struct Outcome {
   uint64_t requests = 0;  ///< answered
   uint64_t failed = 0;    ///< answered with an error
   uint64_t events = 0;    ///< of the plan, that did something
+  // Of each node, while there were faults:
+  std::vector<uint64_t> disk_operations, sends;
 };
 
 Outcome run(const Plan& plan, const RunOptions& options = {});
