@@ -98,7 +98,6 @@ namespace ringbolt {
   X(kReadsBeforeTerm, "reads are answered before the term record is committed")                   \
   X(kLocalNotAwaited, "a write counts before it is written here")                                 \
   X(kMajorityTooSmall, "a majority is one copy too small")                                        \
-  X(kOlderTermsCounted, "records of older terms count by their copies")                           \
   X(kTermNotDurable, "a term's first record is written before the term is durable")               \
   X(kAckAtReceipt, "a replica acknowledges what it has received")                                 \
   X(kDurableIsWritten, "a replica calls flushed what is written")                                 \

@@ -138,7 +138,7 @@ void Primary::advance() {
   // Records of older terms count through the term record only, never by counting their copies: a
   // later primary of a term in between could still undo those.
   const Lsn committed_before = committed_, stable_before = stable_;
-  if (committed >= term_first_ || defect(Defect::kOlderTermsCounted)) committed_ = std::max(committed_, committed);
+  if (committed >= term_first_) committed_ = std::max(committed_, committed);
   if (stable >= term_first_) stable_ = std::max(stable_, stable);
   const bool was_serving = serving_;
   if (!serving_ && committed_ >= term_first_) {

@@ -9,17 +9,19 @@ namespace ringbolt::sim {
 
 namespace {
 
-/// Of both slots: a crash may leave either.
-std::vector<std::string> recorded_members(const io::SimNode& host) {
-  std::vector<std::string> members;
+/// Both slots, if they are valid: a crash may leave either.
+std::vector<Superblock> read_slots(const io::SimNode& host) {
+  std::vector<Superblock> slots;
   const std::string path = Node::directory() + "/superblock";
-  if (!host.disk().exists(path)) return members;
+  if (!host.disk().exists(path)) return slots;
   for (const uint64_t offset : Superblock::kSlotOffset) {
-    const auto slot = Superblock::decode(host.read_file(path, offset, Superblock::kSlotBytes).data());
-    if (slot.has_value()) members.insert(members.end(), slot.value().in_sync.begin(), slot.value().in_sync.end());
+    auto slot = Superblock::decode(host.read_file(path, offset, Superblock::kSlotBytes).data());
+    if (slot.has_value()) slots.push_back(std::move(slot.value()));
   }
-  return members;
+  return slots;
 }
+
+bool contains(const std::vector<std::string>& ids, const std::string& id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
 
 }  // namespace
 
@@ -105,21 +107,97 @@ std::optional<Broken> Checks::unusable(size_t index) const {
 }
 
 /// What a primary relies on, compared with what its replicas have.
-std::optional<Broken> Checks::replicas() const {
+std::optional<Broken> Checks::replicas() {
   if (!c_.established() || !c_.serves(c_.primary)) return std::nullopt;
-  const auto recorded = recorded_members(c_.hosts[c_.primary].node->host());
+  std::vector<std::string> recorded;
+  for (const Superblock& slot : read_slots(c_.hosts[c_.primary].node->host())) recorded.insert(recorded.end(), slot.in_sync.begin(), slot.in_sync.end());
   const VolumeStatus s = c_.status(c_.primary);
   for (const ReplicaStatus& r : s.replicas) {
     if (auto broken = replica(s, r, recorded)) return broken;
   }
+  if (auto broken = recorded_term(s)) return broken;
+  if (auto broken = majority(s)) return broken;
+  return base_limits(s, recorded);
+}
+
+/// Up, and neither power nor damage has taken anything from it since it had everything.
+bool Checks::has_all_it_had(size_t index) const {
+  const Host& host = c_.hosts[index];
+  return host.up() && !host.lost_unflushed && !host.destroyed() && !c_.is_failed(index);
+}
+
+/// The term whose records are acknowledged is in both slots.
+std::optional<Broken> Checks::recorded_term(const VolumeStatus& primary) const {
+  for (const Superblock& slot : read_slots(c_.hosts[c_.primary].node->host())) {
+    const auto last = slot.history.last();
+    if (last && last->term.epoch.value() == *primary.epoch) continue;
+    return Broken{"a term is durable before its first record",
+                  fmt::format("{} is primary of epoch {}, and its superblock still says {}", c_.id(c_.primary), *primary.epoch,
+                              last ? last->term.epoch.value() : 0)};
+  }
   return std::nullopt;
+}
+
+/// An operator may order that a copy of what was committed is thrown away; but nothing more is committed then without a majority.
+std::optional<Broken> Checks::majority(const VolumeStatus& primary) {
+  if (c_.plan.durability != Durability::kSyncQuorum || !primary.committed_lsn || primary.replicas.size() + 1 != c_.size()) return std::nullopt;
+  size_t having = 0;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    if (!has_all_it_had(i)) {
+      alone_with_.reset();
+      return std::nullopt;
+    }
+    const auto superblock = c_.superblock(i);
+    const auto written = c_.status(i).written_lsn;
+    if (superblock && !superblock->rebuild_mark && written && *written >= *primary.committed_lsn) ++having;
+  }
+  if (having > c_.size() / 2) {
+    alone_with_.reset();
+    return std::nullopt;
+  }
+  if (!alone_with_) alone_with_ = primary.committed_lsn;
+  if (*primary.committed_lsn <= *alone_with_) return std::nullopt;
+  return Broken{"what is committed is on a majority", fmt::format("{} of {} copies have Lsn {}", having, c_.size(), *primary.committed_lsn)};
+}
+
+/// Only what every copy that counts has flushed goes into a base image. A rebuild brings other records, too, which become stable later.
+std::optional<Broken> Checks::base_limits(const VolumeStatus& primary, const std::vector<std::string>& recorded) {
+  if (c_.plan.durability != Durability::kSyncAll || !primary.durable_lsn || !has_all_it_had(c_.primary)) return std::nullopt;
+  uint64_t stable = *primary.durable_lsn;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    if (i == c_.primary || !contains(recorded, c_.id(i))) continue;
+    if (!has_all_it_had(i)) return std::nullopt;
+    stable = std::min(stable, c_.status(i).durable_lsn.value_or(0));
+  }
+  for (size_t i = 0; i < c_.size(); ++i) {
+    const auto superblock = c_.superblock(i);
+    if (!superblock || superblock->rebuild_mark || (i != c_.primary && !c_.in_step(i))) continue;
+    if (superblock->base_limit.value() <= stable) {
+      settled_[i] = superblock->log_key;
+    } else if (settled_[i] == superblock->log_key) {
+      return Broken{"base images hold stable records only", fmt::format("that of {} may hold records up to {}, flushed everywhere are those up to {}",
+                                                                        c_.id(i), superblock->base_limit.value(), stable)};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Broken> Checks::disk(size_t index) const {
+  const auto superblock = c_.superblock(index);
+  if (!superblock || superblock->rebuild_mark || c_.hosts[index].destroyed()) return std::nullopt;
+  const auto copy = read_copy(c_.hosts[index].node->host(), Node::directory());
+  if (copy && copy->head() < superblock->durable) {
+    return Broken{"what is flushed can be read back", fmt::format("the log of {} ends at {}, and {} was flushed", c_.id(index), copy->head().value(),
+                                                                  superblock->durable.value())};
+  }
+  const std::string found = find_uncommitted_in_base(c_.hosts[index].node->host(), Node::directory(), superblock->base_limit);
+  if (found.empty()) return std::nullopt;
+  return Broken{"a base image holds nothing beyond its limit", found};
 }
 
 std::optional<Broken> Checks::replica(const VolumeStatus& primary, const ReplicaStatus& seen, const std::vector<std::string>& recorded) const {
   const size_t index = c_.index_of(seen.id);
-  const Host& host = c_.hosts[index];
-  // What power took is missing until it is in step again.
-  if (!host.up() || host.lost_unflushed || host.destroyed() || c_.is_failed(index)) return std::nullopt;
+  if (!has_all_it_had(index)) return std::nullopt;
   const VolumeStatus there = c_.status(index);
   const auto superblock = c_.superblock(index);
   if (!there.written_lsn || there.epoch != primary.epoch || !superblock || superblock->rebuild_mark) return std::nullopt;
@@ -130,14 +208,9 @@ std::optional<Broken> Checks::replica(const VolumeStatus& primary, const Replica
                               seen.written_lsn.value_or(0), seen.durable_lsn.value_or(0), *there.written_lsn, *there.durable_lsn)};
   }
   if (!primary.committed_lsn) return std::nullopt;
-  const bool counts = std::find(recorded.begin(), recorded.end(), seen.id) != recorded.end();
-  if (c_.plan.durability == Durability::kSyncAll && counts && *there.written_lsn < *primary.committed_lsn) {
+  if (c_.plan.durability == Durability::kSyncAll && contains(recorded, seen.id) && *there.written_lsn < *primary.committed_lsn) {
     return Broken{"whoever may be promoted has everything", fmt::format("{} is recorded as in sync and has written {}, committed is {}", seen.id,
                                                                         *there.written_lsn, *primary.committed_lsn)};
-  }
-  if (c_.in_step(index) && superblock->base_limit.value() > *primary.committed_lsn) {
-    return Broken{"base images hold committed records only", fmt::format("that of {} may hold records up to {}, committed is {}", seen.id,
-                                                                         superblock->base_limit.value(), *primary.committed_lsn)};
   }
   return std::nullopt;
 }

@@ -99,8 +99,10 @@ bool Cluster::is_failed(size_t index) const {
   return hosts[index].up() && hosts[index].node->volume().refusal().find("has failed here") != std::string::npos;
 }
 
+bool Cluster::admits(size_t index) const { return hosts[index].up() && hosts[index].node->volume().refusal().empty(); }
+
 bool Cluster::serves(size_t index) const {
-  if (!hosts[index].up() || !hosts[index].node->volume().refusal().empty()) return false;
+  if (!admits(index)) return false;
   const VolumeStatus s = status(index);
   return s.role == "primary" && s.role_applied;
 }

@@ -57,6 +57,8 @@ class Cluster {
   /// Requires: up.
   [[nodiscard]] VolumeStatus status(size_t index) const { return hosts[index].node->volume().status(); }
   [[nodiscard]] bool is_failed(size_t index) const;
+  /// Up, and takes clients' requests.
+  [[nodiscard]] bool admits(size_t index) const;
   /// Up, and answers clients.
   [[nodiscard]] bool serves(size_t index) const;
   [[nodiscard]] std::optional<Superblock> superblock(size_t index) const { return read_superblock(hosts[index].node->host(), Node::directory()); }

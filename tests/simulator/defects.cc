@@ -48,7 +48,6 @@ constexpr Expectation kExpected[] = {
     {Defect::kReadsBeforeTerm, "crash", 60},
     {Defect::kLocalNotAwaited, "crash", 60},
     {Defect::kMajorityTooSmall, "crash", 60},
-    {Defect::kOlderTermsCounted, "crash", 60},
     {Defect::kTermNotDurable, "crash", 60},
     {Defect::kAckAtReceipt, "crash", 60},
     {Defect::kDurableIsWritten, "crash", 60},

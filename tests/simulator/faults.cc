@@ -158,6 +158,7 @@ bool Faults::hold(const Event& event) {
   io::SimDisk& disk = c_.hosts[event.node].node->host().disk();
   io::SimOpMatch match;
   match.path = some_path(event.amount);
+  if (event.amount / 4 % 3 == 0) match.kind = io::SimOpKind::kRead;
   const std::pair held(&disk, disk.hold(match));
   holds_.push_back(held);
   later(event.lasting, [this, held] {

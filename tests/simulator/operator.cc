@@ -172,15 +172,15 @@ bool Operator::fail_over(bool kill) {
     const auto reporting = reporters();
     if (!reporting) return false;
     candidates_ = *reporting;
-    if (kill) c_.kill(old);
-    if (c_.clients.connected()) c_.clients.leave();
+    if (kill) c_.kill(old);  // else its clients stay until another one is found: from the promises on it can acknowledge nothing
     c_.hosts[old].held = c_.hosts[old].node->down();
     orders_.clear();
     task_ = Task::kReports;
     deadline_ = c_.world.now() + kPatience;
     return true;
   }
-  if (c_.established()) take_note();
+  // Also what one recorded just before it died: it may have acknowledged without those that it took out.
+  if (c_.clients.has_answered()) take_note();
   std::vector<size_t> candidates;
   for (size_t i = 0; i < c_.size(); ++i) {
     const bool has_all = c_.plan.durability == Durability::kBestEffort || contains(c_.fit, i);
@@ -289,6 +289,7 @@ void Operator::promoted(size_t index) {
     host.held = false;
   }
   c_.primary = index;
+  c_.clients.forget_answers();
   if (!contains(c_.fit, index)) c_.fit.push_back(index);
   task_ = Task::kNone;
   orders_.clear();
@@ -364,7 +365,8 @@ void Operator::look_after_clients() {
     primary.lost_unflushed = false;
     c_.given_up = false;
   }
-  if (clients.connected() || busy() || !c_.serves(c_.primary)) return;
+  // They come as soon as they are let in, and wait for the term.
+  if (clients.connected() || busy() || !c_.admits(c_.primary)) return;
   const Promise promise = c_.given_up ? Promise::kNothing : primary.lost_unflushed ? Promise::kFlushed : Promise::kAll;
   clients.connect(*primary.node, Epoch(*c_.status(c_.primary).epoch), promise);
 }

@@ -36,7 +36,7 @@ namespace ringbolt::sim {
   X(kWriteError, "write-error")       /* of the next write in one place */                                  \
   X(kFlushError, "flush-error")       /* of the next flush of a file */                                     \
   X(kDiskFull, "disk-full")           /* but for `amount` blocks, for `lasting` */                          \
-  X(kHold, "hold")                    /* what one file is asked reaches its device after `lasting` */       \
+  X(kHold, "hold")                    /* what one file is asked, or reads of it, wait for `lasting` */      \
   X(kRotInLog, "rot-in-log")          /* a bit of block `amount`; started again after `lasting` */          \
   X(kRotInSuperblock, "rot-in-superblock")                                                                  \
   X(kNewDisk, "new-disk")             /* the process dies, and its disk is empty after `lasting` */         \

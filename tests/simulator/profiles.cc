@@ -108,6 +108,13 @@ void shape_for_heirs(Plan& plan, io::SimRandom& random) {
   plan.duration = 600 * kMillisecond;
 }
 
+/// More blocks than are written meanwhile.
+void shape_for_copies(Plan& plan, io::SimRandom& random) {
+  shape_for_heirs(plan, random);
+  plan.volume_bytes = (random.chance(1, 2) ? 64 : 200) * kBlockBytes;
+  plan.pause_max = 10 * kMillisecond;
+}
+
 /// A rebuild takes as long as it can, while its blocks are written and checkpointed.
 void shape_for_lanes(Plan& plan, io::SimRandom& random) {
   plan.volume_bytes = 512 * kBlockBytes;
@@ -141,13 +148,20 @@ const std::vector<Profile>& all_profiles() {
        some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kCut, Act::kCutAtSend, Act::kPartition, Act::kPause,
                    Act::kSlow, Act::kVerify, Act::kWriteError}), 3, 12},
       {"checkpoints", "logs that fill up, and little memory",
-       some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kCut}), 3, 8, 25,
-       shape_for_checkpoints},
+       {{Act::kHold, 20, kShort}, {Act::kSlow, 4, kShort}, {Act::kKill, 6, kShort}, {Act::kPowerLoss, 6, kShort}, {Act::kPowerLossAtIo, 6, kShort},
+        {Act::kPowerLossOfAll, 3, kShort}, {Act::kFailOver, 3, {0, 0}}, {Act::kCut, 3, {0, 0}}}, 4, 10, 25, shape_for_checkpoints},
       {"heirs", "primaries and their heirs fail at the same time",
        some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kHandOver, Act::kRaiseEpoch,
                    Act::kIsolate, Act::kPartitionOneWay, Act::kCut, Act::kSlow}), 6, 16, 60, shape_for_heirs},
+      {"hand-over", "hand-overs that are cut off",
+       {{Act::kHandOver, 10, {0, 0}}, {Act::kHold, 10, kShort}, {Act::kCut, 5, {0, 0}}, {Act::kCutAtSend, 5, {0, 0}}, {Act::kKillAtIo, 5, kShort}}, 10, 20, 50,
+       shape_for_heirs},
+      {"power", "flushes that fail, and power that does",
+       some_rates({Act::kFlushError, Act::kFailIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll}), 6, 14, 25, shape_for_heirs},
       {"lanes", "clients write what is being rebuilt",
-       some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kPowerLoss, Act::kHold, Act::kSlow}), 2, 6, 25, shape_for_lanes},
+       {{Act::kRebuild, 10, {0, 0}}, {Act::kHold, 10, {0, 200 * kMillisecond}}, {Act::kSlow, 3, kShort}, {Act::kKill, 2, kShort}}, 4, 8, 50, shape_for_lanes},
+      {"anew", "copies that have just been made anew fail, or the others do",
+       some_rates({Act::kRebuild, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kKill, Act::kIsolate, Act::kFailOver}), 5, 12, 25, shape_for_copies},
   };
   return all;
 }
