@@ -142,6 +142,7 @@ std::optional<Broken> Checks::recorded_term(const VolumeStatus& primary) const {
 std::optional<Broken> Checks::majority(const VolumeStatus& primary) {
   if (c_.plan.durability != Durability::kSyncQuorum || !primary.committed_lsn || primary.replicas.size() + 1 != c_.size()) return std::nullopt;
   size_t having = 0;
+  std::vector<std::pair<uint64_t, bool>> logs;
   for (size_t i = 0; i < c_.size(); ++i) {
     if (!has_all_it_had(i)) {
       alone_with_.reset();
@@ -149,13 +150,17 @@ std::optional<Broken> Checks::majority(const VolumeStatus& primary) {
     }
     const auto superblock = c_.superblock(i);
     const auto written = c_.status(i).written_lsn;
+    if (superblock) logs.emplace_back(superblock->log_key, superblock->rebuild_mark);
     if (superblock && !superblock->rebuild_mark && written && *written >= *primary.committed_lsn) ++having;
   }
   if (having > c_.size() / 2) {
     alone_with_.reset();
     return std::nullopt;
   }
-  if (!alone_with_) alone_with_ = primary.committed_lsn;
+  if (!alone_with_ || logs != alone_logs_) {
+    alone_with_ = primary.committed_lsn;
+    alone_logs_ = logs;
+  }
   if (*primary.committed_lsn <= *alone_with_) return std::nullopt;
   return Broken{"what is committed is on a majority", fmt::format("{} of {} copies have Lsn {}", having, c_.size(), *primary.committed_lsn)};
 }

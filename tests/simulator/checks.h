@@ -50,7 +50,9 @@ class Checks {
 
   Cluster& c_;
   std::vector<Seen> seen_;
-  std::optional<uint64_t> alone_with_;  ///< what was committed when a majority was seen not to have it
+  /// What was committed when a majority was seen not to have it, and which logs the copies had then.
+  std::optional<uint64_t> alone_with_;
+  std::vector<std::pair<uint64_t, bool>> alone_logs_;
   std::vector<uint64_t> settled_;  ///< the key of a copy's log since all in its base image has been stable once
   Lsn committed_;
 };

@@ -79,6 +79,13 @@ std::vector<Rate> some_rates(std::initializer_list<Act> acts) {
   return chosen;
 }
 
+void add(Plan& plan, io::Nanos at, Act act, uint32_t node, uint64_t amount, io::Nanos lasting, uint32_t other = 0) {
+  plan.events.push_back({.at = at, .act = act, .node = node, .other = other, .amount = amount, .lasting = lasting});
+}
+
+// Of kHold: which file.
+constexpr uint64_t kReadsOfLog = 0, kBaseImage = 5, kSuperblock = 7;
+
 /// The log fills up and is emptied all the time.
 void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
   plan.volume_bytes = (random.chance(1, 2) ? 64 : 200) * kBlockBytes;
@@ -93,6 +100,15 @@ void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
   plan.fua_percent = 10;
   plan.pause_max = 200 * io::kMicrosecond;
   plan.duration = 150 * kMillisecond;
+  const io::Nanos at = random.between({40 * kMillisecond, 100 * kMillisecond});
+  const auto node = static_cast<uint32_t>(random.below(plan.nodes));
+  if (random.chance(1, 2)) {
+    // A checkpoint that cannot be recorded, and a crash.
+    add(plan, at, Act::kHold, node, kSuperblock, 40 * kMillisecond);
+    add(plan, at + random.between({5 * kMillisecond, 38 * kMillisecond}), random.chance(1, 2) ? Act::kKill : Act::kPowerLoss, node, random.below(3), 0);
+  } else {
+    for (int i = 0; i < 3; ++i) add(plan, at + i * 15 * kMillisecond, Act::kHold, node, kReadsOfLog, 12 * kMillisecond);
+  }
 }
 
 /// Few blocks, small writes, and one thing after another.
@@ -106,6 +122,19 @@ void shape_for_heirs(Plan& plan, io::SimRandom& random) {
   plan.fua_percent = 30;
   plan.pause_max = kMillisecond;
   plan.duration = 600 * kMillisecond;
+}
+
+/// The heir records that it is one, and nobody is told.
+void shape_for_hand_overs(Plan& plan, io::SimRandom& random) {
+  shape_for_heirs(plan, random);
+  plan.nodes = 3;
+  plan.durability = Durability::kSyncAll;
+  plan.wait_for_lost = false;
+  plan.replica_timeout = 400 * kMillisecond;
+  const io::Nanos at = random.between({80 * kMillisecond, 300 * kMillisecond});
+  add(plan, at, Act::kHandOver, 1, 0, 0);
+  add(plan, at + random.between({0, 20 * kMillisecond}), Act::kHold, 1, kSuperblock, 60 * kMillisecond);
+  add(plan, at + random.between({20 * kMillisecond, 70 * kMillisecond}), Act::kCut, 0, 0, 0, 1);
 }
 
 /// More blocks than are written meanwhile.
@@ -128,6 +157,10 @@ void shape_for_lanes(Plan& plan, io::SimRandom& random) {
   plan.aligned_percent = 80;
   plan.pause_max = kMillisecond;
   plan.duration = 200 * kMillisecond;
+  // What was read of the base image arrives late.
+  const io::Nanos at = random.between({20 * kMillisecond, 60 * kMillisecond});
+  add(plan, at, Act::kRebuild, 1, 0, 0);
+  add(plan, at + random.between({0, 40 * kMillisecond}), Act::kHold, 0, kBaseImage, random.between({20 * kMillisecond, 100 * kMillisecond}));
 }
 
 const std::vector<Profile>& all_profiles() {
@@ -154,12 +187,12 @@ const std::vector<Profile>& all_profiles() {
        some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kHandOver, Act::kRaiseEpoch,
                    Act::kIsolate, Act::kPartitionOneWay, Act::kCut, Act::kSlow}), 6, 16, 60, shape_for_heirs},
       {"hand-over", "hand-overs that are cut off",
-       {{Act::kHandOver, 10, {0, 0}}, {Act::kHold, 10, kShort}, {Act::kCut, 5, {0, 0}}, {Act::kCutAtSend, 5, {0, 0}}, {Act::kKillAtIo, 5, kShort}}, 10, 20, 50,
-       shape_for_heirs},
+       {{Act::kHandOver, 10, {0, 0}}, {Act::kHold, 10, kShort}, {Act::kCut, 5, {0, 0}}, {Act::kCutAtSend, 5, {0, 0}}, {Act::kKillAtIo, 5, kShort}}, 0, 8, 50,
+       shape_for_hand_overs},
       {"power", "flushes that fail, and power that does",
        some_rates({Act::kFlushError, Act::kFailIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll}), 6, 14, 25, shape_for_heirs},
       {"lanes", "clients write what is being rebuilt",
-       {{Act::kRebuild, 10, {0, 0}}, {Act::kHold, 10, {0, 200 * kMillisecond}}, {Act::kSlow, 3, kShort}, {Act::kKill, 2, kShort}}, 4, 8, 50, shape_for_lanes},
+       {{Act::kRebuild, 10, {0, 0}}, {Act::kHold, 10, {0, 200 * kMillisecond}}, {Act::kSlow, 3, kShort}, {Act::kKill, 2, kShort}}, 0, 5, 50, shape_for_lanes},
       {"anew", "copies that have just been made anew fail, or the others do",
        some_rates({Act::kRebuild, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kKill, Act::kIsolate, Act::kFailOver}), 5, 12, 25, shape_for_copies},
   };
@@ -224,12 +257,17 @@ Event draw_event(const Plan& plan, io::SimRandom& random, const Rate& rate) {
   return event;
 }
 
+void sort_events(Plan& plan) {
+  std::stable_sort(plan.events.begin(), plan.events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
+}
+
 void draw_events(Plan& plan, io::SimRandom& random, const Profile& profile) {
   std::vector<Rate> present;
   for (const Rate& rate : profile.rates) {
     if (random.chance(1, 2)) present.push_back(rate);
   }
-  if (present.empty()) return;
+  const size_t shaped = plan.events.size();
+  if (present.empty()) return sort_events(plan);
   uint64_t weights = 0;
   for (const Rate& rate : present) weights += rate.weight;
   const uint64_t count = profile.events_min + random.below(profile.events_max - profile.events_min + 1);
@@ -240,10 +278,10 @@ void draw_events(Plan& plan, io::SimRandom& random, const Profile& profile) {
     plan.events.push_back(draw_event(plan, random, present[chosen]));
   }
   // Two things at the same time find more than one after the other.
-  for (size_t i = 1; i < plan.events.size(); ++i) {
+  for (size_t i = shaped + 1; i < plan.events.size(); ++i) {
     if (random.chance(profile.together_percent, 100)) plan.events[i].at = plan.events[i - 1].at + static_cast<io::Nanos>(random.below(2 * kMillisecond));
   }
-  std::stable_sort(plan.events.begin(), plan.events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
+  sort_events(plan);
 }
 
 }  // namespace
