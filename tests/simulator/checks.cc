@@ -205,7 +205,9 @@ std::optional<Broken> Checks::replica(const VolumeStatus& primary, const Replica
   if (!has_all_it_had(index)) return std::nullopt;
   const VolumeStatus there = c_.status(index);
   const auto superblock = c_.superblock(index);
-  if (!there.written_lsn || there.epoch != primary.epoch || !superblock || superblock->rebuild_mark) return std::nullopt;
+  // One that was started again knows of no session, whatever its primary still believes.
+  const bool in_session = there.committed_lsn.has_value();
+  if (!there.written_lsn || !in_session || there.epoch != primary.epoch || !superblock || superblock->rebuild_mark) return std::nullopt;
   const bool has_written = !seen.written_lsn || *seen.written_lsn <= *there.written_lsn;
   if (!has_written || (seen.durable_lsn && *seen.durable_lsn > *there.durable_lsn)) {
     return Broken{"a replica has what it acknowledges",

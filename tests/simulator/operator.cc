@@ -420,6 +420,8 @@ void Operator::tick() {
       continue;
     }
     if (!host.up() || !c_.in_step(i)) continue;
+    // Not while its primary still believes in the session of a process that is gone.
+    if (!c_.status(i).committed_lsn) continue;
     const auto written = c_.status(i).written_lsn;
     if (!c_.hosts[c_.primary].lost_unflushed && s.committed_lsn && written && *written >= *s.committed_lsn) host.lost_unflushed = false;
     if (restarted) host.destroyed_at.reset();
