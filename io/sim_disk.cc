@@ -50,7 +50,7 @@ Result<FileInfo> SimDisk::open(const std::string& path, const OpenOptions& optio
     info.created = true;
   }
   File& file = *at->second;
-  if (file.fd >= 0 || file.orphans > 0) {
+  if (file.fd >= 0 || (file.orphans > 0 && locks_)) {
     return make_error(Errc::kBusy, path + ": in use, or writes of a killed process are in flight");
   }
   if (!file.is_block_device && options.resize_bytes > file.length) {

@@ -71,6 +71,8 @@ class SimDisk {
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
   /// Bytes that hold data, of all files.
   [[nodiscard]] uint64_t used_bytes() const { return used_pages_ * kBlockBytes; }
+  /// False: a file can be opened although writes of a killed process are in flight, as if nothing were locked.
+  void set_locks(bool locks) { locks_ = locks; }
   /// Latencies are multiplied by this.
   void set_slow_factor(uint32_t factor) { slow_factor_ = factor; }
 
@@ -220,6 +222,7 @@ class SimDisk {
   uint64_t capacity_ = UINT64_MAX;
   uint64_t used_pages_ = 0;
   uint32_t slow_factor_ = 1;
+  bool locks_ = true;
   uint64_t next_landed_ = 1;
   std::map<std::string, std::unique_ptr<File>> files_;
   std::map<std::string, bool> directories_;

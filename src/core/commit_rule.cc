@@ -4,6 +4,7 @@
 #include <array>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::core {
 
@@ -25,7 +26,7 @@ Lsn satisfied_prefix(Durability mode, Lsn local, std::span<const CopyPosition> r
       positions[count++] = local;
       for (const CopyPosition& copy : replicas) positions[count++] = copy.position;
       std::sort(positions.begin(), positions.begin() + static_cast<ptrdiff_t>(count), std::greater<>());
-      const size_t majority = count / 2 + 1;
+      const size_t majority = count / 2 + (defect(Defect::kMajorityTooSmall) ? 0 : 1);
       return std::min(local, positions[majority - 1]);
     }
   }

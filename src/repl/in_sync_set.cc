@@ -6,6 +6,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -81,6 +82,7 @@ void InSyncSet::start_rebuild(const core::StartRebuild& command) {
     // With "wait" it stays in the set, and writes wait: nobody said that fewer copies would do.
     const bool stays = member->state == State::kOut || options_.wait_for_lost;
     if (stays) return member->shipper->start_rebuild(command);
+    mark(Mark::kRebuiltMemberLeaves);
     member->rebuild = command;
     if (member->state == State::kRemoving) return;
     member->recording = false;  // a write under way that adds it does not take it out
@@ -284,6 +286,7 @@ void InSyncSet::watch_debts(Member& member, io::Nanos now, io::Nanos missed, boo
   // Or it would be counted, and waited for, again at once.
   member.shipper->end_session();
   if (member.state == State::kProving) {
+    mark(Mark::kProofTimedOut);
     member.state = State::kOut;
     return owner_.on_set_changed();
   }
@@ -293,6 +296,7 @@ void InSyncSet::watch_debts(Member& member, io::Nanos now, io::Nanos missed, boo
                            wrote ? "flushed" : "written", (now - member.owed_since) / io::kMillisecond);
   log::warn("volume {}: replica {} leaves the in-sync set: {}{}{}", store_.config().name, shipper.peer().id, member.why,
             shipper.reason().empty() ? "" : "; ", shipper.reason());
+  mark(Mark::kReplicaDropped);
   member.state = State::kRemoving;
   record_set();
 }
@@ -307,6 +311,12 @@ void InSyncSet::prove(Member& member) {
   Shipper& shipper = *member.shipper;
   if (member.leaving || member.state == State::kAdding || member.state == State::kRemoving) return;
   if (member.state == State::kProving && (!shipper.shipping() || shipper.session() != member.session)) member.state = State::kOut;
+  if (defect(Defect::kNoProof) && member.state == State::kOut && shipper.shipping() && !shipper.rebuilding()) {
+    member.session = shipper.session();
+    member.barrier = shipper.acked_written();
+    member.state = State::kAdding;
+    return record_set();
+  }
   // Before its own term record is committed a primary does not know what is, and accepts nobody.
   if (!owner_.serving() || !shipper.reached_head() || member.proven == shipper.session()) return;
   if (member.session != shipper.session()) {
@@ -375,6 +385,7 @@ void InSyncSet::on_set_recorded() {
     if (!member->recording) continue;
     member->recording = false;
     if (member->state == State::kAdding) {
+      mark(Mark::kReplicaAdded);
       member->state = State::kIn;
       log::info("volume {}: replica {} is in sync at Lsn {}", store_.config().name, member->shipper->peer().id, member->barrier.value());
       accept(*member, member->barrier);

@@ -14,6 +14,7 @@
 
 #include "core/commit_rule.h"
 #include "repl/shipper.h"
+#include "ringbolt/probe.h"
 #include "volume/store.h"
 
 namespace ringbolt::repl {
@@ -126,7 +127,10 @@ class InSyncSet {
   void let_go(Member& member);
   void remove_gone();
   [[nodiscard]] Lsn written_due() const { return store_.wal().written(); }
-  [[nodiscard]] bool counts(const Member& member) const { return member.state != State::kOut; }
+  [[nodiscard]] bool counts(const Member& member) const {
+    if (member.state == State::kRemoving && defect(Defect::kLeftUnrecorded)) return false;
+    return member.state != State::kOut;
+  }
   [[nodiscard]] Member* member_of(const Shipper& shipper) const;
   std::unique_ptr<Member> make_member(const core::ReplicaAddress& replica);
   void report_removed(const Member& member);

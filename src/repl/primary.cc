@@ -5,6 +5,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -59,6 +60,7 @@ void Primary::begin_term(Term term) {
   superblock.handed_over = Lsn{};
   superblock.history.open(term, term_first_);
   superblock.in_sync = members_.ids();
+  if (defect(Defect::kTermNotDurable)) return on_term_recorded();
   store_.superblock().wait(term_recorded_);
 }
 
@@ -71,6 +73,7 @@ void Primary::raise_epoch(Epoch epoch) {
 /// When neither the term before nor a change of the set is being recorded.
 void Primary::raise_now() {
   if (raise_to_ == Epoch{} || !term_open_ || members_.recording() || fenced_ || stopping_ || store_.failed()) return;
+  mark(Mark::kTermRaised);
   store_.seal();
   begin_term(Term{std::exchange(raise_to_, Epoch{}), Incarnation(1)});
   members_.begin_term();
@@ -129,7 +132,8 @@ void Primary::advance() {
   if (!term_open_ || fenced_ || store_.failed()) return;
   std::array<core::CopyPosition, InSyncSet::kMembersMax> written{}, durable{};
   const size_t count = members_.positions(written, durable);
-  const Lsn committed = core::satisfied_prefix(config_.durability, store_.wal().written(), {written.data(), count});
+  const Lsn own_written = defect(Defect::kLocalNotAwaited) ? store_.wal().sealed() : store_.wal().written();
+  const Lsn committed = core::satisfied_prefix(config_.durability, own_written, {written.data(), count});
   const Lsn stable = core::satisfied_prefix(config_.durability, store_.wal().durable(), {durable.data(), count});
   // Records of older terms count through the term record only, never by counting their copies: a
   // later primary of a term in between could still undo those.
@@ -187,6 +191,7 @@ void Primary::on_replica_changed(Shipper&) {
 
 void Primary::fence() {
   if (fenced_) return;
+  mark(Mark::kFenced);
   fenced_ = true;
   serving_ = false;
   fail_all(RequestError::kShutdown);
@@ -219,6 +224,7 @@ void Primary::stop(Farewell farewell, std::function<void()> stopped) {
 }
 
 void Primary::on_drain_timeout() {
+  mark(Mark::kDrainTimedOut);
   // Nobody was told, and everything is here.
   if (handing_over_ && !hand_over_open_ && !fenced_ && stable_ == store_.wal().head()) heir_ = store_.config().node_id;
   draining_ = handing_over_ = false;
@@ -256,7 +262,9 @@ void Primary::leave_everything() {
   }
   hand_over_open_ = true;
   successor->hand_over([this, id = successor->peer().id](bool taken) {
-    hand_over_open_ = handing_over_ = false;
+    hand_over_open_ = false;
+    handing_over_ = !taken && defect(Defect::kTwoHeirs);
+    mark(taken ? Mark::kHandedOver : Mark::kHandOverFailed);
     if (taken) heir_ = id;
     continue_stop();
   });

@@ -11,6 +11,7 @@
 #include "log/log.h"
 #include "repl/primary.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -50,7 +51,8 @@ void Primary::submit(Request& request) {
   if (stopping_ || fenced_) return answer(request, RequestError::kShutdown);
   if (store_.failed() && (!serving_ || request.kind != RequestKind::kRead)) return answer(request, RequestError::kIo);
   if (request.kind == RequestKind::kCache) return answer(request, RequestError::kNone);
-  if (serving_ && request.kind == RequestKind::kRead) return submit_read(request);
+  const bool may_read = serving_ || defect(Defect::kReadsBeforeTerm);
+  if (may_read && request.kind == RequestKind::kRead) return submit_read(request);
   queue_.push(request);
   pump();
 }
@@ -104,7 +106,9 @@ void Primary::read_done(ReadJob& job, int error) {
     return;
   }
   if (error != 0) return answer(request, RequestError::kIo);
-  if (job.newest <= committed_) return answer(request, RequestError::kNone);
+  if (job.newest <= committed_ || defect(Defect::kReadsUncommitted)) return answer(request, RequestError::kNone);
+  if (!serving_ && defect(Defect::kReadsBeforeTerm)) return answer(request, RequestError::kNone);
+  mark(Mark::kReadWaited);
   // What it saw is not committed yet. Answered now, a crash could take back what the client has seen.
   if (store_.failed()) return answer(request, RequestError::kIo);
   request.wait_lsn = job.newest;
@@ -168,9 +172,10 @@ bool Primary::admit(Request& request) {
 void Primary::admitted(Request& request) {
   release_edges(request);
   if (request.error != RequestError::kNone) return answer(request, request.error);
-  const bool stable = request.fua || request.kind == RequestKind::kFlush;
+  const bool stable = (request.fua || request.kind == RequestKind::kFlush) && !defect(Defect::kFlushNotAwaited);
   if (request.wait_lsn <= (stable ? stable_ : committed_)) return answer(request, RequestError::kNone);
   if (stable) {
+    mark(Mark::kDurableWait);
     want_flush(request.wait_lsn);
     waiting_stable_.push(request);
   } else {
@@ -181,7 +186,9 @@ void Primary::admitted(Request& request) {
 bool Primary::may_append(uint32_t blocks) {
   const uint64_t limit = window_limit();
   if (window_.blocks() > limit / 2) want_flush(store_.wal().head());
-  return window_.blocks() == 0 || window_.blocks() + blocks <= limit;
+  const bool fits = window_.blocks() == 0 || window_.blocks() + blocks <= limit;
+  if (!fits) mark(Mark::kWindowFull);
+  return fits;
 }
 
 void Primary::appended(Request& request, Lsn lsn, uint32_t blocks) {
@@ -192,7 +199,10 @@ void Primary::appended(Request& request, Lsn lsn, uint32_t blocks) {
 
 /// What a refused append means: wait (for memory explicitly; space is announced), or fail.
 bool Primary::refused(Request& request, Wal::Admission admission) {
-  if (admission == Wal::Admission::kNoMemory) pool_.wait(memory_);
+  if (admission == Wal::Admission::kNoMemory) {
+    mark(Mark::kNoMemory);
+    pool_.wait(memory_);
+  }
   if (admission == Wal::Admission::kNoSpace && store_.base_full() && !store_.wal().failed()) {
     // The WAL cannot be emptied because the base image's device is full.
     request.error = RequestError::kNoSpace;
@@ -208,6 +218,7 @@ void Primary::merge_edges(const Request& request) const {
   const uint64_t begin = request.offset % kBlockBytes, end = begin + request.length;
   for (const ReadTask* edge : edges_) {
     if (edge->request != &request) continue;
+    mark(Mark::kEdgesMerged);
     const uint64_t at = (edge->edge_block - first_block(request)) * kBlockBytes;
     if (at < begin) std::memcpy(blocks + at, edge->buffer.data, begin - at);
     if (at + kBlockBytes > end) std::memcpy(blocks + end, edge->buffer.data + (end - at), at + kBlockBytes - end);
@@ -299,7 +310,9 @@ bool Primary::needs_edges(const Request& request) const {
 bool Primary::overlaps_unappended(const Request& request) const {
   for (const RequestQueue* queue : {&edges_reading_, &edges_ready_}) {
     for (const Request* other = queue->front(); other != nullptr; other = other->next) {
-      if (first_block(*other) <= last_block(request) && last_block(*other) >= first_block(request)) return true;
+      if (first_block(*other) > last_block(request) || last_block(*other) < first_block(request)) continue;
+      mark(Mark::kOverlapWaited);
+      return !defect(Defect::kEdgesTooEarly);
     }
   }
   return false;
@@ -332,6 +345,7 @@ bool Primary::read_edges(Request& request) {
     task->job.done = [](ReadJob& job, int error) { static_cast<ReadTask*>(job.owner)->primary->edge_read(job, error); };
     started[i] = task;
   }
+  mark(Mark::kEdgesRead);
   queue_.remove(request);
   edges_reading_.push(request);
   request.reads_pending = (started[0] != nullptr ? 1 : 0) + (started[1] != nullptr ? 1 : 0);

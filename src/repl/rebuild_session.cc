@@ -8,6 +8,7 @@
 #include "log/log.h"
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -50,6 +51,7 @@ OrRefused<void> RebuildSession::start(const RebuildConfig& config) {
 OrRefused<void> RebuildSession::supersede(const RebuildConfig& config) {
   if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
   if (auto problem = problem_of(config)) return std::move(*problem);
+  if (active()) mark(Mark::kRebuildSuperseded);
   cancel(Reason::kSuperseded);
   next_ = config;
   tell_if_quiet();
@@ -87,12 +89,13 @@ void RebuildSession::begin() {
 void RebuildSession::wal_applied() {
   if (bitmap_ == nullptr) return;
   const Wal& wal = store_.wal();
-  while (marked_ < wal.written()) {
+  const Lsn limit = defect(Defect::kBitsLate) ? store_.checkpoint() : wal.written();
+  while (marked_ < limit) {
     // What has just been written is still in memory: nothing is dropped from there before its owner was told.
     const Frame* const frame = wal.find_frame(marked_.next());
     RINGBOLT_ASSERT(frame != nullptr);
     const FrameHeader header = frame->header();
-    const Lsn last = std::min(frame->last(), wal.written());
+    const Lsn last = std::min(frame->last(), limit);
     for (uint32_t i = 0; i < header.record_count() && header.first_lsn().plus(i) <= last; ++i) {
       const WalRecord record = header.record(i);
       if (header.first_lsn().plus(i) > marked_ && record.blocks > 0) bitmap_->mark_applied(Lba(record.lba), record.blocks);
@@ -195,11 +198,12 @@ std::optional<Lsn> RebuildSession::try_complete() {
   if (phase_ == SessionPhase::kCompleted) return achieved_;
   if (phase_ != SessionPhase::kBaseComplete || store_busy_ || store_.failed()) return std::nullopt;
   Wal& wal = store_.wal();
-  if (wal.durable() < barrier_) {
+  if (wal.durable() < barrier_ && !defect(Defect::kNoBarrier)) {
+    mark(Mark::kBarrierWaited);
     if (wal.head() >= barrier_) wal.request_flush(barrier_);
     return std::nullopt;
   }
-  const Lsn achieved = wal.durable();
+  const Lsn achieved = defect(Defect::kNoBarrier) ? std::max(wal.durable(), barrier_) : wal.durable();
   store_busy_ = true;
   store_.finish_rebuild(achieved, [this, achieved](const Status& status) {
     store_busy_ = false;
@@ -207,6 +211,7 @@ std::optional<Lsn> RebuildSession::try_complete() {
       if (!status.has_value()) {
         fail(Reason::kLocalExtentCorrupt, status.error().message);
       } else {
+        mark(Mark::kRebuildCompleted);
         achieved_ = achieved;
         end(SessionPhase::kCompleted);
         listener_.on_rebuild_completed(achieved);
@@ -218,6 +223,7 @@ std::optional<Lsn> RebuildSession::try_complete() {
 }
 
 void RebuildSession::fail(Reason reason, std::string text) {
+  mark(Mark::kRebuildFailed);
   end(SessionPhase::kFailed);
   listener_.on_rebuild_failed(reason, text);
 }

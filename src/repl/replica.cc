@@ -6,6 +6,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -127,6 +128,7 @@ void Replica::refuse(Reason reason, std::string text) {
 
 /// Of a session that is over, or of none: the one that runs is named.
 void Replica::refuse_session(const MessageHeader& header, const char* what) {
+  mark(Mark::kSessionRefused);
   std::string text = fmt::format("{} of session {}", what, header.session.value());
   const auto current = in_session_ ? std::optional(session_) : std::nullopt;
   const Reason reason = header.session == SessionId{} ? Reason::kProtocolViolation : Reason::kSuperseded;
@@ -135,7 +137,9 @@ void Replica::refuse_session(const MessageHeader& header, const char* what) {
 }
 
 bool Replica::check_session(const MessageHeader& header) {
-  if (header.epoch != term_.epoch || header.epoch < store_.facts().epoch) {
+  const bool is_over = header.epoch < store_.facts().epoch && !defect(Defect::kStaleEpoch);
+  if (header.epoch != term_.epoch || is_over) {
+    mark(Mark::kEpochRefused);
     refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", header.epoch.value(),
                                                store_.facts().epoch.value()));
     return false;
@@ -418,7 +422,10 @@ void Replica::take_positions(const WalDataFields& fields) {
 }
 
 /// What is stable elsewhere goes into the base image once it is flushed here, too.
-void Replica::apply_stable() { store_.set_stable(std::min(stable_, store_.wal().durable())); }
+void Replica::apply_stable() {
+  const Lsn durable = store_.wal().durable();
+  store_.set_stable(defect(Defect::kCheckpointBeyondStable) ? durable : std::min(stable_, durable));
+}
 
 void Replica::on_positions(const MessageHeader& header, const WalDataFields& fields) {
   if (!check_session(header)) return;
@@ -460,6 +467,7 @@ bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields
   take_positions(fields);
   const Wal::Admission admission = store_.append_frame(frame);
   if (admission != Wal::Admission::kOk) {
+    mark(Mark::kReplicaWaits);
     if (!store_.failed()) waiting_for_space_ = true;
     if (admission == Wal::Admission::kNoMemory) pool_.wait(memory_);  // nobody announces that
     return false;
@@ -485,7 +493,10 @@ void Replica::on_positions() {
 
 void Replica::send_ack() {
   if (!in_session_ || link_ == nullptr || link_->closing()) return;
-  const WalAck ack{store_.wal().written(), store_.wal().durable(), stable_};
+  const Wal& wal = store_.wal();
+  WalAck ack{wal.written(), wal.durable(), stable_};
+  if (defect(Defect::kAckAtReceipt)) ack.written = wal.sealed();
+  if (defect(Defect::kDurableIsWritten)) ack.durable = ack.written;
   if (!ack_due_ && ack.written == acked_written_ && ack.durable == acked_durable_ && ack.stable == acked_stable_) return;
   ack_due_ = false;
   acked_written_ = ack.written;
@@ -511,7 +522,10 @@ void Replica::on_tick() {
   ticked_at_ = now;
   const io::Nanos silent = now - std::max(link_->last_heard(), receiving_since_);
   // Before a session, or while this copy cuts its log, the primary waits for what is said here.
-  if (in_session_ && !waiting_for_space_ && silent > timeout_) link_->close("the primary is silent");
+  if (in_session_ && !waiting_for_space_ && silent > timeout_) {
+    mark(Mark::kPrimarySilent);
+    link_->close("the primary is silent");
+  }
 }
 
 void Replica::on_failed() {

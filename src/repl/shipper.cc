@@ -7,6 +7,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -149,6 +150,7 @@ void Shipper::tell_lost(const std::string& reason) {
     owner_.report(lost);
   }
   const Reason cause = cause_ == Reason::kNone ? Reason::kTransportLost : cause_;
+  if (session_ != SessionId{} && cause == Reason::kTransportLost) mark(Mark::kTransportLost);
   if (session_ != SessionId{}) owner_.report(core::SessionFailed{peer_.id, connection_term_, session_, cause, reason});
   session_ = SessionId{};
   owner_.report(core::ShipperConnected{peer_.id, connection_, false, reason});
@@ -172,7 +174,10 @@ void Shipper::destroy_closed_link() {
   if (phase_ == Phase::kStopped) finish_stop();
 }
 
-void Shipper::on_pin_lost() { close_link(Reason::kPinLost, "pin_lost: the records that it needs are no longer in the WAL"); }
+void Shipper::on_pin_lost() {
+  mark(Mark::kPinLost);
+  close_link(Reason::kPinLost, "pin_lost: the records that it needs are no longer in the WAL");
+}
 
 void Shipper::on_session_over() {
   if (shipping()) close_link(Reason::kProgressStalled, "it does not acknowledge in time");
@@ -274,6 +279,7 @@ void Shipper::on_sync_ack(std::span<const std::byte> payload) {
   if (ack.sync_id != sync_) return close_link(Reason::kProtocolViolation, fmt::format("an answer to sync {}, asked was {}", ack.sync_id, sync_));
   if (ack.kind == SyncAckKind::kEpochMismatch) {
     sync_open_ = false;
+    mark(Mark::kFencedByAnswer);
     if (connection_term_ == owner_.term()) owner_.on_fenced(ack.epoch, fmt::format("replica {} knows another primary", peer_.id));
     return close_link(Reason::kEpochMismatch, "the peer knows another primary");
   }
@@ -417,11 +423,13 @@ void Shipper::start_session(Term term, SessionId session, core::SessionKind kind
 }
 
 void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target) {
+  if (kind == core::SessionKind::kCatchup) mark(Mark::kCatchUp);
+  if (kind == core::SessionKind::kRebuild) mark(Mark::kRebuild);
   session_ = session;
   session_kind_ = kind;
   session_base_ = position;
   session_target_ = target;
-  next_ = position.next();
+  next_ = defect(Defect::kRecordSkipped) && kind == core::SessionKind::kCatchup ? position.plus(2) : position.next();
   written_ = durable_ = position;
   confirmed_stable_ = Lsn{};
   reached_head_ = false;
@@ -453,6 +461,7 @@ void Shipper::start_rebuild(const core::StartRebuild& command) {
   }
   reason_ = command.why;
   if (!holds_place_ && !limits_.try_begin()) {
+    mark(Mark::kRebuildObstructed);
     phase_ = Phase::kObstructed;
     asked_at_ = io_.now();
     owner_.report(core::NeedsRebuildObserved{peer_.id, connection_term_, sync_,
@@ -592,6 +601,7 @@ void Shipper::on_verified() {
   const std::unique_ptr<Verifier> verifier = std::move(verifier_);
   const VerifyResult& result = verifier->result();
   if (verify_done_) {
+    mark(Mark::kVerified);
     const auto done = std::move(verify_done_);
     verify_done_ = nullptr;
     done(result);
@@ -694,6 +704,7 @@ bool Shipper::gather_from_memory(FrameGather& gather, Frame& frame) {
     // The session begins within this frame: the part that the replica has is left out.
     if (slice_in_send_) return false;
     const auto slice = header.slice(next_, frame.last(), slice_.get());
+    mark(Mark::kFrameSliced);
     slice_in_send_ = true;
     first_block = slice.first_block;
     f.data_bytes = slice.blocks * kBlockBytes;
@@ -770,6 +781,7 @@ void Shipper::on_tick() {
   const bool answer_due = phase_ == Phase::kGreeting || phase_ == Phase::kSyncing || phase_ == Phase::kStarting ||
                           (phase_ == Phase::kShipping && unanswered_);
   if (answer_due && now - std::max(link_->last_heard(), asked_at_) > timing_.timeout) {
+    mark(Mark::kReplicaSilent);
     return close_link(Reason::kDeadlineExceeded, "the replica does not answer");
   }
   if (phase_ == Phase::kObstructed && now - asked_at_ > timing_.retry_max) return ask();

@@ -21,6 +21,7 @@
 #include "repl/rebuild_limits.h"
 #include "repl/verifier.h"
 #include "repl/wal_reader.h"
+#include "ringbolt/probe.h"
 #include "volume/store.h"
 
 namespace ringbolt::repl {
@@ -127,7 +128,9 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   }
   /// The cursor has met the head in this session, and the replica holds everything before it.
   [[nodiscard]] bool reached_head() const { return shipping() && reached_head_ && !rebuilding(); }
-  [[nodiscard]] Lsn acked_written() const { return shipping() && !rebuilding() ? written_ : Lsn{}; }
+  [[nodiscard]] Lsn acked_written() const {
+    return shipping() && (!rebuilding() || defect(Defect::kRebuildingCounts)) ? written_ : Lsn{};
+  }
   [[nodiscard]] Lsn acked_durable() const { return shipping() && !rebuilding() ? durable_ : Lsn{}; }
   /// The same of the log alone, also while its base image is being rebuilt.
   [[nodiscard]] Lsn log_written() const { return shipping() ? written_ : Lsn{}; }

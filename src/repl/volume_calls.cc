@@ -3,6 +3,7 @@
 
 #include "log/log.h"
 #include "repl/volume.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -29,6 +30,7 @@ void Volume::record_promise() {
 }
 
 void Volume::on_promise_recorded() {
+  mark(Mark::kPromised);
   if (promise_again_) return record_promise();
   if (stopping_) return close_if_quiet();
   if (std::exchange(promise_for_role_, false)) change_role();
@@ -87,6 +89,7 @@ void Volume::take_call(const PeerCall& call) {
   }
   if ((wanted_ ? wanted_->role : role_) == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
   if (call.header.epoch < facts.epoch) {
+    mark(Mark::kCallRefused);
     return refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), facts.epoch.value()));
   }
   if (call.header.epoch == facts.epoch && facts.incarnation != Incarnation{}) {

@@ -5,6 +5,7 @@
 #include "log/log.h"
 #include "repl/volume.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -53,6 +54,7 @@ void Volume::take_first_assignment() {
     if (judgement.verdict != core::Verdict::kTake) {
       role_ = Role::kReplica;
       role_reason_ = judgement.reason;
+      mark(Mark::kPrimaryRefused);
       log::error("volume {}: not primary: {}", name(), role_reason_);
       tell(core::EpochObserved{std::max(first.epoch, store_.facts().epoch), role_reason_});
     }
@@ -94,6 +96,7 @@ void Volume::assign(const AssignmentRequest& request, std::function<void(Status)
     case core::Verdict::kRefused: return done(make_error(Errc::kNotPermitted, judgement.reason));
   }
   if (const char* problem = Superblock::problem_of(next)) return done(make_error(Errc::kInvalid, problem));
+  if (request.authority == core::Authority::kForced) mark(Mark::kForced);
   assigned_ = std::move(done);
   ordered_role_ = next.role;
   log::info("volume {}: assigned {} of epoch {}, change {}", name(), to_string(next.role), next.epoch.value(), next.version);

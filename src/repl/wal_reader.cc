@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::repl {
 
@@ -85,6 +86,7 @@ bool WalReader::start(Span& span, Lsn from) {
     frame.bytes = span.buffer.data + at * kBlockBytes;
     at += frame.place.blocks;
   }
+  mark(Mark::kReadBack);
   span.ready = span.dropped = false;
   io_.read(wal.geometry().file, span.buffer.data, span.blocks * kBlockBytes, wal.device_block(span.position) * kBlockBytes, span.read);
   return true;

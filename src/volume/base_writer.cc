@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -65,8 +66,10 @@ bool BaseWriter::issue(BaseWrite& job) {
     }
     const Lba from = job.first.plus(job.next_block);
     const uint32_t span = std::min(step, job.blocks - job.next_block);
-    const auto run = job.bitmap->next_clear(from, from.plus(span));
+    auto run = job.bitmap->next_clear(from, from.plus(span));
+    if (defect(Defect::kBaseOverLog)) run = RebuildBitmap::Run{from, span};
     const auto skipped = run ? static_cast<uint32_t>(run->first.minus(from)) : span;
+    if (skipped > 0) mark(Mark::kWalWins);
     job.blocks_skipped += skipped;
     job.next_block += skipped;
     if (!run) continue;

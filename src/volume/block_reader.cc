@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -78,7 +79,10 @@ bool BlockReader::issue_next(ReadJob& job) {
     ops_.push_back(std::make_unique<ReadOp>(*this));
     free_ops_.push_back(ops_.back().get());
   }
-  if (free_ops_.empty()) return false;
+  if (free_ops_.empty()) {
+    mark(Mark::kReadQueued);
+    return false;
+  }
   ReadOp& op = *free_ops_.back();
   free_ops_.pop_back();
   op.job = &job;
@@ -99,6 +103,7 @@ bool BlockReader::issue_next(ReadJob& job) {
     offset = job.first.plus(at).value() * kBlockBytes;
     while (at + op.blocks < job.blocks && index_.find(job.first.plus(at + op.blocks)) == nullptr) ++op.blocks;
   }
+  if (op.from_wal) mark(Mark::kReadFromLog);
   job.next_block += op.blocks;
   ++job.pending;
   io_.read(op.from_wal ? wal_.geometry().file : base_, data, op.blocks * kBlockBytes, offset, op.completion);

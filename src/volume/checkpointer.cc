@@ -6,6 +6,7 @@
 
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -90,7 +91,7 @@ void Checkpointer::start_round_if_needed() {
     target_ = std::max(target_, std::min(stable_, from->live_last));
   }
   loaded_ = checkpoint_;
-  if (target_ <= p_.superblock.current().base_limit) return begin_batch();
+  if (target_ <= p_.superblock.current().base_limit || defect(Defect::kBaseLimitNotAnnounced)) return begin_batch();
   step_ = Step::kAnnouncing;
   Superblock& superblock = p_.superblock.change();
   superblock.base_limit = target_;
@@ -222,7 +223,7 @@ bool Checkpointer::take_records(const FrameHeader& header, const std::byte* payl
         const bool newest = entry->lsn == short_lsn(lsn);
         // A newer version within the round comes later. One beyond it does not make this one needless:
         // it may be lost with a torn tail, or be cut, and after the checkpoint nothing else has this.
-        if (!newest && is_in_round(entry->lsn)) continue;
+        if (!newest && (is_in_round(entry->lsn) || defect(Defect::kOlderVersionDropped))) continue;
         const std::byte* data = has_payload(record.kind) ? payload + size_t{block + b} * kBlockBytes : nullptr;
         const uint32_t crc = newest || data == nullptr ? entry->crc : header.block_crc(block + b);
         if (verify && data != nullptr && crc32c(data, kBlockBytes) != crc) {
@@ -251,6 +252,7 @@ void Checkpointer::spans_loaded() {
   items.erase(std::unique(items.begin(), items.end(), same_block), items.end());
   next_item_ = 0;
   step_ = Step::kDraining;
+  if (!p_.gate.idle()) mark(Mark::kCheckpointWaited);
   p_.gate.drain(
       [](void* self) {
         auto* checkpointer = static_cast<Checkpointer*>(self);
@@ -313,6 +315,7 @@ void Checkpointer::batch_copied() {
     release_batch();
     step_ = Step::kIdle;
     if (!base_full_) {
+      mark(Mark::kBaseFull);
       base_full_ = true;
       listener_.on_base_full(true);
     }
@@ -325,9 +328,13 @@ void Checkpointer::batch_copied() {
     if (p_.index.remove_if(Lba(item.lba), item.lsn)) ++unrecorded_;
   }
   release_batch();
-  if (paused_) return stop_round();
+  if (paused_) {
+    mark(Mark::kCheckpointPaused);
+    return stop_round();
+  }
   if (loaded_ < target_) return begin_batch();
   step_ = Step::kFlushing;
+  if (defect(Defect::kBaseNotFlushed)) return on_base_flushed(0);
   p_.io.flush(p_.base, flush_);
 }
 
@@ -361,6 +368,7 @@ void Checkpointer::on_base_flushed(int32_t result) {
   superblock.tail_block = p_.wal.device_block(new_tail_.position);
   superblock.tail_previous_checksum = new_tail_.previous_checksum;
   superblock.durable = std::max(superblock.durable, p_.wal.durable());
+  if (defect(Defect::kReusedUnrecorded)) p_.wal.advance_tail(new_tail_);
   p_.superblock.wait(recorded_);
 }
 
@@ -368,6 +376,8 @@ void Checkpointer::on_recorded() {
   checkpoint_ = target_;
   unrecorded_ = 0;
   step_ = Step::kReleasing;
+  if (!p_.gate.idle()) mark(Mark::kReuseWaited);
+  if (defect(Defect::kReusedUnderRead)) return on_readers_gone();
   // Reads that found their blocks in the part given up are done before it is written again.
   p_.gate.drain([](void* self) { static_cast<Checkpointer*>(self)->on_readers_gone(); }, this);
 }

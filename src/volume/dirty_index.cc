@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -43,7 +44,11 @@ bool DirtyIndex::remove_if(Lba lba, uint32_t lsn) {
   const auto key = static_cast<uint32_t>(lba.value());
   uint32_t slot = home(key);
   while (used(slot) && slots_[slot].lba != key) slot = (slot + 1) & mask_;
-  if (!used(slot) || slots_[slot].lsn != lsn) return false;
+  if (!used(slot)) return false;
+  if (slots_[slot].lsn != lsn) {
+    mark(Mark::kNewerThanCheckpoint);
+    if (!defect(Defect::kNewerEntryCleared)) return false;
+  }
   // Close the gap: move back each following entry whose home does not lie behind the gap.
   uint32_t gap = slot;
   for (uint32_t next = (gap + 1) & mask_; used(next); next = (next + 1) & mask_) {

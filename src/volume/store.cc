@@ -7,6 +7,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -47,10 +48,11 @@ Lsn Store::append(RecordKind kind, Lba lba, uint32_t blocks) {
   for (uint32_t i = 0; i < blocks; ++i) {
     if (has_payload(kind)) {
       index_->put(lba.plus(i), appended.lsn, appended.wal_block + i, appended.crcs[i]);
-    } else {
+    } else if (!defect(Defect::kZerosNotIndexed)) {
       index_->put(lba.plus(i), appended.lsn, DirtyIndex::kZeros, 0);
     }
   }
+  if (kind == RecordKind::kZero || kind == RecordKind::kTrim) mark(Mark::kZeroRecord);
   return appended.lsn;
 }
 
@@ -232,9 +234,11 @@ void Store::continue_cut() {
   if (failed()) return end_pause(make_error(Errc::kIo, failure_));
   if (checkpointer_->running() || !wal_->idle()) return;
   if (cut_to_ < base_limit()) {
+    mark(Mark::kCutRefused);
     return end_pause(make_error(Errc::kInvalid, fmt::format("cannot cut the log at Lsn {}: the base image may hold records up to {}",
                                                              cut_to_.value(), base_limit().value())));
   }
+  mark(Mark::kTailCut);
   stopping_ = Stopping::kCutting;
   index_->clear();
   recover(cut_to_);

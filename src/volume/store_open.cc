@@ -9,6 +9,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 #include "volume/store.h"
 
 namespace ringbolt {
@@ -45,6 +46,7 @@ void Store::wait_or_fail(const Error& error, void (Store::*retry)()) {
   if (error.code != Errc::kBusy) return open_failed(error);
   if (!busy_) {
     busy_ = true;
+    mark(Mark::kLateWritesWaited);
     busy_since_ = io_.now();
     log::warn("volume {}: waiting: {}", config_.name, error.message);
   }
@@ -89,6 +91,7 @@ void Store::on_slot_read(uint32_t slot, int32_t result) {
   }
   SuperblockSlots found = std::move(read).value();
   if (!found.damage.empty()) {
+    mark(Mark::kSlotSpoiled);
     log::warn("volume {}: {}: {} (damaged, or its last write was cut off); {}", config_.name, path_of("superblock", ""), found.damage,
               found.newest ? "nothing is lost, the other slot is good" : "it was never finished");
   }

@@ -20,6 +20,7 @@
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 #include "volume/store.h"
 
 namespace ringbolt {
@@ -51,7 +52,7 @@ void Store::continue_rebuild() {
   if (checkpointer_->running() || !wal_->idle() || !base_writer_->quiet()) return;
   stopping_ = Stopping::kRecordingRebuild;
   Superblock& s = superblock_.change();
-  s.rebuild_mark = true;
+  s.rebuild_mark = !defect(Defect::kNoRebuildMark);
   s.base_seeded = false;
   s.clean_shutdown = false;
   s.history = rebuild_history_;
@@ -99,6 +100,7 @@ void Store::finish_rebuild(Lsn achieved, Done done) {
   rebuilding_ = false;
   if (failed()) return end_finish();
   finishing_ = true;
+  if (defect(Defect::kRebuiltBaseNotFlushed)) return on_rebuild_flushed(0);
   io_.flush(base_file_, rebuild_flush_);
 }
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -60,12 +61,13 @@ void SuperblockWriter::write_slot() {
 
 void SuperblockWriter::on_written(int32_t result) {
   if (result < 0) return fail(result);
+  if (defect(Defect::kSuperblockNotFlushed)) return on_flushed(0);
   io_.flush(file_, flush_);
 }
 
 void SuperblockWriter::on_flushed(int32_t result) {
   if (result < 0) return fail(result);
-  if (++slots_done_ < 2) return write_slot();
+  if (++slots_done_ < 2 && !defect(Defect::kOneSlot)) return write_slot();
   durable_version_ = writing_version_;
   while (first_ != nullptr && first_->version_ <= durable_version_) {
     SuperblockWaiter* waiter = first_;
@@ -79,6 +81,7 @@ void SuperblockWriter::on_flushed(int32_t result) {
 
 void SuperblockWriter::fail(int32_t result) {
   failed_ = true;
+  mark(Mark::kSuperblockFailed);
   // Nobody is called any more; whoever waits learns it from the failure of the store.
   for (; first_ != nullptr; first_ = first_->next_) first_->waiting_ = false;
   last_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -96,8 +97,12 @@ Wal::Admission Wal::reserve(uint32_t total_blocks, bool is_term) {
   const uint64_t remaining = geometry_.capacity_blocks - device_block(append_position_);
   const uint64_t pad = remaining < total_blocks ? remaining : 0;
   const uint64_t limit = geometry_.capacity_blocks - (is_term ? 0 : kTermReserveBlocks);
-  if (used_blocks() + pad + total_blocks > limit) return Admission::kNoSpace;
+  if (used_blocks() + pad + total_blocks > limit) {
+    mark(Mark::kWalFull);
+    return Admission::kNoSpace;
+  }
   if (pad > 0) {
+    mark(Mark::kWalWrapped);
     Frame* frame = take_frame();
     if (frame == nullptr) return Admission::kNoMemory;
     frame->buffer = reserve_memory_.allocate(io::BufferReserve::Use::kPad, kBlockBytes);
@@ -271,7 +276,10 @@ void Wal::frame_done(Frame& frame, int32_t result) {
   --writes_in_flight_;
   frame.state = Frame::State::kWritten;
   if (failed_) return listener_.on_wal_quieter();
-  if (result < 0) return fail(-result, "write");
+  if (result < 0) {
+    mark(Mark::kWriteFailed);
+    return fail(-result, "write");
+  }
   // The written prefix ends before the first frame that is not done, whatever lies beyond it.
   bool moved = false;
   while (window_written_ < window_size_ && frame_at(window_written_)->state == Frame::State::kWritten) {
@@ -310,8 +318,11 @@ void Wal::maybe_flush() {
 void Wal::on_flush_done(int32_t result) {
   if (failed_) return listener_.on_wal_quieter();
   // Never retried: after a failed flush the device may have dropped what it had not written.
-  if (result < 0) return fail(-result, "flush");
-  durable_ = std::max(durable_, flush_covers_);
+  if (result < 0 && !defect(Defect::kFlushErrorIgnored)) {
+    mark(Mark::kFlushFailed);
+    return fail(-result, "flush");
+  }
+  durable_ = std::max(durable_, defect(Defect::kFlushCoversMore) ? written_ : flush_covers_);
   // The next goal is what was asked for by now, not a moving target: under constant writing
   // `written >= wanted` might never hold.
   if (flush_wanted_ > durable_) flush_goal_ = flush_wanted_;
@@ -387,6 +398,7 @@ bool Wal::reclaim_oldest() {
       free_frame(*frame);
       return true;
     }
+    mark(Mark::kFrameDetached);
     frame->state = Frame::State::kDetached;
     ++detached_;
   }

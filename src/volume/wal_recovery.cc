@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt {
 
@@ -73,7 +74,7 @@ Lsn WalRecovery::live_end(const FrameHeader& header) const {
     const Lsn lsn = live.next();
     if (start_.limit && lsn > *start_.limit) break;
     const auto term = history.term_at(lsn);
-    if (term && *term != header.term()) break;
+    if (term && *term != header.term() && !defect(Defect::kStaleFrames)) break;
     live = lsn;
   }
   return live;
@@ -111,7 +112,8 @@ bool WalRecovery::step_frame() {
     return true;
   }
   const uint64_t blocks = header.total_blocks();
-  if (fields.previous_checksum != previous_checksum_) {
+  if (fields.previous_checksum != previous_checksum_ && !defect(Defect::kStaleFrames)) {
+    mark(Mark::kChainBroken);
     end_of_log("a frame that does not continue the chain");
     return true;
   }
@@ -129,12 +131,14 @@ bool WalRecovery::step_frame() {
     if (!have(block, blocks)) return false;
     // The window may have moved: look again.
     const FrameHeader whole(at(block));
-    if (const auto bad = whole.check_payload(at(block) + kBlockBytes)) {
+    if (const auto bad = whole.check_payload(at(block) + kBlockBytes); bad && !defect(Defect::kTornTailTaken)) {
+      mark(Mark::kTornTailCut);
       end_of_log(fmt::format("payload block {} of the frame does not match its checksum", *bad));
       return true;
     }
     const Lsn live = live_end(whole);
     if (live < whole.first_lsn()) {
+      mark(Mark::kDeadRecords);
       end_of_log("records of a discarded term");
       return true;
     }
@@ -171,6 +175,7 @@ void WalRecovery::end_of_log(std::string why) {
     return;
   }
   if (end_ < start_.durable) {
+    mark(Mark::kDamageFound);
     finish(make_error(Errc::kCorrupt,
                       fmt::format("the WAL ends at Lsn {} (byte {}: {}), but records up to {} had been flushed", end_.value(),
                                   wal_.device_block(wal_.append_position()) * kBlockBytes, end_reason_, start_.durable.value())));
@@ -197,6 +202,7 @@ bool WalRecovery::step_proof() {
   const FrameFields fields = header.fields();
   if (Lsn(fields.durable_lsn) > end_ && header.mark() == start_.mark &&
       header.check(wal_.geometry().volume, wal_.geometry().volume_blocks) == nullptr) {
+    mark(Mark::kDamageProven);
     finish(make_error(Errc::kCorrupt,
                       fmt::format("the WAL is damaged at byte {} ({}): the frame of Lsn {} at byte {} proves that records up to "
                                   "{} had been flushed, but only {} are readable",

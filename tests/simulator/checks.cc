@@ -7,6 +7,24 @@
 
 namespace ringbolt::sim {
 
+namespace {
+
+/// Both slots, if they are valid: a crash may leave either.
+std::vector<Superblock> read_slots(const io::SimNode& host) {
+  std::vector<Superblock> slots;
+  const std::string path = Node::directory() + "/superblock";
+  if (!host.disk().exists(path)) return slots;
+  for (const uint64_t offset : Superblock::kSlotOffset) {
+    auto slot = Superblock::decode(host.read_file(path, offset, Superblock::kSlotBytes).data());
+    if (slot.has_value()) slots.push_back(std::move(slot.value()));
+  }
+  return slots;
+}
+
+bool contains(const std::vector<std::string>& ids, const std::string& id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
+
+}  // namespace
+
 std::optional<Broken> Checks::after_step() {
   Clients& clients = c_.clients;
   if (std::string what = clients.broken(false); !what.empty()) return Broken{"what is read was written", what};
@@ -19,7 +37,8 @@ std::optional<Broken> Checks::now_and_then() {
     if (auto broken = positions(i)) return broken;
     if (auto broken = unusable(i)) return broken;
   }
-  return std::nullopt;
+  if (auto broken = replicas()) return broken;
+  return one_heir();
 }
 
 std::optional<Broken> Checks::history() {
@@ -85,6 +104,136 @@ std::optional<Broken> Checks::unusable(size_t index) const {
   const auto recorded = c_.superblock(c_.primary);
   if (!recorded || std::find(recorded->in_sync.begin(), recorded->in_sync.end(), id) == recorded->in_sync.end()) return std::nullopt;
   return Broken{"an unusable copy never counts", fmt::format("{} has the rebuild mark, and {} has recorded it as in sync", id, c_.id(c_.primary))};
+}
+
+/// What a primary relies on, compared with what its replicas have.
+std::optional<Broken> Checks::replicas() {
+  if (!c_.established() || !c_.serves(c_.primary)) return std::nullopt;
+  std::vector<std::string> recorded;
+  for (const Superblock& slot : read_slots(c_.hosts[c_.primary].node->host())) recorded.insert(recorded.end(), slot.in_sync.begin(), slot.in_sync.end());
+  const VolumeStatus s = c_.status(c_.primary);
+  for (const ReplicaStatus& r : s.replicas) {
+    if (auto broken = replica(s, r, recorded)) return broken;
+  }
+  if (auto broken = recorded_term(s)) return broken;
+  if (auto broken = majority(s)) return broken;
+  return base_limits(s, recorded);
+}
+
+/// Up, and neither power nor damage has taken anything from it since it had everything.
+bool Checks::has_all_it_had(size_t index) const {
+  const Host& host = c_.hosts[index];
+  return host.up() && !host.lost_unflushed && !host.destroyed() && !c_.is_failed(index);
+}
+
+/// The term whose records are acknowledged is in both slots.
+std::optional<Broken> Checks::recorded_term(const VolumeStatus& primary) const {
+  for (const Superblock& slot : read_slots(c_.hosts[c_.primary].node->host())) {
+    const auto last = slot.history.last();
+    if (last && last->term.epoch.value() == *primary.epoch) continue;
+    return Broken{"a term is durable before its first record",
+                  fmt::format("{} is primary of epoch {}, and its superblock still says {}", c_.id(c_.primary), *primary.epoch,
+                              last ? last->term.epoch.value() : 0)};
+  }
+  return std::nullopt;
+}
+
+/// An operator may order that a copy of what was committed is thrown away; but nothing more is committed then without a majority.
+std::optional<Broken> Checks::majority(const VolumeStatus& primary) {
+  if (c_.plan.durability != Durability::kSyncQuorum || !primary.committed_lsn || primary.replicas.size() + 1 != c_.size()) return std::nullopt;
+  size_t having = 0;
+  std::vector<std::pair<uint64_t, bool>> logs;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    if (!has_all_it_had(i)) {
+      alone_with_.reset();
+      return std::nullopt;
+    }
+    const auto superblock = c_.superblock(i);
+    const auto written = c_.status(i).written_lsn;
+    if (superblock) logs.emplace_back(superblock->log_key, superblock->rebuild_mark);
+    if (superblock && !superblock->rebuild_mark && written && *written >= *primary.committed_lsn) ++having;
+  }
+  if (having > c_.size() / 2) {
+    alone_with_.reset();
+    return std::nullopt;
+  }
+  if (!alone_with_ || logs != alone_logs_) {
+    alone_with_ = primary.committed_lsn;
+    alone_logs_ = logs;
+  }
+  if (*primary.committed_lsn <= *alone_with_) return std::nullopt;
+  return Broken{"what is committed is on a majority", fmt::format("{} of {} copies have Lsn {}", having, c_.size(), *primary.committed_lsn)};
+}
+
+/// Only what every copy that counts has flushed goes into a base image. A rebuild brings other records, too, which become stable later.
+std::optional<Broken> Checks::base_limits(const VolumeStatus& primary, const std::vector<std::string>& recorded) {
+  if (c_.plan.durability != Durability::kSyncAll || !primary.durable_lsn || !has_all_it_had(c_.primary)) return std::nullopt;
+  uint64_t stable = *primary.durable_lsn;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    if (i == c_.primary || !contains(recorded, c_.id(i))) continue;
+    if (!has_all_it_had(i)) return std::nullopt;
+    stable = std::min(stable, c_.status(i).durable_lsn.value_or(0));
+  }
+  for (size_t i = 0; i < c_.size(); ++i) {
+    const auto superblock = c_.superblock(i);
+    if (!superblock || superblock->rebuild_mark || (i != c_.primary && !c_.in_step(i))) continue;
+    if (superblock->base_limit.value() <= stable) {
+      settled_[i] = superblock->log_key;
+    } else if (settled_[i] == superblock->log_key) {
+      return Broken{"base images hold stable records only", fmt::format("that of {} may hold records up to {}, flushed everywhere are those up to {}",
+                                                                        c_.id(i), superblock->base_limit.value(), stable)};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Broken> Checks::disk(size_t index) const {
+  const auto superblock = c_.superblock(index);
+  if (!superblock || superblock->rebuild_mark || c_.hosts[index].destroyed()) return std::nullopt;
+  const auto copy = read_copy(c_.hosts[index].node->host(), Node::directory());
+  if (copy && copy->head() < superblock->durable) {
+    return Broken{"what is flushed can be read back", fmt::format("the log of {} ends at {}, and {} was flushed", c_.id(index), copy->head().value(),
+                                                                  superblock->durable.value())};
+  }
+  const std::string found = find_uncommitted_in_base(c_.hosts[index].node->host(), Node::directory(), superblock->base_limit);
+  if (found.empty()) return std::nullopt;
+  return Broken{"a base image holds nothing beyond its limit", found};
+}
+
+std::optional<Broken> Checks::replica(const VolumeStatus& primary, const ReplicaStatus& seen, const std::vector<std::string>& recorded) const {
+  const size_t index = c_.index_of(seen.id);
+  if (!has_all_it_had(index)) return std::nullopt;
+  const VolumeStatus there = c_.status(index);
+  const auto superblock = c_.superblock(index);
+  // One that was started again knows of no session, whatever its primary still believes.
+  const bool in_session = there.committed_lsn.has_value();
+  if (!there.written_lsn || !in_session || there.epoch != primary.epoch || !superblock || superblock->rebuild_mark) return std::nullopt;
+  const bool has_written = !seen.written_lsn || *seen.written_lsn <= *there.written_lsn;
+  if (!has_written || (seen.durable_lsn && *seen.durable_lsn > *there.durable_lsn)) {
+    return Broken{"a replica has what it acknowledges",
+                  fmt::format("{} has acknowledged {} as written and {} as flushed, it has written {} and flushed {}", seen.id,
+                              seen.written_lsn.value_or(0), seen.durable_lsn.value_or(0), *there.written_lsn, *there.durable_lsn)};
+  }
+  if (!primary.committed_lsn) return std::nullopt;
+  if (c_.plan.durability == Durability::kSyncAll && contains(recorded, seen.id) && *there.written_lsn < *primary.committed_lsn) {
+    return Broken{"whoever may be promoted has everything", fmt::format("{} is recorded as in sync and has written {}, committed is {}", seen.id,
+                                                                        *there.written_lsn, *primary.committed_lsn)};
+  }
+  return std::nullopt;
+}
+
+/// Who was left everything may be promoted without force: there is one at most.
+std::optional<Broken> Checks::one_heir() const {
+  std::optional<std::pair<Epoch, size_t>> heir;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    const auto superblock = c_.superblock(i);
+    if (!superblock || superblock->handed_over == Lsn{} || superblock->rebuild_mark) continue;
+    if (heir && heir->first == superblock->epoch) {
+      return Broken{"one heir", fmt::format("{} and {} have both been left everything in epoch {}", c_.id(heir->second), c_.id(i), heir->first.value())};
+    }
+    heir.emplace(superblock->epoch, i);
+  }
+  return std::nullopt;
 }
 
 std::optional<Broken> Checks::at_rest() {

@@ -76,6 +76,7 @@ void Clients::scan() {
 
 void Clients::leave() {
   if (node_ == nullptr) return;
+  has_answered_ = has_answered_ || answered();
   const bool lives = node_->up() && node_->boots() == boot_;
   if (lives) {
     for (const auto& connection : connections_) node_->volume().detach(*connection);

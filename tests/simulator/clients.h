@@ -53,6 +53,9 @@ class Clients {
   [[nodiscard]] bool sent_away() const { return sent_away_; }
   /// An answer came after connect(): the primary's term is committed.
   [[nodiscard]] bool answered() const { return load_.answered() > answered_before_ || working_; }
+  /// Likewise, to these clients or to earlier ones, since forget_answers().
+  [[nodiscard]] bool has_answered() const { return has_answered_ || (connected() && answered()); }
+  void forget_answers() { has_answered_ = false; }
   [[nodiscard]] uint64_t requests_answered() const { return load_.answered(); }
   [[nodiscard]] uint64_t requests_failed() const { return load_.failed(); }
   [[nodiscard]] uint64_t writes_answered() const { return load_.writes_answered(); }
@@ -81,6 +84,7 @@ class Clients {
   Promise promise_ = Promise::kAll;
   bool scanning_ = false, scan_failed_ = false, working_ = false, sent_away_ = false, read_back_ = false;
   uint64_t answered_before_ = 0;
+  bool has_answered_ = false;
   std::vector<std::pair<uint64_t, Epoch>> epochs_;  ///< by generation of the load
   Epoch newest_acknowledged_;
   std::string two_primaries_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ringbolt/assert.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::sim {
 
@@ -24,6 +25,7 @@ Cluster::Cluster(const Plan& of) : plan(of), world(world_options(of)), clients(w
   for (size_t i = 0; i < plan.nodes; ++i) {
     hosts.emplace_back();
     hosts.back().node = std::make_unique<Node>(world, fmt::format("n{}", i + 1));
+    hosts.back().node->host().disk().set_locks(!defect(Defect::kLateWritesNotAwaited));
     fit.push_back(i);
   }
   hosts[0].role = Role::kPrimary;
@@ -74,7 +76,7 @@ void Cluster::boot(size_t index) {
   o.rebuild->in_flight = plan.chunks_in_flight;
   o.new_volume.bytes.fill(static_cast<uint8_t>(1 + plan.seed % 255));
   if (host.role == Role::kPrimary) o.replicas = replicas_of(index);
-  host.node->boot(o);
+  host.node->boot(o, plan.pool_bytes);
 }
 
 void Cluster::kill(size_t index) {
@@ -97,8 +99,10 @@ bool Cluster::is_failed(size_t index) const {
   return hosts[index].up() && hosts[index].node->volume().refusal().find("has failed here") != std::string::npos;
 }
 
+bool Cluster::admits(size_t index) const { return hosts[index].up() && hosts[index].node->volume().refusal().empty(); }
+
 bool Cluster::serves(size_t index) const {
-  if (!hosts[index].up() || !hosts[index].node->volume().refusal().empty()) return false;
+  if (!admits(index)) return false;
   const VolumeStatus s = status(index);
   return s.role == "primary" && s.role_applied;
 }
@@ -111,7 +115,7 @@ bool Cluster::in_step(size_t replica) const {
 }
 
 std::vector<size_t> Cluster::fit_now() const {
-  if (!in_use) return fit;
+  if (!clients.has_answered()) return fit;
   std::vector<size_t> now = {primary};
   if (const auto recorded = superblock(primary)) {
     for (const std::string& member : recorded->in_sync) now.push_back(index_of(member));

@@ -57,6 +57,8 @@ class Cluster {
   /// Requires: up.
   [[nodiscard]] VolumeStatus status(size_t index) const { return hosts[index].node->volume().status(); }
   [[nodiscard]] bool is_failed(size_t index) const;
+  /// Up, and takes clients' requests.
+  [[nodiscard]] bool admits(size_t index) const;
   /// Up, and answers clients.
   [[nodiscard]] bool serves(size_t index) const;
   [[nodiscard]] std::optional<Superblock> superblock(size_t index) const { return read_superblock(hosts[index].node->host(), Node::directory()); }
@@ -75,9 +77,7 @@ class Cluster {
   Clients clients;
   size_t primary = 0;  ///< who is to be; while a role moves, who was
   Epoch epoch{1};      ///< the highest that was given to anybody
-  /// Clients have been at the primary since it is one: what it has recorded counts, and nothing older does.
-  bool in_use = false;
-  /// Who had everything that was acknowledged when the primary became one. While it is not in_use they still have.
+  /// Who had everything that was acknowledged when the primary became one. Until it acknowledges something they still have.
   std::vector<size_t> fit;
   bool given_up = false;  ///< acknowledged data was, on purpose (best_effort), since clients came last
 };

@@ -140,6 +140,7 @@ bool Faults::on_disk(const Event& event) {
       disk.set_capacity(disk.used_bytes() + event.amount * kBlockBytes);
       later(event.lasting, [&disk] { disk.set_capacity(UINT64_MAX); });
       return true;
+    case Act::kHold: return hold(event);
     case Act::kRotInLog: return rot_in_log(event);
     case Act::kRotInSuperblock: return rot_in_superblock(event);
     case Act::kNewDisk:
@@ -151,6 +152,20 @@ bool Faults::on_disk(const Event& event) {
       return true;
     default: return false;
   }
+}
+
+bool Faults::hold(const Event& event) {
+  io::SimDisk& disk = c_.hosts[event.node].node->host().disk();
+  io::SimOpMatch match;
+  match.path = some_path(event.amount);
+  if (event.amount / 4 % 3 == 0) match.kind = io::SimOpKind::kRead;
+  const std::pair held(&disk, disk.hold(match));
+  holds_.push_back(held);
+  later(event.lasting, [this, held] {
+    std::erase(holds_, held);
+    held.first->release(held.second);
+  });
+  return true;
 }
 
 bool Faults::fail_io(const Event& event) {
@@ -237,6 +252,7 @@ bool Faults::on_roles(const Event& event) {
 
 void Faults::put_all_right() {
   ++era_;
+  for (const auto& [disk, hold] : std::exchange(holds_, {})) disk->release(hold);
   c_.world.net().heal_all();
   c_.world.net().forget_cuts();
   c_.world.options().network.max = io::SimOptions{}.network.max * c_.plan.network_factor;

@@ -22,6 +22,7 @@ class Faults {
   bool on_disk(const Event& event);
   bool on_roles(const Event& event);
   bool kill_at_io(const Event& event, bool power);
+  bool hold(const Event& event);
   bool fail_io(const Event& event);
   bool cut_at_send(const Event& event);
   bool read_errors(const Event& event);
@@ -33,6 +34,7 @@ class Faults {
   Cluster& c_;
   Operator& operator_;
   uint64_t era_ = 0;
+  std::vector<std::pair<io::SimDisk*, uint64_t>> holds_;
 };
 
 }  // namespace ringbolt::sim

@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "child.h"
+#include "defects.h"
 #include "exhaustive.h"
 #include "log/log.h"
 #include "ringbolt/probe.h"
@@ -40,7 +41,7 @@ struct Options {
   std::string scenario, shrink_to;
   std::vector<std::string> stories;
   std::string part = "1/1";
-  bool trace = false, print_plan = false, marks = false, list = false, twice = false, keep_going = false;
+  bool trace = false, print_plan = false, marks = false, list = false, twice = false, keep_going = false, check_defects = false;
 };
 
 char now_running[160];
@@ -274,9 +275,11 @@ int main(int argc, char** argv) {
   app.add_flag("--trace", options.trace, "print everything that happens");
   app.add_flag("--print-plan", options.print_plan, "print what the seed draws");
   app.add_flag("--marks", options.marks, "print which rare branches were reached, and how often");
+  app.add_flag("--check-defects", options.check_defects, "see whether every seeded defect is found (with --defect: that one) within its bound");
   app.add_flag("--list", options.list, "print profiles and defects");
   CLI11_PARSE(app, argc, argv);
   if (options.list) return list();
+  if (options.check_defects) return check_defects(options.defect, options.seed.value_or(1));
   if (!options.defect.empty() && !choose_defect(options.defect)) {
     fmt::print(stderr, "ringbolt-sim: no defect is called \"{}\"; see --list\n", options.defect);
     return 2;

@@ -7,8 +7,8 @@ namespace ringbolt::sim {
 
 /// What dies with the process.
 struct Node::Boot final : repl::CallRouter {
-  explicit Boot(io::SimNode& host)
-      : io(host.create_io()), pool(std::make_unique<io::BufferPool>(kPoolBytes)), memory(std::make_unique<CheckpointMemory>(*pool)) {
+  Boot(io::SimNode& host, uint64_t pool_bytes)
+      : io(host.create_io()), pool(std::make_unique<io::BufferPool>(pool_bytes)), memory(std::make_unique<CheckpointMemory>(*pool)) {
     io->attach_pool(pool.get());
   }
   ~Boot() override {
@@ -35,12 +35,12 @@ Node::Node(io::SimWorld& world, std::string id) : world_(world), host_(world.add
 
 Node::~Node() { kill(); }
 
-void Node::boot(const repl::VolumeOptions& options) {
+void Node::boot(const repl::VolumeOptions& options, uint64_t pool_bytes) {
   RINGBOLT_ASSERT(down());
   phase_ = Phase::kOpening;
   ++boots_;
   open_error_.reset();
-  boot_ = std::make_unique<Boot>(host_);
+  boot_ = std::make_unique<Boot>(host_, pool_bytes);
   static_cast<void>(boot_->io->make_directory("/data"));
   boot_->volume = std::make_unique<repl::Volume>(*boot_->io, *boot_->pool, *boot_->memory, options);
   boot_->volume->open([this](const Status& status) { opened(status); });

@@ -20,7 +20,6 @@ class Node {
     kUp,
     kStopping,  ///< cleanly; down before long
   };
-  static constexpr uint64_t kPoolBytes = 24u << 20;
 
   Node(io::SimWorld& world, std::string id);
   ~Node();
@@ -29,7 +28,7 @@ class Node {
 
   // None of these may be called from inside the process, that is from a callback of it.
   /// Requires: down.
-  void boot(const repl::VolumeOptions& options);
+  void boot(const repl::VolumeOptions& options, uint64_t pool_bytes);
   void kill();
   void power_loss(io::SimPowerLoss mode);
   /// Requires: up. Clients must be gone.

@@ -116,7 +116,7 @@ bool Operator::hand_over(size_t to) {
   host.role = Role::kReplica;
   host.epoch = Epoch(c_.epoch.value() + 1);
   c_.fit = {c_.primary};
-  c_.in_use = false;  // nobody comes to it any more, and what it has is all there is
+  c_.clients.forget_answers();  // nobody comes to it any more, and what it has is all there is
   orders_ = {give(c_.primary, Role::kReplica, host.epoch, core::Authority::kAssigned)};
   task_ = Task::kStepDown;
   deadline_ = c_.world.now() + kPatience;
@@ -183,8 +183,7 @@ bool Operator::fail_over(bool kill) {
     const auto reporting = reporters();
     if (!reporting) return false;
     candidates_ = *reporting;
-    if (kill) c_.kill(old);
-    if (c_.clients.connected()) c_.clients.leave();
+    if (kill) c_.kill(old);  // else its clients stay until another one is found: from the promises on it can acknowledge nothing
     c_.hosts[old].held = c_.hosts[old].node->down();
     orders_.clear();
     task_ = Task::kReports;
@@ -203,7 +202,7 @@ bool Operator::fail_over(bool kill) {
   c_.kill(old);  // nobody else says that it acknowledges nothing more
   c_.fit = candidates;
   if (!c_.hosts[old].destroyed()) c_.fit.push_back(old);
-  c_.in_use = false;
+  c_.clients.forget_answers();
   if (c_.plan.durability == Durability::kBestEffort) c_.given_up = true;
   begin_promoting(candidates);
   return true;
@@ -297,8 +296,8 @@ void Operator::promoted(size_t index) {
     host.held = false;
   }
   c_.primary = index;
+  c_.clients.forget_answers();
   if (!contains(c_.fit, index)) c_.fit.push_back(index);
-  c_.in_use = false;
   task_ = Task::kNone;
   orders_.clear();
   not_serving_since_ = 0;
@@ -374,9 +373,9 @@ void Operator::look_after_clients() {
     primary.lost_unflushed = false;
     c_.given_up = false;
   }
-  if (clients.connected() || busy() || !c_.serves(c_.primary)) return;
+  // They come as soon as they are let in, and wait for the term.
+  if (clients.connected() || busy() || !c_.admits(c_.primary)) return;
   const Promise promise = c_.given_up ? Promise::kNothing : primary.lost_unflushed ? Promise::kFlushed : Promise::kAll;
-  c_.in_use = true;
   clients.connect(*primary.node, Epoch(*c_.status(c_.primary).epoch), promise);
 }
 
@@ -428,6 +427,8 @@ void Operator::tick() {
       continue;
     }
     if (!host.up() || !c_.in_step(i)) continue;
+    // Not while its primary still believes in the session of a process that is gone.
+    if (!c_.status(i).committed_lsn) continue;
     const auto written = c_.status(i).written_lsn;
     if (!c_.hosts[c_.primary].lost_unflushed && s.committed_lsn && written && *written >= *s.committed_lsn) host.lost_unflushed = false;
     if (restarted) host.destroyed_at.reset();

@@ -71,6 +71,7 @@ const std::vector<Setting>& settings() {
       number("chunk_bytes", &Plan::chunk_bytes, kBlockBytes, 64u << 20),
       number("chunks_in_flight", &Plan::chunks_in_flight, 1, 64),
       number("network_factor", &Plan::network_factor, 1, 10000),
+      number("pool_bytes", &Plan::pool_bytes, 8u << 20, 256u << 20),
       number("connections", &Plan::connections, 1, 64),
       number("depth", &Plan::depth, 1, 64),
       number("cells_max", &Plan::cells_max, 1, 512),

@@ -36,6 +36,7 @@ namespace ringbolt::sim {
   X(kWriteError, "write-error")       /* of the next write in one place */                                  \
   X(kFlushError, "flush-error")       /* of the next flush of a file */                                     \
   X(kDiskFull, "disk-full")           /* but for `amount` blocks, for `lasting` */                          \
+  X(kHold, "hold")                    /* what one file is asked, or reads of it, wait for `lasting` */      \
   X(kRotInLog, "rot-in-log")          /* a bit of block `amount`; started again after `lasting` */          \
   X(kRotInSuperblock, "rot-in-superblock")                                                                  \
   X(kNewDisk, "new-disk")             /* the process dies, and its disk is empty after `lasting` */         \
@@ -88,6 +89,7 @@ struct Plan {
   uint64_t chunk_bytes = 64u << 10;
   uint32_t chunks_in_flight = 2;
   uint32_t network_factor = 1;  ///< times the world's usual delays
+  uint64_t pool_bytes = 24u << 20;
 
   uint32_t connections = 2, depth = 4;  ///< of clients; requests of each
   uint32_t cells_max = 64;              ///< per request, 512 bytes each

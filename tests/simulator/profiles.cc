@@ -27,7 +27,8 @@ struct Profile {
   const char* purpose;
   std::vector<Rate> rates;
   uint32_t events_min, events_max;
-  bool quorum = true, best_effort = true;
+  uint32_t together_percent = 25;  ///< of the events: at the same time as the one before
+  void (*shape)(Plan&, io::SimRandom&) = nullptr;
 };
 
 constexpr io::SimRange kShort{0, 100 * kMillisecond};
@@ -55,6 +56,7 @@ const std::vector<Rate>& all_rates() {
       {Act::kFlushError, 3, {0, 0}},
       {Act::kFailIo, 4, kShort},
       {Act::kDiskFull, 3, kLong},
+      {Act::kHold, 4, {0, 200 * kMillisecond}},
       {Act::kRotInLog, 5, kShort},
       {Act::kRotInSuperblock, 3, kShort},
       {Act::kNewDisk, 5, kLong},
@@ -77,6 +79,90 @@ std::vector<Rate> some_rates(std::initializer_list<Act> acts) {
   return chosen;
 }
 
+void add(Plan& plan, io::Nanos at, Act act, uint32_t node, uint64_t amount, io::Nanos lasting, uint32_t other = 0) {
+  plan.events.push_back({.at = at, .act = act, .node = node, .other = other, .amount = amount, .lasting = lasting});
+}
+
+// Of kHold: which file.
+constexpr uint64_t kReadsOfLog = 0, kBaseImage = 5, kSuperblock = 7;
+
+/// The log fills up and is emptied all the time.
+void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
+  plan.volume_bytes = (random.chance(1, 2) ? 64 : 200) * kBlockBytes;
+  plan.wal_bytes = kWalBytesMin;
+  plan.wal_retain_percent = random.chance(1, 4) ? 50 : 0;
+  plan.pool_bytes = (random.chance(1, 4) ? 24u : 8u) << 20;
+  plan.network_factor = 1;
+  plan.connections = 1;
+  plan.depth = 8;
+  plan.cells_max = 256;
+  plan.aligned_percent = 80;
+  plan.fua_percent = 10;
+  plan.pause_max = 200 * io::kMicrosecond;
+  plan.duration = 150 * kMillisecond;
+  const io::Nanos at = random.between({40 * kMillisecond, 100 * kMillisecond});
+  const auto node = static_cast<uint32_t>(random.below(plan.nodes));
+  if (random.chance(1, 2)) {
+    // A checkpoint that cannot be recorded, and a crash.
+    add(plan, at, Act::kHold, node, kSuperblock, 40 * kMillisecond);
+    add(plan, at + random.between({5 * kMillisecond, 38 * kMillisecond}), random.chance(1, 2) ? Act::kKill : Act::kPowerLoss, node, random.below(3), 0);
+  } else {
+    for (int i = 0; i < 3; ++i) add(plan, at + i * 15 * kMillisecond, Act::kHold, node, kReadsOfLog, 12 * kMillisecond);
+  }
+}
+
+/// Few blocks, small writes, and one thing after another.
+void shape_for_heirs(Plan& plan, io::SimRandom& random) {
+  plan.volume_bytes = (random.chance(1, 2) ? 1 : 4) * kBlockBytes;
+  plan.wal_bytes = kWalBytesMin;
+  plan.network_factor = 1;
+  plan.connections = 2;
+  plan.depth = 4;
+  plan.cells_max = 8;
+  plan.fua_percent = 30;
+  plan.pause_max = kMillisecond;
+  plan.duration = 600 * kMillisecond;
+}
+
+/// The heir records that it is one, and nobody is told.
+void shape_for_hand_overs(Plan& plan, io::SimRandom& random) {
+  shape_for_heirs(plan, random);
+  plan.nodes = 3;
+  plan.durability = Durability::kSyncAll;
+  plan.wait_for_lost = false;
+  plan.replica_timeout = 400 * kMillisecond;
+  const io::Nanos at = random.between({80 * kMillisecond, 300 * kMillisecond});
+  add(plan, at, Act::kHandOver, 1, 0, 0);
+  add(plan, at + random.between({0, 20 * kMillisecond}), Act::kHold, 1, kSuperblock, 60 * kMillisecond);
+  add(plan, at + random.between({20 * kMillisecond, 70 * kMillisecond}), Act::kCut, 0, 0, 0, 1);
+}
+
+/// More blocks than are written meanwhile.
+void shape_for_copies(Plan& plan, io::SimRandom& random) {
+  shape_for_heirs(plan, random);
+  plan.volume_bytes = (random.chance(1, 2) ? 64 : 200) * kBlockBytes;
+  plan.pause_max = 10 * kMillisecond;
+}
+
+/// A rebuild takes as long as it can, while its blocks are written and checkpointed.
+void shape_for_lanes(Plan& plan, io::SimRandom& random) {
+  plan.volume_bytes = 512 * kBlockBytes;
+  plan.wal_bytes = kWalBytesMin;
+  plan.wal_retain_percent = 0;
+  plan.chunk_bytes = (random.chance(1, 2) ? 1 : 16) * kBlockBytes;
+  plan.chunks_in_flight = 1;
+  plan.connections = 1;
+  plan.depth = 8;
+  plan.cells_max = 256;
+  plan.aligned_percent = 80;
+  plan.pause_max = kMillisecond;
+  plan.duration = 200 * kMillisecond;
+  // What was read of the base image arrives late.
+  const io::Nanos at = random.between({20 * kMillisecond, 60 * kMillisecond});
+  add(plan, at, Act::kRebuild, 1, 0, 0);
+  add(plan, at + random.between({0, 40 * kMillisecond}), Act::kHold, 0, kBaseImage, random.between({20 * kMillisecond, 100 * kMillisecond}));
+}
+
 const std::vector<Profile>& all_profiles() {
   static const std::vector<Profile> all = {
       {"default", "everything", all_rates(), 2, 10},
@@ -94,6 +180,21 @@ const std::vector<Profile>& all_profiles() {
       {"rebuild", "copies that are made anew, and what gets in their way",
        some_rates({Act::kRebuild, Act::kNewDisk, Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kCut, Act::kCutAtSend, Act::kPartition, Act::kPause,
                    Act::kSlow, Act::kVerify, Act::kWriteError}), 3, 12},
+      {"checkpoints", "logs that fill up, and little memory",
+       {{Act::kHold, 20, kShort}, {Act::kSlow, 4, kShort}, {Act::kKill, 6, kShort}, {Act::kPowerLoss, 6, kShort}, {Act::kPowerLossAtIo, 6, kShort},
+        {Act::kPowerLossOfAll, 3, kShort}, {Act::kFailOver, 3, {0, 0}}, {Act::kCut, 3, {0, 0}}}, 4, 10, 25, shape_for_checkpoints},
+      {"heirs", "primaries and their heirs fail at the same time",
+       some_rates({Act::kKill, Act::kKillAtIo, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kHold, Act::kFailOver, Act::kHandOver, Act::kRaiseEpoch,
+                   Act::kIsolate, Act::kPartitionOneWay, Act::kCut, Act::kSlow}), 6, 16, 60, shape_for_heirs},
+      {"hand-over", "hand-overs that are cut off",
+       {{Act::kHandOver, 10, {0, 0}}, {Act::kHold, 10, kShort}, {Act::kCut, 5, {0, 0}}, {Act::kCutAtSend, 5, {0, 0}}, {Act::kKillAtIo, 5, kShort}}, 0, 8, 50,
+       shape_for_hand_overs},
+      {"power", "flushes that fail, and power that does",
+       some_rates({Act::kFlushError, Act::kFailIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll}), 6, 14, 25, shape_for_heirs},
+      {"lanes", "clients write what is being rebuilt",
+       {{Act::kRebuild, 10, {0, 0}}, {Act::kHold, 10, {0, 200 * kMillisecond}}, {Act::kSlow, 3, kShort}, {Act::kKill, 2, kShort}}, 0, 5, 50, shape_for_lanes},
+      {"anew", "copies that have just been made anew fail, or the others do",
+       some_rates({Act::kRebuild, Act::kPowerLoss, Act::kPowerLossOfAll, Act::kKill, Act::kIsolate, Act::kFailOver}), 5, 12, 25, shape_for_copies},
   };
   return all;
 }
@@ -121,11 +222,11 @@ T pick(io::SimRandom& random, std::initializer_list<T> values) {
   return *(values.begin() + random.below(values.size()));
 }
 
-void draw_sizes(Plan& plan, io::SimRandom& random, const Profile& profile) {
+void draw_sizes(Plan& plan, io::SimRandom& random) {
   plan.nodes = pick<uint32_t>(random, {3, 3, 2});
   const uint64_t mode = random.below(8);
-  if (mode < 3 && profile.quorum) plan.durability = Durability::kSyncQuorum;
-  if (mode == 7 && profile.best_effort) plan.durability = Durability::kBestEffort;
+  if (mode < 3) plan.durability = Durability::kSyncQuorum;
+  if (mode == 7) plan.durability = Durability::kBestEffort;
   plan.wait_for_lost = plan.durability == Durability::kSyncAll && random.chance(1, 5);
   plan.volume_bytes = pick<uint64_t>(random, {1, 4, 16, 64, 64, 200}) * kBlockBytes;
   plan.wal_bytes = pick<uint64_t>(random, {8u << 20, 8u << 20, 16u << 20});
@@ -134,6 +235,7 @@ void draw_sizes(Plan& plan, io::SimRandom& random, const Profile& profile) {
   plan.chunk_bytes = pick<uint64_t>(random, {16, 1, 4, 64, 256}) * kBlockBytes;
   plan.chunks_in_flight = pick<uint32_t>(random, {2, 1, 4});
   plan.network_factor = pick<uint32_t>(random, {1, 1, 1, 20});
+  plan.pool_bytes = pick<uint64_t>(random, {24u << 20, 24u << 20, 8u << 20});
   plan.connections = static_cast<uint32_t>(1 + random.below(3));
   plan.depth = pick<uint32_t>(random, {1, 2, 4});
   plan.cells_max = pick<uint32_t>(random, {8, 8, 64, 256});
@@ -155,12 +257,17 @@ Event draw_event(const Plan& plan, io::SimRandom& random, const Rate& rate) {
   return event;
 }
 
+void sort_events(Plan& plan) {
+  std::stable_sort(plan.events.begin(), plan.events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
+}
+
 void draw_events(Plan& plan, io::SimRandom& random, const Profile& profile) {
   std::vector<Rate> present;
   for (const Rate& rate : profile.rates) {
     if (random.chance(1, 2)) present.push_back(rate);
   }
-  if (present.empty()) return;
+  const size_t shaped = plan.events.size();
+  if (present.empty()) return sort_events(plan);
   uint64_t weights = 0;
   for (const Rate& rate : present) weights += rate.weight;
   const uint64_t count = profile.events_min + random.below(profile.events_max - profile.events_min + 1);
@@ -171,10 +278,10 @@ void draw_events(Plan& plan, io::SimRandom& random, const Profile& profile) {
     plan.events.push_back(draw_event(plan, random, present[chosen]));
   }
   // Two things at the same time find more than one after the other.
-  for (size_t i = 1; i < plan.events.size(); ++i) {
-    if (random.chance(1, 4)) plan.events[i].at = plan.events[i - 1].at + static_cast<io::Nanos>(random.below(2 * kMillisecond));
+  for (size_t i = shaped + 1; i < plan.events.size(); ++i) {
+    if (random.chance(profile.together_percent, 100)) plan.events[i].at = plan.events[i - 1].at + static_cast<io::Nanos>(random.below(2 * kMillisecond));
   }
-  std::stable_sort(plan.events.begin(), plan.events.end(), [](const Event& a, const Event& b) { return a.at < b.at; });
+  sort_events(plan);
 }
 
 }  // namespace
@@ -197,7 +304,8 @@ Result<Plan> draw_plan(const std::string& name, uint64_t seed) {
   plan.profile = name;
   // Apart from the world's, so that what happens in it does not depend on how many events were drawn.
   io::SimRandom random(seed * 0x9e3779b97f4a7c15 + 0x51);
-  draw_sizes(plan, random, *profile);
+  draw_sizes(plan, random);
+  if (profile->shape != nullptr) profile->shape(plan, random);
   draw_events(plan, random, *profile);
   return plan;
 }

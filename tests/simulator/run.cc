@@ -8,6 +8,7 @@
 #include "faults.h"
 #include "log/log.h"
 #include "operator.h"
+#include "ringbolt/probe.h"
 
 namespace ringbolt::sim {
 
@@ -59,6 +60,7 @@ class Run {
     c_.clients.send_at_most(0);
     faults_over_ = true;
     fail(checks_.history());
+    fail(checks_.disk(c_.plan.seed % c_.size()));
     faults_.put_all_right();
     c_.clients.slow_down();
     if (c_.world.narrating()) c_.world.narrate("all faults are over");
@@ -171,6 +173,25 @@ class Run {
     if (!c_.clients.has_read_back()) return fail("every request is answered", "with success, at rest");
     if (!go_on([this] { return everybody_has_everything(); }, kHealingMax)) return fail("what was put right heals", "replicas stay behind an idle primary");
     fail(checks_.at_rest());
+    requests_failed_for_a_reason();
+    logs_damaged_for_a_reason();
+  }
+
+  /// By rot, and nothing else.
+  void logs_damaged_for_a_reason() {
+    const bool rot = std::any_of(c_.plan.events.begin(), c_.plan.events.end(), [](const Event& event) { return event.act == Act::kRotInLog; });
+    if (!rot && damages() > damages_before_) fail("only rot damages a log", "a recovery found damage");
+  }
+  static uint64_t damages() { return probe.reached[static_cast<size_t>(Mark::kDamageFound)] + probe.reached[static_cast<size_t>(Mark::kDamageProven)]; }
+
+  /// Read errors, full devices and damage are told to clients; nothing else is a reason.
+  void requests_failed_for_a_reason() {
+    static constexpr Act kReasons[] = {Act::kReadErrors, Act::kWriteError, Act::kFlushError, Act::kFailIo, Act::kDiskFull, Act::kRotInLog};
+    for (const Event& event : c_.plan.events) {
+      if (std::find(std::begin(kReasons), std::end(kReasons), event.act) != std::end(kReasons)) return;
+    }
+    if (c_.clients.requests_failed() == 0) return;
+    fail("requests fail where devices do", fmt::format("{} requests failed, and nothing was wrong with a device", c_.clients.requests_failed()));
   }
 
   void stop_all() {
@@ -197,6 +218,7 @@ class Run {
   bool faults_over_ = false;
   bool over_ = false;
   io::Nanos next_look_ = 0;
+  const uint64_t damages_before_ = damages();
 };
 
 }  // namespace
