@@ -48,7 +48,7 @@ void take_records(const FrameHeader& header, const Superblock& superblock, CopyO
 
 std::optional<CopyOnDisk> read_copy(const io::SimNode& node, const std::string& directory) {
   const auto superblock = read_superblock(node, directory);
-  if (!superblock) return std::nullopt;
+  if (!superblock || !node.disk().exists(directory + "/wal")) return std::nullopt;
   CopyOnDisk copy;
   copy.superblock = *superblock;
   const uint64_t capacity = superblock->wal_bytes / kBlockBytes;
@@ -96,14 +96,16 @@ std::string compare_logs(const CopyOnDisk& a, const CopyOnDisk& b) {
 std::string find_uncommitted_in_base(const io::SimNode& node, const std::string& directory,
                                      Lsn committed) {
   const auto copy = read_copy(node, directory);
-  if (!copy) return {};
+  if (!copy || !node.disk().exists(directory + "/base")) return {};
   // Zeroing a part of a block may leave it as it was: such a record cannot be told from the one
   // before.
   const std::vector<std::byte> zeros(kBlockBytes);
   const uint32_t zero_crc = crc32c(zeros.data(), zeros.size());
   std::set<std::pair<uint64_t, uint32_t>> known;
+  std::set<uint64_t> known_blocks;  // of others the version in the base image may be one that is not in the log any more
   for (const LoggedRecord& record : copy->records) {
     if (record.lsn > committed) break;
+    for (size_t i = 0; i < record.blocks; ++i) known_blocks.insert(record.lba + i);
     for (size_t i = 0; i < record.crcs.size(); ++i) known.emplace(record.lba + i, record.crcs[i]);
   }
   for (const LoggedRecord& record : copy->records) {
@@ -111,7 +113,7 @@ std::string find_uncommitted_in_base(const io::SimNode& node, const std::string&
     const auto base = node.read_file(directory + "/base", record.lba * kBlockBytes,
                                      uint64_t{record.blocks} * kBlockBytes);
     for (uint32_t i = 0; i < record.blocks; ++i) {
-      if (record.crcs[i] == zero_crc || known.contains({record.lba + i, record.crcs[i]})) continue;
+      if (record.crcs[i] == zero_crc || !known_blocks.contains(record.lba + i) || known.contains({record.lba + i, record.crcs[i]})) continue;
       if (crc32c(base.data() + size_t{i} * kBlockBytes, kBlockBytes) != record.crcs[i]) continue;
       return fmt::format("the base image of {} holds block {} of record {}, committed is {}",
                          node.name(), record.lba + i, record.lsn.value(), committed.value());
