@@ -44,7 +44,8 @@ TEST_CASE("plan: an unknown profile is refused, and the known ones are named", "
   const auto plan = draw_plan("heavy", 1);
   REQUIRE_FALSE(plan.has_value());
   CHECK(plan.error().code == Errc::kNotFound);
-  CHECK(plan.error().message == "no profile is called \"heavy\"; there are: default, calm, crash, network, disk, roles, rebuild");
+  CHECK(plan.error().message.starts_with("no profile is called \"heavy\"; there are: default, calm, crash, "));
+  for (const auto& [profile, purpose] : profiles()) CHECK(plan.error().message.find(profile) != std::string::npos);
 }
 
 TEST_CASE("plan: a text that is none is refused, with the line and the reason", "[sim]") {
