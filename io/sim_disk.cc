@@ -135,6 +135,13 @@ size_t SimDisk::in_flight() const {
 
 // --- operations ----------------------------------------------------------------------------------
 
+void SimDisk::narrate(const Op& op, const char* what) const {
+  static constexpr const char* kKinds[] = {"read", "write", "flush", "zero"};
+  const Request& r = op.request;
+  world_.narrate(node_ + ": " + kKinds[static_cast<size_t>(r.kind)] + " " + op.file->path + " at " + std::to_string(r.offset) + ", " +
+                 std::to_string(r.bytes) + " bytes (" + std::to_string(r.op_id) + "): " + what);
+}
+
 Nanos SimDisk::latency(SimOpKind kind) {
   const SimOptions& options = world_.options();
   SimRange range = options.read;
@@ -163,6 +170,9 @@ void SimDisk::submit(const Request& request) {
   if (request.kind == SimOpKind::kRead) std::memset(request.target, kPoison, request.bytes);
   if (request.kind == SimOpKind::kFlush) op->covers = file.completions;
   op->error = fault_for(*op);
+  if (world_.narrating()) narrate(*op, op->error == 0 ? "begins" : "is going to fail");
+  ++operations_;
+  if (tripwire_ != nullptr && --tripwire_count_ == 0) std::exchange(tripwire_, nullptr)();
   if (file.is_block_device && request.offset + request.bytes > file.length && op->error == 0) {
     op->error = request.kind == SimOpKind::kRead ? EIO : ENOSPC;
   }
@@ -220,7 +230,7 @@ void SimDisk::start_write(const OpPointer& op, Nanos total) {
 void SimDisk::take_data(const OpPointer& op) {
   if (op->copied || op->request.kind != SimOpKind::kWrite) return;
   op->copied = true;
-  op->copy.assign(op->request.source, op->request.source + op->request.bytes);
+  op->copy = std::make_shared<std::vector<std::byte>>(op->request.source, op->request.source + op->request.bytes);
 }
 
 void SimDisk::snapshot_read(const OpPointer& op) {
@@ -250,6 +260,7 @@ void SimDisk::finish(const OpPointer& op) {
     if (op->error == 0) {
       persist(file, op->covers);
     } else {
+      flush_failed_ = true;
       for (const auto& landed : file.unflushed) {
         if (landed->completed != 0 && landed->completed <= op->covers) landed->abandoned = true;
       }
@@ -260,6 +271,7 @@ void SimDisk::finish(const OpPointer& op) {
                          : transfer     ? static_cast<int32_t>(request.bytes)
                                         : 0;
   world_.trace(kTraceFinish, request.op_id, static_cast<uint64_t>(result));
+  if (world_.narrating()) narrate(*op, op->error == 0 ? "done" : "failed");
   undelivered_[request.op_id] = op;
   world_.finish(request.io_id, request.op_id, result);
 }
@@ -289,6 +301,7 @@ void SimDisk::orphan_write(const OpPointer& op) {
   }
   ++file.orphans;
   const Nanos delay = world_.random().between(world_.options().landing_after_kill);
+  if (world_.narrating()) narrate(*op, "lands later, its process is dead");
   world_.trace(kTraceOrphan, op->request.op_id, static_cast<uint64_t>(delay));
   schedule(op, delay, &SimDisk::land_orphan);
 }
@@ -341,6 +354,7 @@ void SimDisk::crash() {
 }
 
 void SimDisk::power_loss(SimPowerLoss mode) {
+  flush_failed_ = false;
   for (auto& [path, file] : files_) {
     for (const auto& [id, op] : file->in_flight) {
       if (op->request.kind == SimOpKind::kWrite && !op->copied) take_data(op);

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -47,7 +48,7 @@ enum class SimPowerLoss : uint8_t { kDropAll, kKeepAll, kRandom };
 
 class SimDisk {
  public:
-  SimDisk(SimWorld& world, uint64_t node_index) : world_(world), node_index_(node_index) {}
+  SimDisk(SimWorld& world, std::string node, uint64_t node_index) : world_(world), node_(std::move(node)), node_index_(node_index) {}
   SimDisk(const SimDisk&) = delete;
   SimDisk& operator=(const SimDisk&) = delete;
 
@@ -82,6 +83,16 @@ class SimDisk {
   [[nodiscard]] size_t held(uint64_t hold_id) const;
   /// Lets the stopped ones go and stops no more.
   void release(uint64_t hold_id);
+  /// Calls `then` when `count` more operations have been submitted, from inside the submission of the last one. One at a time:
+  /// the newest counts. Null: none.
+  void after_operations(uint64_t count, std::function<void()> then) {
+    tripwire_count_ = count;
+    tripwire_ = std::move(then);
+  }
+  /// Operations submitted since the beginning.
+  [[nodiscard]] uint64_t operations() const { return operations_; }
+  /// A flush has failed since power was lost last: what it was to make durable never becomes so.
+  [[nodiscard]] bool flush_failed() const { return flush_failed_; }
   /// Operations submitted and not completed, held ones included.
   [[nodiscard]] size_t in_flight() const;
 
@@ -111,7 +122,8 @@ class SimDisk {
 
  private:
   using PageBytes = std::array<std::byte, kBlockBytes>;
-  using PagePointer = std::shared_ptr<PageBytes>;  // shared after a power loss, copied on write
+  using PagePointer = std::shared_ptr<PageBytes>;  // shared by pages that are equal, copied on write
+  using Bytes = std::shared_ptr<std::vector<std::byte>>;
   static constexpr uint64_t kSectorBytes = 512;
   static constexpr size_t kSectors = kBlockBytes / kSectorBytes;
 
@@ -121,7 +133,8 @@ class SimDisk {
     uint64_t offset = 0;
     uint64_t bytes = 0;
     bool zeros = false;
-    std::vector<std::byte> data;
+    Bytes data;              ///< of the whole operation
+    uint64_t data_at = 0;    ///< of this piece in it
     uint64_t length = 0;     ///< the file is at least this long once this is durable
     uint64_t completed = 0;  ///< 0: its completion was not delivered yet
     bool abandoned = false;  ///< a flush that covered it failed: no later flush helps
@@ -147,7 +160,7 @@ class SimDisk {
   struct Op {
     Request request;
     File* file = nullptr;
-    std::vector<std::byte> copy;
+    Bytes copy;  ///< of what it writes
     bool copied = false;
     int error = 0;
     uint64_t covers = 0;      ///< flush: completions up to here
@@ -185,6 +198,7 @@ class SimDisk {
   [[nodiscard]] Nanos latency(SimOpKind kind);
 
   PageBytes& writable(PagePointer& page);
+  static PagePointer page_of(const std::byte* data);
   [[nodiscard]] uint64_t pages_needed(const File& file, uint64_t offset, uint64_t bytes) const;
   void apply_live(File& file, uint64_t offset, uint64_t bytes, const std::byte* data);
   [[nodiscard]] bool land(Op& op, uint64_t offset, uint64_t bytes);
@@ -194,8 +208,15 @@ class SimDisk {
   void persist(File& file, uint64_t covers);
   void lose_power(File& file, SimPowerLoss mode);
 
+  void narrate(const Op& op, const char* what) const;
+
   SimWorld& world_;
+  std::string node_;
   uint64_t node_index_;
+  uint64_t operations_ = 0;
+  bool flush_failed_ = false;
+  uint64_t tripwire_count_ = 0;
+  std::function<void()> tripwire_;
   uint64_t capacity_ = UINT64_MAX;
   uint64_t used_pages_ = 0;
   uint32_t slow_factor_ = 1;

@@ -19,6 +19,15 @@ SimDisk::PageBytes& SimDisk::writable(PagePointer& page) {
   return *page;
 }
 
+/// A page with these bytes. Pages of zeros, of which there are many, are one.
+SimDisk::PagePointer SimDisk::page_of(const std::byte* data) {
+  static const PagePointer zeros = std::make_shared<PageBytes>();
+  if (std::memcmp(data, zeros->data(), kBlockBytes) == 0) return zeros;
+  auto page = std::make_shared_for_overwrite<PageBytes>();
+  std::memcpy(page->data(), data, kBlockBytes);
+  return page;
+}
+
 uint64_t SimDisk::pages_needed(const File& file, uint64_t offset, uint64_t bytes) const {
   uint64_t missing = 0;
   for (uint64_t page = offset / kBlockBytes; page * kBlockBytes < offset + bytes; ++page) {
@@ -40,6 +49,11 @@ void SimDisk::apply_live(File& file, uint64_t offset, uint64_t bytes, const std:
       }
     } else if (data != nullptr || found != file.live.end()) {
       if (found == file.live.end()) ++used_pages_;
+      if (part == kBlockBytes) {
+        (found == file.live.end() ? file.live[page] : found->second) = page_of(data + (at - offset));
+        at += part;
+        continue;
+      }
       PageBytes& target = writable(found == file.live.end() ? file.live[page] : found->second);
       if (data == nullptr) {
         std::memset(target.data() + within, 0, part);
@@ -80,12 +94,12 @@ bool SimDisk::land(Op& op, uint64_t offset, uint64_t bytes) {
   landed->zeros = zeros;
   if (!zeros) {
     RINGBOLT_ASSERT(op.copied);
-    const auto* from = op.copy.data() + offset;
-    landed->data.assign(from, from + bytes);
+    landed->data = op.copy;
+    landed->data_at = offset;
     landed->length = begin + bytes;
     file.length = std::max(file.length, landed->length);
   }
-  apply_live(file, begin, bytes, zeros ? nullptr : landed->data.data());
+  apply_live(file, begin, bytes, zeros ? nullptr : landed->data->data() + offset);
   file.unflushed.push_back(landed);
   op.landed.push_back(landed);
   return true;
@@ -96,6 +110,17 @@ bool SimDisk::land(Op& op, uint64_t offset, uint64_t bytes) {
 void SimDisk::make_durable(File& file, const Landed& landed, uint32_t keep_of_8) {
   const uint64_t first = landed.offset / kSectorBytes;
   for (uint64_t i = 0; i < landed.bytes / kSectorBytes; ++i) {
+    // A whole page at once, if nothing newer is there.
+    if (keep_of_8 == 8 && !landed.zeros && (first + i) % kSectors == 0 && landed.bytes / kSectorBytes - i >= kSectors) {
+      DurablePage& page = file.durable[(first + i) / kSectors];
+      const auto newer = [&](uint64_t sequence) { return sequence > landed.sequence; };
+      if (std::none_of(page.sequence.begin(), page.sequence.end(), newer)) {
+        page.sequence.fill(landed.sequence);
+        page.data = page_of(landed.data->data() + landed.data_at + i * kSectorBytes);
+        i += kSectors - 1;
+        continue;
+      }
+    }
     if (keep_of_8 < 8 && !world_.random().chance(keep_of_8, 8)) continue;
     const uint64_t sector = first + i;
     DurablePage& page = file.durable[sector / kSectors];
@@ -108,7 +133,7 @@ void SimDisk::make_durable(File& file, const Landed& landed, uint32_t keep_of_8)
     if (landed.zeros) {
       std::memset(target, 0, kSectorBytes);
     } else {
-      std::memcpy(target, landed.data.data() + i * kSectorBytes, kSectorBytes);
+      std::memcpy(target, landed.data->data() + landed.data_at + i * kSectorBytes, kSectorBytes);
     }
   }
   if (keep_of_8 == 8 || world_.random().chance(keep_of_8, 8)) {
@@ -206,7 +231,9 @@ void SimDisk::flip_bit(const std::string& path, uint64_t offset, uint32_t bit) {
     if (landed->zeros || offset < landed->offset || offset >= landed->offset + landed->bytes) {
       continue;
     }
-    landed->data[offset - landed->offset] ^= mask;
+    // Its other pieces keep theirs.
+    landed->data = std::make_shared<std::vector<std::byte>>(*landed->data);
+    (*landed->data)[landed->data_at + offset - landed->offset] ^= mask;
   }
 }
 

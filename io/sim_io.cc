@@ -36,14 +36,14 @@ SimIo::~SimIo() {
   if (!dead_) node_.on_io_destroyed(*this);
 }
 
-Nanos SimIo::now() const { return world_.now(); }
+Nanos SimIo::now() const { return world_.now() + node_.clock_offset_; }
 
 uint64_t SimIo::random() { return world_.secrets().next(); }
 
 void SimIo::arm(Timer& timer, Nanos delay) {
   RINGBOLT_ASSERT(delay >= 0);
   if (dead_) return;
-  timers_.arm(timer, world_.now() + delay);
+  timers_.arm(timer, now() + delay);
   if (!in_turn_) schedule_timers();
 }
 
@@ -80,7 +80,7 @@ void SimIo::schedule_timers() {
   const Nanos deadline = timers_.next_deadline();
   if (timers_wake_at_ >= 0 && timers_wake_at_ <= deadline) return;
   timers_wake_at_ = deadline;
-  world_.after(std::max<Nanos>(0, deadline - world_.now()), [&world = world_, id = id_, deadline] {
+  world_.after(std::max<Nanos>(0, deadline - now()), [&world = world_, id = id_, deadline] {
     SimIo* io = world.find_io(id);
     if (io == nullptr || io->timers_wake_at_ != deadline) return;  // an earlier one took its place
     io->timers_wake_at_ = -1;
@@ -136,7 +136,7 @@ void SimIo::turn() {
   world_.trace(kTraceTurn, id_, ready_.size());
   run_messages();
   run_ready();
-  if (!dead_) timers_.fire_due(world_.now(), &dead_);
+  if (!dead_) timers_.fire_due(now(), &dead_);
   if (!dead_) run_end_of_turn();
   in_turn_ = false;
   if (dead_) return;
@@ -318,11 +318,12 @@ void SimIo::cancel(Completion& pending) {
 // --- SimNode -------------------------------------------------------------------------------------
 
 SimNode::SimNode(SimWorld& world, std::string name, uint64_t index)
-    : world_(world), name_(std::move(name)), index_(index), disk_(world, index) {}
+    : world_(world), name_(std::move(name)), index_(index), disk_(world, name_, index) {}
 
 std::unique_ptr<SimIo> SimNode::create_io() {
   std::unique_ptr<SimIo> io(new SimIo(world_, *this));
   world_.trace(kTraceBoot, index_, ios_.size());
+  if (world_.narrating()) world_.narrate(name_ + ": a process starts");
   if (ios_.empty()) world_.net().on_boot(name_);
   ios_.push_back(io.get());
   return io;
@@ -338,6 +339,7 @@ void SimNode::end_boot() {
 void SimNode::crash() {
   if (!running()) return;
   world_.trace(kTraceCrash, index_);
+  if (world_.narrating()) world_.narrate(name_ + ": the process is gone");
   disk_.crash();
   world_.net().on_crash(name_);
   end_boot();
@@ -345,6 +347,7 @@ void SimNode::crash() {
 
 void SimNode::power_loss(SimPowerLoss mode) {
   world_.trace(kTracePowerLoss, index_, static_cast<uint64_t>(mode));
+  if (world_.narrating()) world_.narrate(name_ + ": power is lost");
   // Also without a process: what a killed one left unflushed or in flight is at stake.
   disk_.power_loss(mode);
   world_.net().on_power_loss(name_);
@@ -362,6 +365,15 @@ void SimNode::pause() { paused_ = true; }
 void SimNode::resume() {
   paused_ = false;
   for (SimIo* io : ios_) io->request_turn();
+}
+
+void SimNode::jump_clock(Nanos forward) {
+  RINGBOLT_ASSERT(forward >= 0);
+  clock_offset_ += forward;
+  for (SimIo* io : ios_) {
+    io->timers_wake_at_ = -1;  // it was meant for the old clock
+    io->request_turn();
+  }
 }
 
 void SimNode::on_io_destroyed(SimIo& io) {

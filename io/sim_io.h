@@ -131,6 +131,7 @@ class SimNode {
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] uint64_t index() const { return index_; }
   SimDisk& disk() { return disk_; }
+  [[nodiscard]] const SimDisk& disk() const { return disk_; }
   [[nodiscard]] bool running() const { return !ios_.empty(); }
 
   /// A shard of the present boot; the first one boots the node.
@@ -147,6 +148,8 @@ class SimNode {
   /// SIGSTOP: no turn until resume(). What devices and the network were asked for goes on meanwhile.
   void pause();
   void resume();
+  /// Its monotonic clock goes forward at once, as after a suspended host's.
+  void jump_clock(Nanos forward);
 
   // Shorthands for disk().
   [[nodiscard]] std::vector<std::byte> read_file(const std::string& path, uint64_t offset,
@@ -167,6 +170,7 @@ class SimNode {
   uint64_t index_;
   uint32_t slow_factor_ = 1;
   bool paused_ = false;
+  Nanos clock_offset_ = 0;
   SimDisk disk_;
   std::vector<SimIo*> ios_;
 };

@@ -123,6 +123,7 @@ void SimNet::check_connecting(uint64_t id) {
     side.fd = world_.next_fd();
     sockets_[side.fd] = {link->id, 0};
     world_.trace(kTraceConnected, link->id);
+    if (world_.narrating()) world_.narrate(side.node + ": connected to " + link->address + " (" + std::to_string(link->id) + ")");
     complete(caller, side.fd);
     return;
   }
@@ -176,16 +177,19 @@ void SimNet::partition(const std::string& a, const std::string& b) {
 
 void SimNet::partition_one_way(const std::string& from, const std::string& to) {
   world_.trace(kTracePartition, world_.node(from).index(), world_.node(to).index());
+  if (world_.narrating()) world_.narrate(from + " does not reach " + to);
   partitions_.insert({from, to});
 }
 
 void SimNet::heal(const std::string& a, const std::string& b) {
   partitions_.erase({a, b});
   partitions_.erase({b, a});
+  if (world_.narrating()) world_.narrate(a + " and " + b + " reach each other");
   resume_all();
 }
 
 void SimNet::heal_all() {
+  if (world_.narrating() && !partitions_.empty()) world_.narrate("everybody reaches everybody");
   partitions_.clear();
   resume_all();
 }
@@ -214,6 +218,14 @@ void SimNet::cut(const std::string& address, uint64_t after_bytes) {
   for (const auto& [id, link] : links) {
     if (link->address == address) cut_link(link, after_bytes);
   }
+}
+
+void SimNet::forget_cuts() {
+  for (const auto& [id, link] : links_) link->cut_after.reset();
+}
+
+void SimNet::cut_connection(uint64_t id, uint64_t after_bytes) {
+  if (const LinkPointer link = find_link(id)) cut_link(link, after_bytes);
 }
 
 void SimNet::cut_between(const std::string& a, const std::string& b, uint64_t after_bytes) {

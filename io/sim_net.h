@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,19 @@ class SimNet {
   void cut(const std::string& address, uint64_t after_bytes = 0);
   /// Likewise, the connections between two nodes.
   void cut_between(const std::string& a, const std::string& b, uint64_t after_bytes = 0);
+  /// What was to be cut later stays.
+  void forget_cuts();
+  /// Likewise, one connection.
+  void cut_connection(uint64_t id, uint64_t after_bytes);
+  /// Calls `then` when `node` has submitted `count` more sends, with the connection and the bytes of the last one, none of which
+  /// is on its way yet. One at a time for a node: the newest counts. Null: none.
+  using SendAction = std::function<void(uint64_t connection, uint64_t bytes)>;
+  void after_sends(const std::string& node, uint64_t count, SendAction then) { tripwires_[node] = {count, std::move(then)}; }
+  /// Sends that it has submitted since the beginning.
+  [[nodiscard]] uint64_t sends(const std::string& node) const {
+    const auto at = sends_.find(node);
+    return at == sends_.end() ? 0 : at->second;
+  }
   /// Established and not closed by both sides.
   [[nodiscard]] size_t connections() const { return links_.size(); }
 
@@ -151,6 +165,8 @@ class SimNet {
   std::map<uint64_t, Connecting> connecting_;  // by op id
   std::set<std::pair<std::string, std::string>> partitions_;
   std::set<std::string> without_power_;
+  std::map<std::string, std::pair<uint64_t, SendAction>> tripwires_;
+  std::map<std::string, uint64_t> sends_;
   uint32_t next_port_ = 40000;
   bool cancels_late_ = false;
 };

@@ -52,6 +52,13 @@ void SimNet::send(const Caller& caller, int32_t fd, std::span<iovec> iov) {
   side.send = Send{caller, iov, 0, 0, 0};
   // Not at once: a caller that changes the bytes after this call would be found out.
   later(link, at, &SimNet::pump);
+  ++sends_[side.node];
+  const auto tripwire = tripwires_.find(side.node);
+  if (tripwire == tripwires_.end() || tripwire->second.second == nullptr || --tripwire->second.first > 0) return;
+  uint64_t bytes = 0;
+  for (const iovec& part : iov) bytes += part.iov_len;
+  // Not from inside: a cut completes operations of whoever sends.
+  world_.after(0, [then = std::exchange(tripwire->second.second, nullptr), id = link->id, bytes] { then(id, bytes); });
 }
 
 void SimNet::shutdown(int32_t fd) {
@@ -223,6 +230,7 @@ void SimNet::reset_side(const LinkPointer& link, int at) {
 
 void SimNet::reset_link(const LinkPointer& link) {
   link->cut_after.reset();
+  if (world_.narrating()) world_.narrate(link->side[0].node + " to " + link->address + " (" + std::to_string(link->id) + "): reset");
   for (int at = 0; at < 2; ++at) {
     if (!link->side[at].closed) reset_side(link, at);
     link->side[at].outgoing.clear();

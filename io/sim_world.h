@@ -100,6 +100,10 @@ class SimWorld {
 
   /// Calls `action` after `delay`. Actions at the same time run in the order of these calls.
   void after(Nanos delay, std::function<void()> action);
+  /// Who wants to read what happens, line by line, without the time; empty: nobody, and no line is made.
+  void set_narrator(std::function<void(const std::string& line)> narrator) { narrator_ = std::move(narrator); }
+  [[nodiscard]] bool narrating() const { return narrator_ != nullptr; }
+  void narrate(const std::string& line) { narrator_(line); }
   /// Adds to the trace hash.
   void trace(uint64_t what, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0);
   uint64_t next_id() { return next_id_++; }
@@ -131,6 +135,7 @@ class SimWorld {
   uint64_t next_id_ = 1;
   int32_t next_fd_ = 1000;  // far from real descriptors, never reused
   uint64_t trace_hash_ = 0xcbf29ce484222325;
+  std::function<void(const std::string& line)> narrator_;
   uint64_t events_run_ = 0;
   std::vector<Event> events_;  // a heap
   std::map<uint64_t, SimIo*> ios_;

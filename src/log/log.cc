@@ -34,11 +34,19 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+LineTaker line_taker = nullptr;
+void* line_context = nullptr;
+
 constexpr std::string_view kCutMark = " [cut]";
 
 }  // namespace
 
 void set_level(Level level) { logger().set_level(to_spdlog(level)); }
+
+void take_lines(LineTaker taker, void* context) {
+  line_taker = taker;
+  line_context = context;
+}
 
 bool enabled(Level level) { return logger().should_log(to_spdlog(level)); }
 
@@ -69,6 +77,7 @@ std::string printable(std::string_view line) {
 
 void write(Level level, std::string_view line) noexcept {
   try {
+    if (line_taker != nullptr) return line_taker(level, line, line_context);
     // As an argument, not as the format: the text may contain braces.
     logger().log(to_spdlog(level), "{}", printable(line));
   } catch (const std::exception& failure) {

@@ -25,6 +25,11 @@ inline constexpr size_t kLineBytesMax = 2048;
 void set_level(Level level);
 [[nodiscard]] bool enabled(Level level);
 
+/// Lines go to `taker` instead of stderr, all levels that are enabled; null: to stderr again. For simulations. Thread: not while
+/// others log.
+using LineTaker = void (*)(Level level, std::string_view line, void* context);
+void take_lines(LineTaker taker, void* context);
+
 /// Writes one line, as it is. Thread: any; never throws.
 void write(Level level, std::string_view line) noexcept;
 /// Formats and writes one line. Thread: any; never throws.

@@ -74,6 +74,11 @@ class Checkpointer {
   [[nodiscard]] Lsn stable() const { return stable_; }
   /// WAL or index filled up somewhat: starts a round if there is a need.
   void poke() { start_round_if_needed(); }
+  /// Likewise, at once also where a device was full and is to be tried again later.
+  void retry() {
+    p_.io.disarm(retry_);
+    start_round_if_needed();
+  }
   /// While eager, everything up to the stable Lsn is copied without waiting for a need.
   void set_eager(bool eager);
   [[nodiscard]] bool running() const { return step_ != Step::kIdle; }

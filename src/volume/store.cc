@@ -214,6 +214,7 @@ void Store::close(Done done) {
     wal_->seal();
     wal_->request_flush(wal_->head());
     checkpointer_->set_eager(true);
+    checkpointer_->retry();
   }
   continue_stopping();
 }

@@ -40,7 +40,9 @@ void CellModel::write_begun(uint64_t cell, uint64_t value, bool zeros, uint64_t 
 }
 
 void CellModel::write_acknowledged(uint64_t cell, uint64_t value, uint64_t ended, bool fua) {
-  Zone& zone = cells_[cell].zones[value];
+  const auto known = cells_[cell].zones.find(value);
+  if (known == cells_[cell].zones.end()) return;  // of before a power loss, and the history has begun again since
+  Zone& zone = known->second;
   zone.acknowledged = ended;
   zone.first_response = std::min(zone.first_response, ended);
   zone.fua = fua;
@@ -81,14 +83,20 @@ void CellModel::recovered(uint64_t index, std::optional<uint64_t> value) {
                     "{}..{}) had been flushed",
                     index, *value, zone->acknowledged, id, other.begun, other.acknowledged));
   }
+  begin_again(cell, *value);
+}
+
+void CellModel::given_up(uint64_t index, std::optional<uint64_t> value) {
+  // It may go back behind a power loss, before which nothing is remembered.
+  if (!value || *value > values_) return violation(fmt::format("the read of cell {} after data was given up gave a mixture or garbage", index));
+  begin_again(cells_[index], *value);
+}
+
+void CellModel::begin_again(Cell& cell, uint64_t value) {
   cell.zones.clear();
   const uint64_t now = tick();
-  const uint64_t id = *value;
-  cell.zones[id] = Zone{now, now, now, now, true};
-  cell.zeros = 0;
-  if (id != 0) return;
-  // Later zeros that nobody wrote are these.
-  cell.zones[0] = Zone{now, now, now, now, true};
+  cell.zones[value] = Zone{now, now, now, now, true};
+  cell.zeros = 0;  // later zeros that nobody wrote are these, or none of the cell's values
 }
 
 void CellModel::check_cell(uint64_t index, const Cell& cell) {

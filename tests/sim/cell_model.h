@@ -44,9 +44,13 @@ class CellModel {
   /// After power was lost: the cell holds `value` now. Checks that nothing flushed is lost, and
   /// begins a new history from there.
   void recovered(uint64_t cell, std::optional<uint64_t> value);
+  /// After acknowledged data was given up on purpose: the cell holds any of the values that were written to it.
+  void given_up(uint64_t cell, std::optional<uint64_t> value);
 
   /// Empty, or the first violation in words.
   std::string check();
+  /// Likewise, as far as it was noticed at once.
+  [[nodiscard]] const std::string& violation() const { return violation_; }
 
  private:
   static constexpr uint64_t kNever = UINT64_MAX;
@@ -64,6 +68,7 @@ class CellModel {
   void violation(std::string text) {
     if (violation_.empty()) violation_ = std::move(text);
   }
+  void begin_again(Cell& cell, uint64_t value);
   Zone* find(uint64_t cell, std::optional<uint64_t> value, const char* what);
   [[nodiscard]] bool guaranteed(const Zone& zone) const {
     return zone.acknowledged != kNever && (zone.fua || zone.acknowledged <= flushed_);

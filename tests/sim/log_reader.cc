@@ -11,6 +11,7 @@
 namespace ringbolt::sim {
 
 std::optional<Superblock> read_superblock(const io::SimNode& node, const std::string& directory) {
+  if (!node.disk().exists(directory + "/superblock")) return std::nullopt;
   std::optional<Superblock> newest;
   for (const uint64_t offset : Superblock::kSlotOffset) {
     const auto bytes = node.read_file(directory + "/superblock", offset, Superblock::kSlotBytes);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "ringbolt/assert.h"
 
@@ -13,12 +14,14 @@ namespace ringbolt::sim {
 
 namespace {
 constexpr uint64_t kCellsPerBlock = kBlockBytes / kCellBytes;
+constexpr uint32_t kScanBlocks = 64;
 }
 
 struct Workload::Op {
   Request request;
   Workload* owner = nullptr;
   uint64_t generation = 0;
+  io::BufferPool* pool = nullptr;
   uint64_t cell = 0;   ///< first
   uint64_t cells = 0;  ///< count; 0 for a flush
   uint64_t value = 0;
@@ -26,11 +29,14 @@ struct Workload::Op {
   io::Buffer buffer;
   std::vector<std::byte> bytes;
   bool open = false;
+  bool due = false;  ///< its next request is on its way
 };
 
 struct Workload::Scan {
   Request request;
   Workload* owner = nullptr;
+  uint64_t generation = 0;
+  io::BufferPool* pool = nullptr;
   io::Buffer buffer;
   uint64_t next_cell = 0;
   uint64_t begun = 0;
@@ -58,7 +64,16 @@ void Workload::start(BlockService& service, io::BufferPool& pool) {
     op = std::make_unique<Op>();
     op->owner = this;
     op->generation = generation_;
+    op->pool = pool_;
     again(*op);
+  }
+}
+
+void Workload::resume() {
+  RINGBOLT_ASSERT(service_ != nullptr);
+  running_ = true;
+  for (auto& op : ops_) {
+    if (!op->open) again(*op);
   }
 }
 
@@ -66,10 +81,10 @@ void Workload::lost() {
   running_ = false;
   service_ = nullptr;
   pool_ = nullptr;
-  scan_.reset();
   ++generation_;
   open_ = 0;
-  // Dead objects may still point to these requests until they are destroyed.
+  // The service may still point to these requests, and answer them.
+  if (scan_ != nullptr) scan_graveyard_.push_back(std::move(scan_));
   for (auto& op : ops_) graveyard_.push_back(std::move(op));
   ops_.clear();
   std::fill(shared_.begin(), shared_.end(), 0);
@@ -77,8 +92,10 @@ void Workload::lost() {
 }
 
 void Workload::again(Op& op) {
+  if (std::exchange(op.due, true)) return;
   const io::Nanos pause = random_.between({0, options_.pause_max});
   world_.after(pause, [this, &op, generation = generation_] {
+    op.due = false;
     if (generation == generation_ && running_) issue(op);
   });
 }
@@ -177,6 +194,7 @@ bool Workload::prepare(Op& op) {
 }
 
 void Workload::issue(Op& op) {
+  if (options_.requests_left == 0) return;
   if (!choose(op)) return again(op);
   if (!prepare(op)) {
     unlock(op);
@@ -192,6 +210,7 @@ void Workload::issue(Op& op) {
   }
   op.open = true;
   ++open_;
+  if (options_.requests_left != UINT64_MAX) --options_.requests_left;
   service_->submit(op.request);
 }
 
@@ -212,6 +231,7 @@ void Workload::enter(Op& op) {
 void Workload::answered(Op& op, RequestError error) {
   RINGBOLT_ASSERT(op.open);
   op.open = false;
+  if (op.generation != generation_) return answered_late(op, error);
   --open_;
   if (error == RequestError::kNone) {
     enter(op);
@@ -232,59 +252,71 @@ void Workload::answered(Op& op, RequestError error) {
   if (on_write_answered) on_write_answered();
 }
 
+void Workload::answered_late(Op& op, RequestError error) {
+  const RequestKind kind = op.request.kind;
+  if (error == RequestError::kNone && kind != RequestKind::kRead) {
+    enter(op);
+    if (on_lost_write_answered) on_lost_write_answered(op.generation);
+  }
+  if (op.buffer && op.request.buffer) op.pool->release(op.buffer);
+  op.buffer = {};
+}
+
 void Workload::read_all(std::function<void(uint64_t, std::optional<uint64_t>)> seen,
                         std::function<void(bool)> done) {
   RINGBOLT_ASSERT(open_ == 0 && scan_ == nullptr);
   scan_ = std::make_unique<Scan>();
   scan_->owner = this;
+  scan_->generation = generation_;
+  scan_->pool = pool_;
   scan_->seen = std::move(seen);
   scan_->done = std::move(done);
-  scan_->buffer = pool_->allocate(64 * kBlockBytes);
+  scan_->buffer = pool_->allocate(kScanBlocks * kBlockBytes);
   RINGBOLT_ASSERT(scan_->buffer);
   scan_->request.owner = scan_.get();
   scan_->request.kind = RequestKind::kRead;
-  const auto go_on = [](Scan& scan) {
-    Workload& self = *scan.owner;
-    Request& r = scan.request;
-    r.offset = scan.next_cell * kCellBytes;
-    r.length =
-        std::min<uint64_t>(64 * kBlockBytes, (self.model_.cells() - scan.next_cell) * kCellBytes);
-    r.buffer = scan.buffer;
-    scan.begun = self.model_.tick();
-    self.service_->submit(r);
-  };
   scan_->request.done = [](Request& request, RequestError error) {
     Scan& scan = *static_cast<Scan*>(request.owner);
-    Workload& self = *scan.owner;
-    for (uint64_t i = 0; error == RequestError::kNone && i < request.length / kCellBytes; ++i) {
-      const auto value = cell_value(scan.buffer.data + i * kCellBytes);
-      if (scan.seen) {
-        scan.seen(scan.next_cell + i, value);
-      } else {
-        self.model_.read(scan.next_cell + i, value, scan.begun, self.model_.tick());
-      }
-    }
-    scan.next_cell += request.length / kCellBytes;
-    const bool over = error != RequestError::kNone || scan.next_cell == self.model_.cells();
-    self.world_.after(
-        0, [&self, over, ok = error == RequestError::kNone, generation = self.generation_] {
-          if (generation != self.generation_ || self.scan_ == nullptr) return;
-          Scan& next = *self.scan_;
-          if (!over) {
-            Request& r = next.request;
-            r.offset = next.next_cell * kCellBytes;
-            r.length = std::min<uint64_t>(64 * kBlockBytes,
-                                          (self.model_.cells() - next.next_cell) * kCellBytes);
-            next.begun = self.model_.tick();
-            return self.service_->submit(r);
-          }
-          self.pool_->release(next.buffer);
-          const auto done_now = std::move(next.done);
-          self.scan_.reset();
-          done_now(ok);
-        });
+    scan.owner->scanned(scan, error);
   };
-  go_on(*scan_);
+  scan_on();
+}
+
+/// Asks for the next part.
+void Workload::scan_on() {
+  Request& r = scan_->request;
+  r.offset = scan_->next_cell * kCellBytes;
+  r.length = std::min<uint64_t>(kScanBlocks * kBlockBytes, (model_.cells() - scan_->next_cell) * kCellBytes);
+  r.buffer = scan_->buffer;
+  scan_->begun = model_.tick();
+  service_->submit(r);
+}
+
+void Workload::scanned(Scan& scan, RequestError error) {
+  if (scan.generation != generation_) {
+    scan.pool->release(scan.buffer);
+    return;
+  }
+  const uint64_t cells = scan.request.length / kCellBytes;
+  for (uint64_t i = 0; error == RequestError::kNone && i < cells; ++i) {
+    const auto value = cell_value(scan.buffer.data + i * kCellBytes);
+    if (scan.seen) {
+      scan.seen(scan.next_cell + i, value);
+    } else {
+      model_.read(scan.next_cell + i, value, scan.begun, model_.tick());
+    }
+  }
+  scan.next_cell += cells;
+  const bool over = error != RequestError::kNone || scan.next_cell == model_.cells();
+  // Not from inside the answer.
+  world_.after(0, [this, over, ok = error == RequestError::kNone, generation = generation_] {
+    if (generation != generation_ || scan_ == nullptr) return;
+    if (!over) return scan_on();
+    pool_->release(scan_->buffer);
+    const auto done_now = std::move(scan_->done);
+    scan_.reset();
+    done_now(ok);
+  });
 }
 
 }  // namespace ringbolt::sim

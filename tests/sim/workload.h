@@ -21,6 +21,7 @@ struct LoadOptions {
   uint32_t reads = 30, writes = 60, zeros = 3, trims = 3, flushes = 4;  ///< weights
   uint32_t fua_percent = 5;
   io::Nanos pause_max = 200 * io::kMicrosecond;  ///< between an answer and the next request
+  uint64_t requests_left = UINT64_MAX;           ///< then no more are sent
 };
 
 class Workload {
@@ -35,7 +36,10 @@ class Workload {
   void start(BlockService& service, io::BufferPool& pool);
   /// Sends no more; what is open stays open.
   void pause() { running_ = false; }
-  /// The service is gone with whatever was open: outcomes unknown.
+  /// After pause().
+  void resume();
+  /// The clients are gone: outcomes of what was open are unknown. The service may live on: what it acknowledges later is
+  /// entered all the same, since whoever sees it may rely on it.
   void lost();
   [[nodiscard]] bool idle() const { return open_ == 0; }
   [[nodiscard]] bool attached() const { return service_ != nullptr; }
@@ -50,6 +54,10 @@ class Workload {
   [[nodiscard]] uint64_t failed() const { return failed_; }    ///< other errors
   /// Called after every successful answer to anything but a read.
   std::function<void()> on_write_answered;
+  /// Likewise, of a service that was lost(); with its number, see generation().
+  std::function<void(uint64_t generation)> on_lost_write_answered;
+  /// Of the service: start() and lost() begin a new one.
+  [[nodiscard]] uint64_t generation() const { return generation_; }
 
  private:
   struct Op;
@@ -61,6 +69,9 @@ class Workload {
   void unlock(const Op& op);
   void begin(Op& op);
   void answered(Op& op, RequestError error);
+  void answered_late(Op& op, RequestError error);
+  void scanned(Scan& scan, RequestError error);
+  void scan_on();
   void enter(Op& op);
   void again(Op& op);
 
@@ -75,6 +86,7 @@ class Workload {
   uint64_t open_ = 0;
   std::vector<std::unique_ptr<Op>> ops_;
   std::vector<std::unique_ptr<Op>> graveyard_;  ///< open when the service was lost
+  std::vector<std::unique_ptr<Scan>> scan_graveyard_;
   std::vector<uint32_t> shared_;                ///< per cell: requests that touch it
   std::vector<bool> exclusive_;                 ///< per cell: being zeroed
   std::unique_ptr<Scan> scan_;

@@ -387,3 +387,56 @@ TEST_CASE("sim_disk: a block device has a fixed size and no holes in its end", "
   REQUIRE(world.run_until([&] { return op.done; }, kSecond));
   CHECK(op.result == -ENOSPC);
 }
+
+TEST_CASE("sim_disk: something can be called when so many more operations have been submitted", "[sim]") {
+  Host host(1);
+  Block one(kBlockBytes, 1);
+  REQUIRE(host.write(0, one) > 0);
+  const uint64_t before = host.node.disk().operations();
+  uint64_t called_at = 0;
+  host.node.disk().after_operations(3, [&] { called_at = host.node.disk().operations(); });
+  for (int i = 0; i < 5; ++i) REQUIRE(host.write(1, one) > 0);
+  CHECK(called_at == before + 3);
+  CHECK(host.node.disk().operations() == before + 5);
+  bool again = false;
+  host.node.disk().after_operations(1, [&] { again = true; });
+  host.node.disk().after_operations(0, nullptr);
+  REQUIRE(host.flush() == 0);
+  CHECK_FALSE(again);
+}
+
+TEST_CASE("sim_disk: a failed flush is remembered until power is lost", "[sim]") {
+  Host host(1);
+  Block one(kBlockBytes, 1);
+  REQUIRE(host.flush() == 0);
+  CHECK_FALSE(host.node.disk().flush_failed());
+  host.node.disk().add_fault({.match = {.kind = SimOpKind::kFlush, .path = kPath}});
+  REQUIRE(host.write(0, one) > 0);
+  REQUIRE(host.flush() == -EIO);
+  CHECK(host.node.disk().flush_failed());
+  REQUIRE(host.flush() == 0);  // says so, and is wrong
+  CHECK(host.holds(0, 1));
+  host.node.power_loss(SimPowerLoss::kKeepAll);
+  CHECK_FALSE(host.node.disk().flush_failed());
+}
+
+TEST_CASE("sim_disk: pages that are equal are kept once, and change one by one", "[sim]") {
+  Host host(1);
+  Block zeros(2 * kBlockBytes, 0);
+  Block one(kBlockBytes, 1);
+  REQUIRE(host.write(0, zeros) > 0);
+  REQUIRE(host.write(2, zeros) > 0);
+  CHECK(host.node.disk().used_bytes() == 4 * kBlockBytes);
+  REQUIRE(host.flush() == 0);
+  REQUIRE(host.write(1, one) > 0);
+  host.node.disk().flip_bit(kPath, 2 * kBlockBytes, 3);
+  CHECK(host.holds(0, 0));
+  CHECK(host.holds(1, 1));
+  CHECK(host.node.read_file(kPath, 2 * kBlockBytes, 1)[0] == std::byte{8});
+  CHECK(host.holds(3, 0));
+  host.node.power_loss(SimPowerLoss::kDropAll);
+  CHECK(host.holds(0, 0));
+  CHECK(host.holds(1, 0));
+  CHECK(host.node.read_file(kPath, 2 * kBlockBytes, 1)[0] == std::byte{8});
+  CHECK(host.holds(3, 0));
+}

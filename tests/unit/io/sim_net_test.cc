@@ -231,3 +231,29 @@ TEST_CASE("sim_net: a socket may move to another shard of its node", "[sim]") {
   CHECK(hosts.finish(receive) == 2);
   CHECK(got == "ok");
 }
+
+TEST_CASE("sim_net: a connection can be cut at a send, before it, in it or after it", "[sim]") {
+  const uint64_t arriving = GENERATE(0, 50, 100);
+  Hosts hosts(1);
+  hosts.connect();
+  REQUIRE(hosts.send(*hosts.io_a, hosts.at_a, std::string(100, 'x')) == 100);
+  const uint64_t before = hosts.world.net().sends("a");
+  hosts.world.net().after_sends("a", 2, [&](uint64_t connection, uint64_t bytes) {
+    CHECK(bytes == 100);
+    hosts.world.net().cut_connection(connection, arriving);
+  });
+  REQUIRE(hosts.send(*hosts.io_a, hosts.at_a, std::string(100, 'y')) == 100);
+  std::string got(200, 0);
+  Awaited all;
+  hosts.io_b->receive(hosts.at_b, got.data(), 200, true, all);
+  REQUIRE(hosts.finish(all) == 200);
+  static_cast<void>(hosts.send(*hosts.io_a, hosts.at_a, std::string(100, 'z')));
+  CHECK(hosts.world.net().sends("a") == before + 2);
+  std::string rest(100, 0);
+  Awaited last;
+  hosts.io_b->receive(hosts.at_b, rest.data(), 100, false, last);
+  const int32_t result = hosts.finish(last);
+  // What arrived before a reset may be taken or lost with it, but nothing behind the cut arrives.
+  CHECK(result <= static_cast<int32_t>(arriving));
+  CHECK(hosts.world.net().connections() == 1);  // until both have closed it
+}

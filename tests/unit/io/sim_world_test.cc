@@ -171,3 +171,58 @@ TEST_CASE("sim_world: the last Io's destruction is the process's exit", "[sim]")
   const auto third = node.create_io();
   CHECK(third->open_file("/f", {}).has_value());
 }
+
+namespace {
+
+struct Alarm {
+  void ring() { rung_at = io.now(); }
+  Io& io;
+  Nanos rung_at = 0;
+  TimerOf<&Alarm::ring> timer{*this};
+};
+
+}  // namespace
+
+TEST_CASE("sim_world: a node's clock can jump, and its timers are due then", "[sim]") {
+  SimWorld world({.seed = 1});
+  SimNode& a = world.add_node("a");
+  SimNode& b = world.add_node("b");
+  auto io_a = a.create_io();
+  auto io_b = b.create_io();
+  Alarm alarm_a{*io_a}, alarm_b{*io_b};
+  const Nanos begun = io_a->now();
+  io_a->arm(alarm_a.timer, 10 * kSecond);
+  io_b->arm(alarm_b.timer, 10 * kSecond);
+  world.run_for(kSecond);
+  a.jump_clock(20 * kSecond);
+  world.run_for(kSecond);
+  CHECK(alarm_a.rung_at >= begun + 21 * kSecond);
+  CHECK(alarm_b.rung_at == 0);
+  CHECK(io_a->now() == io_b->now() + 20 * kSecond);
+  world.run_for(9 * kSecond);
+  CHECK(alarm_b.rung_at >= begun + 10 * kSecond);
+}
+
+TEST_CASE("sim_world: who wants to hears what happens in words, and it is the same run", "[sim]") {
+  const auto run = [](bool narrate, std::vector<std::string>& lines) {
+    SimWorld world({.seed = 3});
+    if (narrate) world.set_narrator([&lines](const std::string& line) { lines.push_back(line); });
+    SimNode& a = world.add_node("a");
+    auto io = a.create_io();
+    const File file = io->open_file("/f", {.create = true, .resize_bytes = 1 << 20}).value().file;
+    Block block(kBlockBytes, 1);
+    Awaited write;
+    io->write(file, block.data(), kBlockBytes, kBlockBytes, write);
+    world.run_until([&] { return write.done; }, kSecond);
+    a.crash();
+    return world.trace_hash();
+  };
+  std::vector<std::string> none, lines;
+  CHECK(run(false, none) == run(true, lines));
+  CHECK(none.empty());
+  REQUIRE(lines.size() == 4);
+  CHECK(lines[0] == "a: a process starts");
+  CHECK(lines[1].starts_with("a: write /f at 4096, 4096 bytes"));
+  CHECK(lines[2].ends_with("done"));
+  CHECK(lines[3] == "a: the process is gone");
+}

@@ -263,6 +263,12 @@ TEST_CASE("checkpoint: a full device loses nothing, and work goes on when it has
     CHECK(bed.store->wal().head() == bed.model.head());
     CHECK(bed.difference() == "");
   }
+  SECTION("closed as soon as it has space") {
+    // Long before it would have been tried again.
+    bed.node.disk().set_capacity(UINT64_MAX);
+    REQUIRE(bed.close().has_value());
+    CHECK(bed.base_difference(bed.model.head()) == "");
+  }
   SECTION("power fails while full") {
     bed.power_loss(io::SimPowerLoss::kDropAll);
     bed.node.disk().set_capacity(UINT64_MAX);

@@ -1,0 +1,25 @@
+#include "fault_limits.h"
+
+#include <algorithm>
+
+namespace ringbolt::sim {
+
+bool may_destroy(const Cluster& c, const Operator& assigning, size_t index) {
+  const auto destroyed = [](const Host& host) { return host.destroyed(); };
+  if (assigning.busy() || std::any_of(c.hosts.begin(), c.hosts.end(), destroyed)) return false;
+  if (!c.established() || !c.serves(c.primary)) return false;
+  switch (c.plan.durability) {
+    case Durability::kBestEffort: return index != c.primary;
+    case Durability::kSyncQuorum: return c.whole();
+    case Durability::kSyncAll: break;
+  }
+  if (index != c.primary) return true;
+  const auto recorded = c.superblock(c.primary);
+  if (!recorded) return false;
+  return std::any_of(recorded->in_sync.begin(), recorded->in_sync.end(), [&](const std::string& member) {
+    const auto superblock = c.superblock(c.index_of(member));
+    return superblock && !superblock->rebuild_mark && !superblock->volume.is_nil();
+  });
+}
+
+}  // namespace ringbolt::sim
