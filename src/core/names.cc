@@ -65,16 +65,16 @@ const char* name_of(const Command& command) {
 namespace {
 
 template <class P>
-std::string number(P position) {
+std::string digits(P position) {
   return std::to_string(position.value());
 }
 
-std::string term(Term t) { return number(t.epoch) + "." + number(t.incarnation); }
+std::string term(Term t) { return digits(t.epoch) + "." + digits(t.incarnation); }
 
-std::string fields(const ApplyRole& c) { return "epoch=" + number(c.epoch) + " role=" + to_string(c.role); }
-std::string fields(const StartReceiver& c) { return "epoch=" + number(c.epoch); }
+std::string fields(const ApplyRole& c) { return "epoch=" + digits(c.epoch) + " role=" + to_string(c.role); }
+std::string fields(const StartReceiver& c) { return "epoch=" + digits(c.epoch); }
 std::string fields(const ConfigureShipper& c) {
-  std::string text = "epoch=" + number(c.epoch) + " version=" + std::to_string(c.version) + " durability=" + to_string(c.durability) + " replicas=";
+  std::string text = "epoch=" + digits(c.epoch) + " version=" + std::to_string(c.version) + " durability=" + to_string(c.durability) + " replicas=";
   for (const ReplicaAddress& replica : c.replicas) {
     if (&replica != &c.replicas.front()) text += ",";
     text += replica.id + "@" + replica.address;
@@ -82,17 +82,17 @@ std::string fields(const ConfigureShipper& c) {
   return text;
 }
 std::string fields(const StartRecoveryTask& c) {
-  return "replica=" + c.replica + " kind=" + to_string(c.kind) + " term=" + term(c.term) + " session=" + number(c.session) + " position=" + number(c.position);
+  return "replica=" + c.replica + " kind=" + to_string(c.kind) + " term=" + term(c.term) + " session=" + digits(c.session) + " position=" + digits(c.position);
 }
 std::string fields(const DrainRecoveryTask& c) { return "replica=" + c.replica + " reason=" + to_string(c.reason); }
 std::string fields(const StartCatchUp& c) {
-  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + number(c.session) + " position=" + number(c.position) + " target=" + number(c.target);
+  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + digits(c.session) + " position=" + digits(c.position) + " target=" + digits(c.target);
 }
 std::string fields(const StartRebuild& c) {
-  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + number(c.session) + " target=" + number(c.target) + " why=\"" + c.why + "\"";
+  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + digits(c.session) + " target=" + digits(c.target) + " why=\"" + c.why + "\"";
 }
 std::string fields(const InvalidateSession& c) {
-  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + number(c.session) + " reason=" + to_string(c.reason);
+  return "replica=" + c.replica + " term=" + term(c.term) + " session=" + digits(c.session) + " reason=" + to_string(c.reason);
 }
 std::string fields(const PublishProjection& c) { return "mode=" + c.projection.mode + " reason=\"" + c.projection.reason + "\""; }
 

@@ -11,7 +11,7 @@
 namespace ringbolt::repl {
 
 namespace {
-constexpr io::Nanos kDrainTimeout = 2 * io::kSecond;
+constexpr io::Nanos kReplicaDrainTimeout = 2 * io::kSecond;
 /// How often the primary is told how far a rebuild is.
 constexpr io::Nanos kProgressInterval = 200 * io::kMillisecond;
 }
@@ -573,7 +573,7 @@ void Replica::stop(bool drain, std::function<void()> stopped) {
     waiting_call_.reset();
   }
   if (draining_) {
-    io_.arm(drain_timeout_, kDrainTimeout);
+    io_.arm(drain_timeout_, kReplicaDrainTimeout);
     store_.request_flush(store_.wal().head());
   }
   continue_stop();

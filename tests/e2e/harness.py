@@ -19,9 +19,11 @@ which whoever runs the script ends it).
 """
 import contextlib
 import ctypes
+import errno
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -99,17 +101,26 @@ def end_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
-_ports_given = set()
+_port_claims = []  # sockets; they end with the script
+PORTS = range(10000, 30000)  # below those that the kernel gives to outgoing connections
 
 
 def free_port():
-    """A port on loopback that nobody listens on now and that was not given out before."""
+    """A port on loopback that nobody listens on, and that no script that runs now has been given."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = probe.getsockname()[1]
-        if port not in _ports_given:
-            _ports_given.add(port)
+        port = random.SystemRandom().choice(PORTS)
+        # Several scripts run at a time, and daemons are restarted: a name that only one process can have, for as long as it lives.
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f'\0ringbolt-e2e-port-{port}')
+            with socket.socket() as probe:
+                probe.bind(('127.0.0.1', port))
+        except OSError as error:
+            claim.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            _port_claims.append(claim)
             return port
 
 

@@ -89,7 +89,7 @@ TEST_CASE("sim_crash: kill -9 of primary, replica or both loses nothing acknowle
 TEST_CASE("sim_crash: a primary that returns with a shorter WAL makes its replica cut its tail",
           "[sim][repl]") {
   int cuts = 0;
-  for_seeds(1, 8, [&](uint64_t seed) {
+  const bool all = for_seeds(1, 8, [&](uint64_t seed) {
     Cluster c({.seed = seed});
     c.load.options().reads = 10;
     c.load.options().flushes = 0;
@@ -122,7 +122,7 @@ TEST_CASE("sim_crash: a primary that returns with a shorter WAL makes its replic
     }
     check_converged(c);
   });
-  CHECK(cuts > 4);
+  if (all) CHECK(cuts > 4);
 }
 
 TEST_CASE("sim_crash: what a FLUSH or FUA reply covered survives power loss of both",

@@ -171,7 +171,7 @@ TEST_CASE(
     "sim_failover: best_effort, the returned primary never mixes what was given up into its image",
     "[sim][repl]") {
   int rewound = 0, rebuild = 0;
-  for_seeds(1, 10, [&](uint64_t seed) {
+  const bool all = for_seeds(1, 10, [&](uint64_t seed) {
     Cluster c({.seed = seed, .durability = Durability::kBestEffort});
     c.load.options().cells_max = 128;
     c.load.options().depth = 16;
@@ -215,6 +215,7 @@ TEST_CASE(
     c.check_logs();
     c.check_images_equal(0, 1);
   });
+  if (!all) return;
   CHECK(rewound > 0);
   CHECK(rebuild > 0);
 }

@@ -118,7 +118,7 @@ TEST_CASE("sim_handover: what is being sent to a replica that catches up stays u
 
 TEST_CASE("sim_handover: whoever is promoted without force has everything, in every mode, with copies that lag", "[sim][repl]") {
   int moved = 0;
-  for_seeds(1, 12, [&](uint64_t seed) {
+  const bool all = for_seeds(1, 12, [&](uint64_t seed) {
     const bool quorum = seed % 2 == 0;
     Cluster c({.seed = seed, .nodes = quorum ? size_t{3} : size_t{2}, .durability = quorum ? Durability::kSyncQuorum : Durability::kBestEffort,
                .wal_bytes = 32u << 20});
@@ -153,5 +153,5 @@ TEST_CASE("sim_handover: whoever is promoted without force has everything, in ev
     REQUIRE(c.wait_serving(0));
     c.read_back(0);
   });
-  CHECK(moved > 0);
+  if (all) CHECK(moved > 0);
 }
