@@ -87,7 +87,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
 
   // --- appending (see Wal) -----------------------------------------------------------------------
   void set_term(Term term) { wal_->set_term(term); }
-  /// kNoSpace: the WAL or the dirty index is full until a checkpoint ends.
+  /// kNoSpace: the WAL or the dirty index is full until a checkpoint ends, or so full that records are taken only
+  /// as fast as others are copied.
   Wal::Admission prepare(RecordKind kind, uint32_t blocks);
   std::byte* payload_space() { return wal_->payload_space(); }
   Lsn append(RecordKind kind, Lba lba, uint32_t blocks);
@@ -130,6 +131,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   [[nodiscard]] const Wal& wal() const { return *wal_; }
   [[nodiscard]] const DirtyIndex& index() const { return *index_; }
   [[nodiscard]] Lsn checkpoint() const { return checkpointer_->checkpoint(); }
+  /// Records after this one are in the index, all of their blocks. Not beyond base_limit().
+  [[nodiscard]] Lsn index_limit() const { return checkpointer_->index_limit(); }
   /// The base image may hold records up to this one, so the log cannot be cut below it. Beyond
   /// checkpoint() while a checkpoint runs, or after a crash during one.
   [[nodiscard]] Lsn base_limit() const { return superblock_.current().base_limit; }
@@ -194,6 +197,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void on_wal_failed(int error, const char* operation) override;
   void on_wal_quieter() override { continue_stopping(); }
   void on_checkpoint_round_ended() override;
+  void on_checkpoint_progress() override { listener_.on_store_space(); }
   void on_checkpoint_failed(int error, const char* what) override;
   void on_base_full(bool full) override;
   void fail(std::string reason);
