@@ -225,7 +225,7 @@ void Store::continue_stopping() {
   if (stopping_ == Stopping::kForCut) continue_cut();
   if (stopping_ == Stopping::kRecordingCut && failed()) end_pause(make_error(Errc::kIo, failure_));
   if (stopping_ == Stopping::kForRebuild) continue_rebuild();
-  if (stopping_ == Stopping::kRecordingRebuild && failed()) end_pause(make_error(Errc::kIo, failure_));
+  if (stopping_ == Stopping::kRecordingRebuild && failed() && !renewal_write_.pending() && !renewal_flush_.pending()) end_pause(make_error(Errc::kIo, failure_));
   if (superblock_.failed() && !rebuild_flush_.pending()) end_finish();
   if (stopping_ == Stopping::kForClose) continue_close();
 }
