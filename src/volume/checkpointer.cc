@@ -74,8 +74,8 @@ uint64_t Checkpointer::retained_blocks() const {
   return std::min(capacity / 100 * p_.retain_percent, capacity - kRoomBlocks);
 }
 
-/// A sixteenth of the WAL: that much space comes back at a time. A round costs two flushes of the base image's
-/// and the superblock's devices each, so it is not much smaller than what a device writes in their time.
+/// A sixteenth of the WAL: that much space comes back at a time. A round costs a flush of the base image and two of
+/// the superblock, so it is not smaller than what a device writes in their time anyway.
 uint64_t Checkpointer::round_blocks() const {
   const uint64_t capacity = p_.wal.capacity_blocks();
   const uint64_t wanted = std::clamp(capacity / 16, kRoundBlocksMin, kRoundBlocksMax);
