@@ -96,6 +96,12 @@ uint64_t SimDisk::add_fault(const SimFault& fault) {
   return id;
 }
 
+void SimDisk::make_unreadable(const std::string& path, uint64_t offset, uint64_t bytes) {
+  RINGBOLT_ASSERT(bytes > 0);
+  File& file = existing(path);
+  for (uint64_t sector = offset / kSectorBytes; sector * kSectorBytes < offset + bytes; ++sector) file.unreadable.insert(sector);
+}
+
 int SimDisk::fault_for(const Op& op) {
   for (auto at = faults_.begin(); at != faults_.end(); ++at) {
     Fault& fault = at->second;
@@ -240,6 +246,11 @@ void SimDisk::snapshot_read(const OpPointer& op) {
     op->error = EIO;
     return;
   }
+  const auto unreadable = op->file->unreadable.lower_bound(request.offset / kSectorBytes);
+  if (unreadable != op->file->unreadable.end() && *unreadable * kSectorBytes < request.offset + request.bytes) {
+    op->error = EIO;
+    return;
+  }
   copy_live(*op->file, request.offset, request.bytes, request.target);
 }
 
@@ -249,6 +260,10 @@ void SimDisk::land_one(const OpPointer& op) {
   op->unlanded.erase(op->unlanded.begin());
   world_.trace(kTraceLand, op->request.op_id, offset, bytes);
   if (!land(*op, offset, bytes) && op->error == 0) op->error = ENOSPC;
+  if (op->request.kind != SimOpKind::kWrite || op->file->unreadable.empty()) return;
+  const uint64_t first = (op->request.offset + offset) / kSectorBytes;
+  auto& unreadable = op->file->unreadable;
+  unreadable.erase(unreadable.lower_bound(first), unreadable.lower_bound(first + bytes / kSectorBytes));
 }
 
 void SimDisk::finish(const OpPointer& op) {

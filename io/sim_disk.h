@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -75,6 +76,12 @@ class SimDisk {
   void set_locks(bool locks) { locks_ = locks; }
   /// Latencies are multiplied by this.
   void set_slow_factor(uint32_t factor) { slow_factor_ = factor; }
+
+  /// Sectors of 512 bytes that touch the range cannot be read (EIO) until they are written: as on a device that
+  /// lost them and remaps what is written again. Requires: the file exists.
+  void make_unreadable(const std::string& path, uint64_t offset, uint64_t bytes);
+  /// How many such sectors are left.
+  [[nodiscard]] size_t unreadable_sectors(const std::string& path) const { return existing(path).unreadable.size(); }
 
   uint64_t add_fault(const SimFault& fault);
   void remove_fault(uint64_t id) { faults_.erase(id); }
@@ -157,6 +164,7 @@ class SimDisk {
     std::map<uint64_t, PagePointer> live;
     std::map<uint64_t, DurablePage> durable;
     std::deque<std::shared_ptr<Landed>> unflushed;
+    std::set<uint64_t> unreadable;  ///< sectors
     std::map<uint64_t, std::shared_ptr<Op>> in_flight;
   };
   struct Op {

@@ -203,7 +203,8 @@ std::optional<Lsn> RebuildSession::try_complete() {
     if (wal.head() >= barrier_) wal.request_flush(barrier_);
     return std::nullopt;
   }
-  const Lsn achieved = defect(Defect::kNoBarrier) ? std::max(wal.durable(), barrier_) : wal.durable();
+  // Not what the log happens to have by now: of later records the base lane brought nothing, so they can still be cut off.
+  const Lsn achieved = barrier_;
   store_busy_ = true;
   store_.finish_rebuild(achieved, [this, achieved](const Status& status) {
     store_busy_ = false;

@@ -144,7 +144,7 @@ bool Verifier::is_written_after(Lba lba, Lsn lsn) const {
 void Verifier::compare(const Slot& slot, const VerifyAck& ack) {
   const Task& task = slot.task;
   // Of what a checkpoint has taken the index says nothing any more.
-  const bool index_knows = store_.base_limit() <= slot.after;
+  const bool index_knows = store_.index_limit() <= slot.after;
   for (uint32_t i = 0; i < task.blocks; ++i) {
     const Lba lba = task.first.plus(i);
     if (!index_knows) {

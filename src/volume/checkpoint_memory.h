@@ -22,9 +22,9 @@ struct CheckpointItem {
 /// What one running checkpoint batch needs.
 struct CheckpointSet {
   static constexpr uint32_t kSpans = 2;
-  static constexpr uint32_t kCopies = 2;
+  static constexpr uint32_t kCopies = 4;
   static constexpr uint32_t kItemsMax = 8192;
-  static constexpr uint32_t kCopyBytes = 256u << 10;
+  static constexpr uint32_t kCopyBytes = 128u << 10;
   static constexpr uint64_t kBytes = uint64_t{kSpans} * kFrameBytesMax + uint64_t{kCopies} * kCopyBytes;
   static_assert(kItemsMax >= kZeroRecordBlocksMax + kFramePayloadBytesMax / kBlockBytes);
 

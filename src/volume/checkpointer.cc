@@ -1,8 +1,10 @@
 #include "volume/checkpointer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
@@ -19,10 +21,7 @@ Checkpointer::Checkpointer(const Parts& parts, CheckpointListener& listener) : p
     spans_[i].owner = this;
     spans_[i].index = i;
   }
-  for (uint32_t i = 0; i < copies_.size(); ++i) {
-    copies_[i].owner = this;
-    copies_[i].index = i;
-  }
+  for (CopyWrite& write : writes_) write.owner = this;
   memory_waiter_.owner = this;
   memory_waiter_.granted = [](CheckpointMemory::Waiter& waiter, CheckpointSet* set) {
     static_cast<MemoryWaiter&>(waiter).owner->start_batch(set);
@@ -35,15 +34,20 @@ Checkpointer::~Checkpointer() {
   release_batch();
 }
 
+void Checkpointer::begin_again() {
+  copied_ = index_limit_ = checkpoint_;
+  unrecorded_ = unrecorded_copied_ = 0;
+}
+
 void Checkpointer::set_stable(Lsn stable) {
   if (stable <= stable_) return;
   stable_ = stable;
-  start_round_if_needed();
+  start_if_needed();
 }
 
 void Checkpointer::set_eager(bool eager) {
   eager_ = eager;
-  start_round_if_needed();
+  start_if_needed();
 }
 
 void Checkpointer::set_paused(bool paused) {
@@ -51,10 +55,12 @@ void Checkpointer::set_paused(bool paused) {
   if (paused_ && memory_waiter_.queued) {
     // Memory granted later would make a stopped volume write.
     p_.memory.cancel(memory_waiter_);
-    step_ = Step::kIdle;
+    copying_ = Copying::kIdle;
   }
-  start_round_if_needed();
+  start_if_needed();
 }
+
+// --- when --------------------------------------------------------------------------------------------------
 
 FramePlace Checkpointer::next_tail(Lsn checkpoint) const {
   // A share of the WAL is kept for replicas that fall behind, the rest takes new records until the next round ends.
@@ -69,50 +75,103 @@ uint64_t Checkpointer::retained_blocks() const {
   return std::min(capacity / 100 * p_.retain_percent, capacity - kRoomBlocks);
 }
 
-bool Checkpointer::is_needed() const {
-  if (p_.wal.head() < p_.wal.tail()) return false;  // no records at all
+/// A sixteenth of the WAL: that much space comes back at a time. A round costs a flush of the base image and two of
+/// the superblock, so it is not smaller than what a device writes in their time anyway.
+uint64_t Checkpointer::round_blocks() const {
   const uint64_t capacity = p_.wal.capacity_blocks();
-  const bool used_up = p_.wal.used_blocks() > retained_blocks() + (capacity - retained_blocks()) / 4;
-  if (stable_ <= checkpoint_) {
-    // Nothing to copy, but perhaps space to give back.
-    return used_up && next_tail(checkpoint_).first > p_.wal.tail();
-  }
-  if (eager_ || used_up || p_.index.size() + unrecorded_ > p_.index.capacity() / 2) return true;
-  const auto dirty_from = p_.wal.find_place(checkpoint_.next());
-  return dirty_from && p_.wal.append_position() - dirty_from->position > capacity / 4;
+  const uint64_t wanted = std::clamp(capacity / 16, kRoundBlocksMin, kRoundBlocksMax);
+  return std::min(wanted, (capacity - retained_blocks()) / 4);
 }
 
-void Checkpointer::start_round_if_needed() {
-  if (step_ != Step::kIdle || failed_ || paused_ || retry_.armed() || !is_needed()) return;
-  // A round takes at most a quarter of the WAL, so that space comes back in time.
-  target_ = stable_;
-  if (const auto from = p_.wal.find_place(checkpoint_.next())) {
-    target_ = std::min(target_, p_.wal.last_before(from->position + p_.wal.capacity_blocks() / 4));
-    target_ = std::max(target_, std::min(stable_, from->live_last));
-  }
-  loaded_ = checkpoint_;
-  if (target_ <= p_.superblock.current().base_limit || defect(Defect::kBaseLimitNotAnnounced)) return begin_batch();
-  step_ = Step::kAnnouncing;
+uint64_t Checkpointer::position_after(Lsn lsn) const {
+  const auto place = p_.wal.find_place(lsn.next());
+  return place ? place->position : p_.wal.append_position();
+}
+
+/// The last stable record within `blocks` of the WAL after what is copied; at least a frame's.
+Lsn Checkpointer::limit_of(uint64_t blocks) const {
+  const auto from = p_.wal.find_place(copied_.next());
+  if (!from) return stable_;
+  return std::min(stable_, std::max(p_.wal.last_before(from->position + blocks), from->live_last));
+}
+
+/// More of the WAL is used than what is kept for replicas, by a good part of the rest.
+bool Checkpointer::is_used_up() const {
+  return p_.wal.used_blocks() > retained_blocks() + (p_.wal.capacity_blocks() - retained_blocks()) / 4;
+}
+
+bool Checkpointer::is_copying_needed() const {
+  if (p_.wal.head() < p_.wal.tail() || stable_ <= copied_) return false;
+  // A round at a time, not one for each few records that become stable.
+  const uint64_t copied = position_after(copied_), stable = position_after(stable_);
+  if (p_.wal.append_position() - copied > p_.wal.capacity_blocks() / 8 && stable - copied >= round_blocks() / 2) return true;
+  // What is being recorded may be all that is missing.
+  if (recording_ != Recording::kIdle) return false;
+  return eager_ || is_used_up() || p_.index.size() + unrecorded_ > p_.index.capacity() / 2;
+}
+
+bool Checkpointer::is_recording_needed() const {
+  if (p_.wal.head() < p_.wal.tail()) return false;  // no records at all
+  if (copied_ > checkpoint_) return true;
+  // Nothing was copied, but perhaps there is space to give back.
+  return is_used_up() && next_tail(checkpoint_).first > p_.wal.tail();
+}
+
+bool Checkpointer::is_beyond_pace(uint32_t blocks) const {
+  // Only while copying goes on: a device that is full, or records that are not stable yet, end at the end of
+  // the WAL. And only with more to copy than what may be unstable: a replica learns what is stable by reading on.
+  return copying_ != Copying::kIdle && !base_full_ && lag_blocks() + blocks > p_.wal.capacity_blocks() / 4 * 3;
+}
+
+bool Checkpointer::holds_back(uint32_t blocks) {
+  if (!is_beyond_pace(blocks)) return false;
+  held_back_ = blocks;
+  return true;
+}
+
+/// Not for each block that is copied: asking again costs a replica the checksums of a whole frame.
+void Checkpointer::tell_progress() {
+  if (held_back_ == 0 || is_beyond_pace(held_back_)) return;
+  held_back_ = 0;
+  listener_.on_checkpoint_progress();
+}
+
+void Checkpointer::start_if_needed() {
+  if (failed_ || paused_) return;
+  if (recording_ == Recording::kIdle && is_recording_needed()) start_recording();
+  if (copying_ == Copying::kIdle && !retry_.armed() && is_copying_needed()) start_round();
+}
+
+// --- copying -------------------------------------------------------------------------------------------------
+
+void Checkpointer::start_round() {
+  target_ = limit_of(round_blocks());
+  loaded_ = copied_;
+  progress_position_ = position_after(copied_);
+  if (target_ <= announced_ || defect(Defect::kBaseLimitNotAnnounced)) return begin_batch();
+  copying_ = Copying::kAnnouncing;
   Superblock& superblock = p_.superblock.change();
-  superblock.base_limit = target_;
+  announcing_ = limit_of(kRoundsAnnounced * round_blocks());
+  superblock.base_limit = std::max(superblock.base_limit, announcing_);
   // With it goes that the log reaches so far: one that ends before what the base image holds is damaged.
   superblock.durable = std::max(superblock.durable, p_.wal.durable());
-  p_.superblock.wait(announced_);
+  p_.superblock.wait(announced_waiter_);
 }
 
 void Checkpointer::on_announced() {
-  if (paused_) return stop_round();
+  announced_ = std::max(announced_, announcing_);
+  if (paused_ || failed_) return stop_copying();
   begin_batch();
 }
 
 void Checkpointer::begin_batch() {
-  step_ = Step::kMemory;
+  copying_ = Copying::kMemory;
   p_.memory.acquire(memory_waiter_);
 }
 
 void Checkpointer::start_batch(CheckpointSet* set) {
   set_ = set;
-  step_ = Step::kLoading;
+  copying_ = Copying::kLoading;
   batch_error_ = 0;
   load();
 }
@@ -168,6 +227,7 @@ void Checkpointer::span_read(SpanRead& span, int32_t result) {
     batch_error_what_ = "reading the WAL for a checkpoint";
   }
   if (reads_pending_ > 0) return;
+  if (failed_) return give_up_batch();
   // Parse in order of Lsn: a batch that runs out of items ends at the last record taken.
   const Lsn loaded = loaded_;
   loaded_ = Lsn(spans_[0].first.value() - 1);
@@ -241,7 +301,7 @@ bool Checkpointer::take_records(const FrameHeader& header, const std::byte* payl
 }
 
 void Checkpointer::spans_loaded() {
-  if (batch_error_ != 0) return fail(batch_error_, batch_error_what_);
+  if (batch_error_ != 0) return give_up_batch();
   auto& items = set_->items;
   // Several versions of one block, all older than its newest: the last of them counts.
   const uint32_t oldest = short_lsn(checkpoint_);
@@ -250,92 +310,146 @@ void Checkpointer::spans_loaded() {
   });
   const auto same_block = [](const CheckpointItem& a, const CheckpointItem& b) { return a.lba == b.lba; };
   items.erase(std::unique(items.begin(), items.end(), same_block), items.end());
-  next_item_ = 0;
-  step_ = Step::kDraining;
+  next_item_ = items_written_ = 0;
+  batch_position_ = progress_position_;
+  batch_end_ = position_after(loaded_);
+  copying_ = Copying::kDraining;
   if (!p_.gate.idle()) mark(Mark::kCheckpointWaited);
-  p_.gate.drain(
-      [](void* self) {
-        auto* checkpointer = static_cast<Checkpointer*>(self);
-        checkpointer->step_ = Step::kCopying;
-        checkpointer->copy_more();
-      },
-      this);
+  drain(copy_drain_wanted_);
+}
+
+/// Copying and recording may both wait for readers: whoever comes while the gate is busy is served afterwards,
+/// both together if need be.
+void Checkpointer::drain(bool& wanted) {
+  wanted = true;
+  if (copy_draining_ || release_draining_) return;
+  copy_draining_ = std::exchange(copy_drain_wanted_, false);
+  release_draining_ = std::exchange(release_drain_wanted_, false);
+  p_.gate.drain([](void* self) { static_cast<Checkpointer*>(self)->on_drained(); }, this);
+}
+
+void Checkpointer::on_drained() {
+  const bool copy = std::exchange(copy_draining_, false), release = std::exchange(release_draining_, false);
+  // The one that came meanwhile goes first: what follows here may want the gate again.
+  if (copy_drain_wanted_) drain(copy_drain_wanted_);
+  if (release_drain_wanted_) drain(release_drain_wanted_);
+  if (release) on_readers_gone();
+  if (!copy) return;
+  if (failed_) return give_up_batch();
+  copying_ = Copying::kWriting;
+  copy_more();
+  tell_progress();
+}
+
+/// The fuller the log, the more: clients notice base writes, but they would notice a full log more.
+uint32_t Checkpointer::writes_wanted() const {
+  if (eager_) return kWritesMax;
+  const uint64_t low = p_.wal.capacity_blocks() / 8, high = p_.wal.capacity_blocks() / 2;
+  const uint64_t lag = std::clamp(lag_blocks(), low, high);
+  return kWritesMin + static_cast<uint32_t>((kWritesMax - kWritesMin) * (lag - low) / (high - low));
 }
 
 void Checkpointer::copy_more() {
-  for (CopyWrite& copy : copies_) {
-    if (batch_error_ != 0 || next_item_ == set_->items.size()) break;
-    if (!copy.write.pending()) copy_run(copy);
+  const uint32_t wanted = writes_wanted();
+  for (CopyWrite& write : writes_) {
+    if (batch_error_ != 0 || failed_ || next_item_ == set_->items.size() || writes_pending_ >= wanted) break;
+    if (!write.write.pending() && !copy_run(write)) break;
   }
-  if (copies_pending_ == 0) batch_copied();
+  if (writes_pending_ == 0) batch_copied();
 }
 
-/// Starts one base write: the next items that are neighbours, all data or all zeros.
-void Checkpointer::copy_run(CopyWrite& copy) {
+/// Starts one base write: the next items that are neighbours, all data or all zeros. False if their bytes have to
+/// be brought together first and there is no memory for it: a write under way gives it back.
+bool Checkpointer::copy_run(CopyWrite& write) {
   const auto& items = set_->items;
   const size_t first = next_item_;
   const bool zeros = items[first].data == nullptr;
-  const size_t limit = zeros ? items.size() : std::min(items.size(), first + CheckpointSet::kCopyBytes / kBlockBytes);
-  bool together = true;  // the run is contiguous in memory already
+  const auto extends = [&](size_t i) { return items[i].lba == items[i - 1].lba + 1 && (items[i].data == nullptr) == zeros; };
   size_t end = first + 1;
-  while (end < limit && items[end].lba == items[end - 1].lba + 1 && (items[end].data == nullptr) == zeros) {
-    together = together && items[end].data == items[end - 1].data + (zeros ? 0 : kBlockBytes);
-    ++end;
-  }
-  next_item_ = end;
-  ++copies_pending_;
-  const uint64_t offset = uint64_t{items[first].lba} * kBlockBytes;
-  const size_t bytes = (end - first) * kBlockBytes;
-  if (zeros) {
-    p_.io.zero(p_.base, offset, bytes, copy.write);
-    return;
-  }
+  const size_t whole_end = zeros ? items.size() : std::min(items.size(), first + kFrameBytesMax / kBlockBytes);
+  while (end < whole_end && extends(end) && (zeros || items[end].data == items[end - 1].data + kBlockBytes)) ++end;
   const std::byte* source = items[first].data;
-  if (!together) {
-    std::byte* merged = set_->copies[copy.index].data;
+  const size_t merged_end = std::min(items.size(), first + CheckpointSet::kCopyBytes / kBlockBytes);
+  if (!zeros && end - first < kDirectBlocks && end < merged_end && extends(end)) {
+    // Short pieces of memory, one behind the other on the device.
+    const auto copy = static_cast<uint32_t>(std::countr_one(copies_used_));
+    if (copy == CheckpointSet::kCopies) return false;
+    copies_used_ |= 1u << copy;
+    write.copy = copy;
+    while (end < merged_end && extends(end)) ++end;
+    std::byte* merged = set_->copies[copy].data;
     for (size_t i = first; i < end; ++i) std::memcpy(merged + (i - first) * kBlockBytes, items[i].data, kBlockBytes);
     source = merged;
   }
-  p_.io.write(p_.base, source, static_cast<uint32_t>(bytes), offset, copy.write);
+  next_item_ = end;
+  write.items = static_cast<uint32_t>(end - first);
+  ++writes_pending_;
+  const uint64_t offset = uint64_t{items[first].lba} * kBlockBytes;
+  const size_t bytes = (end - first) * kBlockBytes;
+  if (zeros) {
+    p_.io.zero(p_.base, offset, bytes, write.write);
+  } else {
+    p_.io.write(p_.base, source, static_cast<uint32_t>(bytes), offset, write.write);
+  }
+  return true;
 }
 
-void Checkpointer::copy_written(CopyWrite&, int32_t result) {
-  --copies_pending_;
+void Checkpointer::copy_written(CopyWrite& write, int32_t result) {
+  --writes_pending_;
+  if (write.copy != kNoCopy) copies_used_ &= ~(1u << std::exchange(write.copy, kNoCopy));
   // A full device is waited for, any other error is final: it must not hide behind the former.
   if (result < 0 && (batch_error_ == 0 || is_full(batch_error_))) {
     batch_error_ = -result;
     batch_error_what_ = "writing the base image";
   }
+  items_written_ += write.items;
+  progress_position_ = batch_position_ + (batch_end_ - batch_position_) * items_written_ / set_->items.size();
   copy_more();
+  tell_progress();
 }
 
 void Checkpointer::batch_copied() {
+  if (failed_) return give_up_batch();
   if (is_full(batch_error_)) {
     // Nothing is lost, the WAL still has it all. Try again later.
     release_batch();
-    step_ = Step::kIdle;
+    copying_ = Copying::kIdle;
+    p_.io.arm(retry_, io::kSecond);
     if (!base_full_) {
       mark(Mark::kBaseFull);
       base_full_ = true;
       listener_.on_base_full(true);
     }
-    p_.io.arm(retry_, io::kSecond);
-    listener_.on_checkpoint_round_ended();
-    return;
+    return stop_copying();
   }
-  if (batch_error_ != 0) return fail(batch_error_, batch_error_what_);
+  if (batch_error_ != 0) return give_up_batch();
+  index_limit_ = std::max(index_limit_, loaded_);
   for (const CheckpointItem& item : set_->items) {
     if (p_.index.remove_if(Lba(item.lba), item.lsn)) ++unrecorded_;
   }
   release_batch();
+  progress_position_ = batch_end_;
   if (paused_) {
     mark(Mark::kCheckpointPaused);
-    return stop_round();
+    return stop_copying();
   }
   if (loaded_ < target_) return begin_batch();
-  step_ = Step::kFlushing;
-  if (defect(Defect::kBaseNotFlushed)) return on_base_flushed(0);
-  p_.io.flush(p_.base, flush_);
+  copied_ = target_;
+  unrecorded_copied_ = unrecorded_;
+  copying_ = Copying::kIdle;
+  if (base_full_) {
+    base_full_ = false;
+    listener_.on_base_full(false);
+  }
+  start_if_needed();
+}
+
+/// Copying has failed, or recording has, meanwhile. Nothing of the batch is in flight any more.
+void Checkpointer::give_up_batch() {
+  release_batch();
+  copying_ = Copying::kIdle;
+  if (batch_error_ != 0) fail(batch_error_, batch_error_what_);
+  listener_.on_checkpoint_round_ended();
 }
 
 void Checkpointer::release_batch() {
@@ -347,53 +461,76 @@ void Checkpointer::release_batch() {
   p_.memory.release(set);
 }
 
-void Checkpointer::stop_round() {
-  step_ = Step::kIdle;
+/// In the middle of a round: the next one begins where this one did.
+void Checkpointer::stop_copying() {
+  copying_ = Copying::kIdle;
   listener_.on_checkpoint_round_ended();
-  start_round_if_needed();
+  start_if_needed();
+}
+
+// --- recording -----------------------------------------------------------------------------------------------
+
+void Checkpointer::start_recording() {
+  recording_ = Recording::kFlushing;
+  record_target_ = copied_;
+  unrecorded_recording_ = unrecorded_copied_;
+  if (defect(Defect::kBaseNotFlushed)) return on_base_flushed(0);
+  p_.io.flush(p_.base, flush_);
+}
+
+void Checkpointer::stop_recording() {
+  recording_ = Recording::kIdle;
+  listener_.on_checkpoint_round_ended();
+  start_if_needed();
 }
 
 void Checkpointer::on_base_flushed(int32_t result) {
-  if (result < 0) return fail(-result, "flushing the base image");
-  if (base_full_) {
-    base_full_ = false;
-    listener_.on_base_full(false);
+  if (result < 0) {
+    recording_ = Recording::kIdle;
+    return fail(-result, "flushing the base image");
   }
-  if (paused_) return stop_round();
-  new_tail_ = next_tail(target_);
-  step_ = Step::kRecording;
+  if (paused_ || failed_) return stop_recording();
+  new_tail_ = next_tail(record_target_);
+  recording_ = Recording::kWriting;
+  record_announcing_ = limit_of(kRoundsAnnounced * round_blocks());
   Superblock& superblock = p_.superblock.change();
-  superblock.checkpoint = target_;
+  superblock.checkpoint = record_target_;
+  superblock.base_limit = std::max(superblock.base_limit, record_announcing_);
   superblock.tail_first = new_tail_.first;
   superblock.tail_block = p_.wal.device_block(new_tail_.position);
   superblock.tail_previous_checksum = new_tail_.previous_checksum;
   superblock.durable = std::max(superblock.durable, p_.wal.durable());
   if (defect(Defect::kReusedUnrecorded)) p_.wal.advance_tail(new_tail_);
-  p_.superblock.wait(recorded_);
+  p_.superblock.wait(recorded_waiter_);
 }
 
 void Checkpointer::on_recorded() {
-  checkpoint_ = target_;
-  unrecorded_ = 0;
-  step_ = Step::kReleasing;
+  checkpoint_ = record_target_;
+  announced_ = std::max(announced_, record_announcing_);
+  unrecorded_ -= unrecorded_recording_;
+  unrecorded_copied_ -= unrecorded_recording_;
+  recording_ = Recording::kReleasing;
   if (!p_.gate.idle()) mark(Mark::kReuseWaited);
   if (defect(Defect::kReusedUnderRead)) return on_readers_gone();
   // Reads that found their blocks in the part given up are done before it is written again.
-  p_.gate.drain([](void* self) { static_cast<Checkpointer*>(self)->on_readers_gone(); }, this);
+  drain(release_drain_wanted_);
 }
 
 void Checkpointer::on_readers_gone() {
   p_.wal.advance_tail(new_tail_);
-  stop_round();
+  stop_recording();
 }
 
-void Checkpointer::on_retry() { start_round_if_needed(); }
+void Checkpointer::on_retry() { start_if_needed(); }
 
+/// What the other half has in flight ends first, and finds then that there is nothing more to do.
 void Checkpointer::fail(int error, const char* what) {
-  failed_ = true;
-  release_batch();
-  step_ = Step::kIdle;
-  listener_.on_checkpoint_failed(error, what);
+  const bool known = std::exchange(failed_, true);
+  if (copying_ == Copying::kMemory) {
+    p_.memory.cancel(memory_waiter_);
+    copying_ = Copying::kIdle;
+  }
+  if (!known) listener_.on_checkpoint_failed(error, what);
 }
 
 }  // namespace ringbolt

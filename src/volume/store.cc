@@ -38,6 +38,8 @@ bool Store::take_index_room(uint32_t blocks) {
 
 Wal::Admission Store::prepare(RecordKind kind, uint32_t blocks) {
   if (!takes_records() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
+  // A term record may be what others wait for, to become stable.
+  if (kind != RecordKind::kTerm && checkpointer_->holds_back(has_payload(kind) ? blocks + 1 : 1)) return Wal::Admission::kNoSpace;
   const Wal::Admission admission = wal_->prepare(kind, blocks);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
   return admission;
@@ -57,7 +59,7 @@ Lsn Store::append(RecordKind kind, Lba lba, uint32_t blocks) {
 }
 
 Wal::Admission Store::append_buffer(io::Buffer buffer, Lba lba, uint32_t blocks, Lsn* lsn) {
-  if (!takes_records() || !take_index_room(blocks)) return Wal::Admission::kNoSpace;
+  if (!takes_records() || !take_index_room(blocks) || checkpointer_->holds_back(blocks + 1)) return Wal::Admission::kNoSpace;
   Wal::Appended appended{};
   const Wal::Admission admission = wal_->append_buffer(buffer, lba, blocks, &appended);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
@@ -77,6 +79,7 @@ Wal::Admission Store::append_frame(io::Buffer buffer) {
   if (!takes_records()) return Wal::Admission::kNoSpace;
   const FrameHeader header(buffer.data);
   if (!take_index_room(index_blocks(header))) return Wal::Admission::kNoSpace;
+  if (header.record(0).kind != RecordKind::kTerm && checkpointer_->holds_back(header.total_blocks())) return Wal::Admission::kNoSpace;
   const Wal::Admission admission = wal_->append_frame(buffer);
   if (admission == Wal::Admission::kNoSpace) checkpointer_->poke();
   if (admission != Wal::Admission::kOk) return admission;
@@ -225,7 +228,7 @@ void Store::continue_stopping() {
   if (stopping_ == Stopping::kForCut) continue_cut();
   if (stopping_ == Stopping::kRecordingCut && failed()) end_pause(make_error(Errc::kIo, failure_));
   if (stopping_ == Stopping::kForRebuild) continue_rebuild();
-  if (stopping_ == Stopping::kRecordingRebuild && failed()) end_pause(make_error(Errc::kIo, failure_));
+  if (stopping_ == Stopping::kRecordingRebuild && failed() && !renewal_write_.pending() && !renewal_flush_.pending()) end_pause(make_error(Errc::kIo, failure_));
   if (superblock_.failed() && !rebuild_flush_.pending()) end_finish();
   if (stopping_ == Stopping::kForClose) continue_close();
 }

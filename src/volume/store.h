@@ -87,7 +87,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
 
   // --- appending (see Wal) -----------------------------------------------------------------------
   void set_term(Term term) { wal_->set_term(term); }
-  /// kNoSpace: the WAL or the dirty index is full until a checkpoint ends.
+  /// kNoSpace: the WAL or the dirty index is full until a checkpoint ends, or so full that records are taken only
+  /// as fast as others are copied.
   Wal::Admission prepare(RecordKind kind, uint32_t blocks);
   std::byte* payload_space() { return wal_->payload_space(); }
   Lsn append(RecordKind kind, Lba lba, uint32_t blocks);
@@ -114,7 +115,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   /// its base image is garbage until finish_rebuild(). Any copy will do, whatever it holds, also one that
   /// has the rebuild mark already. What it had is given up when the mark is durable, all at once: a crash
   /// leaves the copy as it was, or with the mark. Nothing may be appended or read meanwhile; base writes of an
-  /// earlier rebuild end first. Errors: kInvalid, with nothing changed (the history is none that can be
+  /// earlier rebuild end first. A WAL that could not be read is written from end to end first. Errors: kInvalid, with nothing changed (the history is none that can be
   /// kept); kIo, the store has failed then. Whoever gives up a rebuild just leaves it: the mark stays.
   void begin_rebuild(Lsn base, const core::TermHistory& history, Done done);
   /// Writes blocks of the base lane where no newer record has been applied (base_writer.h). Requires: between
@@ -130,6 +131,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   [[nodiscard]] const Wal& wal() const { return *wal_; }
   [[nodiscard]] const DirtyIndex& index() const { return *index_; }
   [[nodiscard]] Lsn checkpoint() const { return checkpointer_->checkpoint(); }
+  /// Records after this one are in the index, all of their blocks. Not beyond base_limit().
+  [[nodiscard]] Lsn index_limit() const { return checkpointer_->index_limit(); }
   /// The base image may hold records up to this one, so the log cannot be cut below it. Beyond
   /// checkpoint() while a checkpoint runs, or after a crash during one.
   [[nodiscard]] Lsn base_limit() const { return superblock_.current().base_limit; }
@@ -164,6 +167,10 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   // store_rebuild.cc
   void continue_rebuild();
   void on_rebuild_begun();
+  void renew_wal();
+  void on_wal_renewed(int32_t result);
+  void on_renewal_flushed(int32_t result);
+  void begin_rebuilt_log();
   void on_rebuild_flushed(int32_t result);
   void on_rebuild_finished();
   void end_finish();
@@ -194,6 +201,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void on_wal_failed(int error, const char* operation) override;
   void on_wal_quieter() override { continue_stopping(); }
   void on_checkpoint_round_ended() override;
+  void on_checkpoint_progress() override { listener_.on_store_space(); }
   void on_checkpoint_failed(int error, const char* what) override;
   void on_base_full(bool full) override;
   void fail(std::string reason);
@@ -226,6 +234,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   bool base_full_ = false;
   std::string failure_;
   std::string damage_;
+  bool wal_unreadable_ = false;  // the damage is that the device cannot read the WAL somewhere
   Done done_;  // of open, cut, begin_rebuild or close
   enum class Stopping : uint8_t {
     kNo,
@@ -253,7 +262,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   uint32_t write_first_ = 0;
   Superblock making_;
   std::unique_ptr<ZeroScan> scan_;
-  std::byte* scratch_ = nullptr;  // slots, zeros; while opening
+  std::byte* scratch_ = nullptr;  // slots, zeros; while opening, or while the WAL is written anew
   uint64_t zeroed_bytes_ = 0;
   uint64_t flush_requested_position_ = 0;
   Lsn head_at_tick_;
@@ -264,6 +273,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   io::Op<&Store::on_base_flushed> base_flushed_{*this};
   io::Op<&Store::on_wal_clean> wal_cleaned_{*this};
   io::Op<&Store::on_rebuild_flushed> rebuild_flush_{*this};
+  io::Op<&Store::on_wal_renewed> renewal_write_{*this};
+  io::Op<&Store::on_renewal_flushed> renewal_flush_{*this};
   SuperblockWaiterOf<&Store::on_rebuild_begun> rebuild_begun_{*this};
   SuperblockWaiterOf<&Store::on_rebuild_finished> rebuild_finished_{*this};
   SuperblockWaiterOf<&Store::on_made> made_{*this};

@@ -196,6 +196,7 @@ void Store::on_recovered(Status status) {
     const bool given_up = (config_.rebuildable || facts().rebuild_mark) && (code == Errc::kCorrupt || code == Errc::kIo);
     if (!recovery_limit_ && given_up) {
       damage_ = status.error().message;
+      wal_unreadable_ = code == Errc::kIo;
       return io_.defer(opened_damaged_);  // the recovery that calls this cannot be taken down from here
     }
     if (!recovery_limit_) return open_failed(make_error(code, status.error().message));

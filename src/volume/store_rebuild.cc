@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "log/log.h"
@@ -68,6 +69,43 @@ void Store::continue_rebuild() {
 }
 
 void Store::on_rebuild_begun() {
+  if (!wal_unreadable_) return begin_rebuilt_log();
+  // A sector that the device lost stays unreadable until it is written, and the new log may not come there before the
+  // next restart, whose recovery would find this copy damaged again. Now that the mark is durable, nothing there is needed.
+  log::warn("volume {}: the WAL could not be read, it is written anew: {} bytes", config_.name, config_.wal_bytes);
+  scratch_ = static_cast<std::byte*>(std::aligned_alloc(kBlockBytes, kFrameBytesMax));
+  RINGBOLT_ASSERT(scratch_ != nullptr);
+  std::memset(scratch_, 0, kFrameBytesMax);
+  zeroed_bytes_ = 0;
+  renew_wal();
+}
+
+void Store::renew_wal() {
+  const uint64_t left = config_.wal_bytes - zeroed_bytes_;
+  if (left == 0) return io_.flush(wal_file_, renewal_flush_);
+  io_.write(wal_file_, scratch_, static_cast<uint32_t>(std::min<uint64_t>(left, kFrameBytesMax)), zeroed_bytes_, renewal_write_);
+}
+
+void Store::on_wal_renewed(int32_t result) {
+  if (result < 0) {
+    fail(fmt::format("writing the WAL anew between byte {} and {}, as it could not be read: {}", zeroed_bytes_,
+                     std::min(config_.wal_bytes, zeroed_bytes_ + kFrameBytesMax), std::strerror(-result)));
+  }
+  if (failed()) return continue_stopping();
+  zeroed_bytes_ += static_cast<uint64_t>(result);
+  renew_wal();
+}
+
+void Store::on_renewal_flushed(int32_t result) {
+  if (result < 0) fail(fmt::format("flushing the WAL that was written anew: {}", std::strerror(-result)));
+  if (failed()) return continue_stopping();
+  std::free(scratch_);
+  scratch_ = nullptr;
+  wal_unreadable_ = false;
+  begin_rebuilt_log();
+}
+
+void Store::begin_rebuilt_log() {
   const Superblock& s = superblock_.current();
   damage_.clear();
   index_->clear();

@@ -83,6 +83,9 @@ TEST_CASE("sim_failover: a live old primary is fenced, acknowledges nothing more
     // The replica is taken over while the old primary cannot reach it and has not noticed yet.
     c.world.net().partition("n1", "n2");
     c.run_for(2 * kMillisecond);
+    // Nothing of its is on the way to the disk (a checkpoint may be): its files would stay busy for longer than
+    // the old primary takes to notice.
+    REQUIRE(c.run_until([&] { return c.sim(1).disk().in_flight() == 0; }, 50 * kMillisecond));
     c.kill(1);
     const uint64_t acknowledged = c.load.writes_answered();
     c.assignment(1).role = Role::kPrimary;

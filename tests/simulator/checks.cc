@@ -123,7 +123,8 @@ std::optional<Broken> Checks::replicas() {
 /// Up, and neither power nor damage has taken anything from it since it had everything.
 bool Checks::has_all_it_had(size_t index) const {
   const Host& host = c_.hosts[index];
-  return host.up() && !host.lost_unflushed && !host.destroyed() && !c_.is_failed(index);
+  // One whose log cannot be read at the moment looks empty.
+  return host.up() && !host.lost_unflushed && !host.destroyed() && !c_.is_failed(index) && host.node->volume().engine().state().copy.damage.empty();
 }
 
 /// The term whose records are acknowledged is in both slots.

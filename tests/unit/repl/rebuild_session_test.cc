@@ -851,6 +851,25 @@ TEST_CASE("rebuild_session: complete only with the whole base and the log flushe
   expect_equal_to_source(bed);
 }
 
+TEST_CASE("rebuild_session: it achieves its barrier, also where the log is further on already", "[repl][rebuild]") {
+  SessionBed bed;
+  bed.stable_follows = false;
+  bed.run_session(Lsn(7));
+  bed.give_all();
+  for (uint64_t i = 0; i < 5; ++i) bed.put(RecordKind::kWrite, 3 * i, 2);
+  bed.flush();
+  REQUIRE(bed.store->wal().durable() == Lsn(12));
+  REQUIRE(bed.base_complete(Lsn(7)).has_value());
+  REQUIRE(bed.run([&] { return !bed.completed.empty(); }));
+  CHECK(bed.completed == std::vector{Lsn(7)});
+  CHECK(bed.session->try_complete() == Lsn(7));
+  // The later records are in the log only: they can be cut off without a further rebuild.
+  CHECK(bed.store->base_limit() == Lsn(7));
+  REQUIRE(bed.cut(Lsn(7)).has_value());
+  CHECK(bed.store->wal().head() == Lsn(7));
+  CHECK(bed.store->base_usable());
+}
+
 TEST_CASE("rebuild_session: records that come while it ends are taken, and not lost", "[repl][rebuild]") {
   SessionBed bed;
   bed.run_session(Lsn(7));

@@ -443,3 +443,290 @@ TEST_CASE("checkpoint: volumes that share memory for checkpoints take turns",
     CHECK(bed.io->pending_operations() == 0);
   }
 }
+
+// --- keeping up with writers ---------------------------------------------------------------------
+
+namespace {
+
+/// A WAL of 64 MiB, none of which is kept for replicas: a round is 1024 blocks.
+constexpr uint64_t kRoundBlocks = 1024;
+
+void use_large_wal(StoreBed& bed) {
+  bed.config.wal_bytes = 64u << 20;
+  bed.config.wal_retain_percent = 0;
+  bed.serve();
+  bed.stable_follows = false;
+}
+
+/// Frames of one record until `blocks` of the WAL are used, on the device and flushed.
+void use_wal(StoreBed& bed, uint64_t blocks, uint64_t lba = 0) {
+  for (; bed.store->wal().used_blocks() < blocks; lba += 127) {
+    REQUIRE(bed.try_append(RecordKind::kWrite, lba % (bed.model.volume_blocks() - 127), 127));
+    bed.store->seal();
+    bed.settle_written();
+  }
+  bed.flush();
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: the fuller the log, the more base writes are in flight", "[volume][checkpoint]") {
+  const bool full = GENERATE(false, true);
+  StoreBed bed({.volume_blocks = 8192});
+  bed.serve();
+  bed.stable_follows = false;
+  // Single blocks that are no neighbours.
+  const uint64_t blocks = full ? 1500 : 260;
+  for (uint64_t i = 0; bed.store->wal().used_blocks() < blocks; ++i) {
+    bed.write(3 * i % 8192);
+    if (i % 16 == 15) bed.settle_written();
+  }
+  bed.flush();
+  const uint64_t hold = bed.node.disk().hold(on(io::SimOpKind::kWrite, "base"));
+  bed.store->set_stable(bed.store->wal().durable());
+  const size_t in_flight = full ? 32 : 4;
+  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) >= in_flight; }));
+  bed.world.run_for(io::kSecond / 2);
+  CHECK(bed.node.disk().held(hold) == in_flight);
+  bed.node.disk().release(hold);
+  bed.checkpoint_all();
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: neighbours in several frames are written together, large pieces as they are", "[volume][checkpoint]") {
+  StoreBed bed({.volume_blocks = 4096});
+  bed.serve();
+  bed.stable_follows = false;
+  for (uint64_t i = 0; i < 24; ++i) bed.write(100 + 23 - i);  // backwards: no two lie together in memory
+  bed.write(1000, 100);
+  bed.write(1100, 100);
+  bed.append(RecordKind::kTrim, 2000, 50);
+  bed.append(RecordKind::kTrim, 2050, 50);
+  bed.flush();
+  const uint64_t writes = bed.node.disk().hold(on(io::SimOpKind::kWrite, "base"));
+  const uint64_t zeros = bed.node.disk().hold(on(io::SimOpKind::kZero, "base"));
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(zeros) > 0; }));
+  bed.world.run_for(io::kSecond / 2);
+  CHECK(bed.node.disk().held(writes) == 3);
+  CHECK(bed.node.disk().held(zeros) == 1);
+  bed.node.disk().release(writes);
+  bed.node.disk().release(zeros);
+  bed.checkpoint_all();
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: more short runs than there is memory to merge them take turns", "[volume][checkpoint]") {
+  StoreBed bed({.volume_blocks = 4096});
+  bed.serve();
+  bed.stable_follows = false;
+  for (uint64_t i = 0; i < 60; ++i) {
+    bed.write(10 * i + 1);
+    bed.write(10 * i);
+  }
+  bed.flush();
+  const uint64_t hold = bed.node.disk().hold(on(io::SimOpKind::kWrite, "base"));
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) > 0; }));
+  bed.world.run_for(io::kSecond / 2);
+  CHECK(bed.node.disk().held(hold) == CheckpointSet::kCopies);
+  bed.node.disk().release(hold);
+  bed.checkpoint_all();
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: WAL space comes back in small steps", "[volume][checkpoint]") {
+  StoreBed bed({.volume_blocks = 4096});
+  use_large_wal(bed);
+  use_wal(bed, 16000);
+  bed.store->set_stable(bed.store->wal().durable());
+  uint64_t used = bed.store->wal().used_blocks(), steps = 0, largest = 0;
+  const uint64_t all = used;
+  REQUIRE(bed.run([&] {
+    const uint64_t now = bed.store->wal().used_blocks();
+    if (now < used) ++steps;
+    largest = std::max(largest, used - now);
+    used = now;
+    return bed.store->checkpoint() == bed.model.head();
+  }));
+  // A round that ends while another one is being recorded is recorded with the next.
+  CHECK(largest <= 3 * (kRoundBlocks + 128));
+  CHECK(steps >= all / (3 * (kRoundBlocks + 128)));
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: while a round is recorded the next one is copied, if it was announced", "[volume][checkpoint]") {
+  const bool announced = GENERATE(true, false);
+  StoreBed bed({.volume_blocks = 16384});
+  use_large_wal(bed);
+  use_wal(bed, 8000);
+  const uint64_t flush = bed.node.disk().hold(on(io::SimOpKind::kFlush, "base"));
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(flush) == 1; }));
+  const Lsn limit = bed.store->base_limit();
+  REQUIRE(limit > Lsn(1 + 2 * kRoundBlocks / 128));
+  const uint64_t superblock = bed.node.disk().hold(on(io::SimOpKind::kWrite, "superblock"));
+  // Blocks of the second round, and of the first one that is not announced.
+  const uint64_t second = 127 * (kRoundBlocks / 128 + 2), not_announced = 127 * (limit.value() - 1);
+  if (announced) {
+    REQUIRE(bed.run([&] { return base_block_is(bed, second, bed.model.stamp(second)); }));
+  } else {
+    bed.world.run_for(60 * io::kSecond);
+    CHECK(base_block_is(bed, not_announced, 0));
+  }
+  CHECK(bed.store->checkpoint() == Lsn{});
+  CHECK(bed.store->wal().tail() == Lsn(1));
+  // The base image holds records of rounds that are not recorded. Nothing relies on it.
+  bed.power_loss(announced ? io::SimPowerLoss::kKeepAll : io::SimPowerLoss::kRandom);
+  bed.node.disk().release(flush);
+  bed.node.disk().release(superblock);
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.store->checkpoint() == Lsn{});
+  CHECK(bed.store->base_limit() >= limit);
+  CHECK(bed.store->wal().head() == bed.model.head());
+  CHECK(bed.difference() == "");
+  bed.begin_term();
+  bed.checkpoint_all();
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: copying and recording wait for readers in turn",
+          "[volume][checkpoint]") {
+  StoreBed bed({.volume_blocks = 16384});
+  use_large_wal(bed);
+  use_wal(bed, 8000);
+  bed.drop_cache();
+  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kRead, .path = "base"});
+  StoreBed::Read& read = bed.begin_read(16383, 1);  // never written: from the base image
+  bed.store->set_stable(bed.store->wal().durable());
+  bed.world.run_for(10 * io::kSecond);
+  CHECK(bed.store->checkpoint() == Lsn{});
+  CHECK(base_block_is(bed, 0, 0));
+  bed.node.disk().release(hold);
+  CHECK(bed.read_is_right(read));
+  for (int i = 0; bed.store->checkpoint() < bed.model.head(); ++i) {
+    CHECK(bed.read_is_right(bed.begin_read(static_cast<uint64_t>(i) * 37 % 16384, 1)));
+    REQUIRE(i < 100000);
+  }
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: in a log that is nearly full writers go on as blocks are copied", "[volume][checkpoint]") {
+  StoreBed bed({.volume_blocks = 16384});
+  use_large_wal(bed);
+  // More than three quarters wait to be copied. As long as nothing can be, there is no use in waiting.
+  use_wal(bed, 13000);
+  const uint64_t hold = bed.node.disk().hold(on(io::SimOpKind::kWrite, "base"));
+  REQUIRE(bed.try_append(RecordKind::kWrite, 16000, 127));
+  bed.flush();
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(hold) > 0; }));
+  bed.world.run_for(io::kSecond);
+  REQUIRE(bed.store->wal().used_blocks() + 1000 < bed.store->wal().capacity_blocks());
+  CHECK_FALSE(bed.try_append(RecordKind::kWrite, 16000, 127));
+  CHECK_FALSE(bed.try_append(RecordKind::kWrite, 16000, 127, true));
+  CHECK_FALSE(bed.try_append(RecordKind::kTrim, 16000, 1));
+  const uint64_t calls = bed.space_calls;
+  SECTION("they are told long before space comes back, and take as much as was copied") {
+    bed.node.disk().release(hold);
+    const Lsn checkpoint = bed.store->checkpoint();
+    uint64_t taken = 0;
+    REQUIRE(bed.run([&] {
+      while (bed.try_append(RecordKind::kWrite, 16000, 15)) taken += 16;
+      bed.store->seal();
+      return taken >= kRoundBlocks / 2;
+    }));
+    CHECK(bed.store->checkpoint() == checkpoint);
+    CHECK(bed.store->wal().tail() == Lsn(1));
+    CHECK(bed.space_calls > calls + 5);
+    bed.checkpoint_all();
+    CHECK(bed.base_difference(bed.model.head()) == "");
+  }
+  SECTION("a term record is not held back: others may wait for it") {
+    CHECK(bed.try_append(RecordKind::kTerm, 0, 0));
+    bed.node.disk().release(hold);
+    bed.checkpoint_all();
+  }
+  SECTION("a base device that is full holds nobody back") {
+    bed.node.disk().add_fault({.match = on(io::SimOpKind::kWrite, "base"), .error = ENOSPC, .forever = true});
+    bed.node.disk().release(hold);
+    // What was submitted before the fault succeeds, so it may take until the next batch.
+    REQUIRE(bed.run([&] { return bed.store->base_full(); }));
+    CHECK(bed.try_append(RecordKind::kWrite, 16000, 127));
+    bed.node.disk().clear_faults();
+    bed.checkpoint_all();
+    CHECK(bed.base_difference(bed.model.head()) == "");
+  }
+}
+
+TEST_CASE("checkpoint: a failure of copying or recording waits for what the other one has in flight", "[volume][checkpoint]") {
+  const bool recording_fails = GENERATE(true, false);
+  StoreBed bed({.volume_blocks = 16384});
+  use_large_wal(bed);
+  use_wal(bed, 8000);
+  const uint64_t flush = bed.node.disk().hold(on(io::SimOpKind::kFlush, "base"));
+  // Of the second round on.
+  const io::SimOpMatch later{.kind = io::SimOpKind::kWrite, .path = "base", .from = 127 * (kRoundBlocks / 128 + 2) * kBlockBytes};
+  const uint64_t writes = bed.node.disk().hold(later);
+  bed.node.disk().add_fault({.match = recording_fails ? on(io::SimOpKind::kFlush, "base") : later});
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(flush) == 1 && bed.node.disk().held(writes) > 0; }));
+  CHECK_FALSE(bed.store->failed());
+  bed.node.disk().release(recording_fails ? flush : writes);
+  REQUIRE(bed.run([&] { return bed.store->failed(); }));
+  bed.world.run_for(io::kSecond);
+  std::optional<Status> closed;
+  bed.store->close([&](Status status) { closed = std::move(status); });
+  bed.world.run_for(io::kSecond);
+  CHECK_FALSE(closed.has_value());
+  CHECK(bed.failures.size() == 1);
+  bed.node.disk().release(recording_fails ? writes : flush);
+  REQUIRE(bed.run([&] { return closed.has_value(); }));
+  CHECK_FALSE(closed->has_value());
+  CHECK(bed.io->pending_operations() == 0);
+  bed.kill();
+  REQUIRE(bed.open().has_value());
+  CHECK(bed.difference() == "");
+}
+
+TEST_CASE("checkpoint: a cut that comes while one round is copied and another one recorded", "[volume][checkpoint]") {
+  // It waits for both, and is refused if the base image may hold what it would discard. What was copied and not
+  // recorded is recorded afterwards.
+  StoreBed bed({.volume_blocks = 16384});
+  use_large_wal(bed);
+  use_wal(bed, 8000);
+  const uint64_t flush = bed.node.disk().hold(on(io::SimOpKind::kFlush, "base"));
+  bed.store->set_stable(bed.store->wal().durable());
+  REQUIRE(bed.run([&] { return bed.node.disk().held(flush) == 1; }));
+  const bool refused = GENERATE(true, false);
+  std::optional<Status> cut;
+  const Lsn fork = refused ? Lsn(3) : Lsn(bed.model.head().value() - 5);
+  bed.store->cut(fork, [&](Status status) { cut = std::move(status); });
+  bed.world.run_for(io::kSecond);
+  CHECK_FALSE(cut.has_value());
+  bed.node.disk().release(flush);
+  REQUIRE(bed.run([&] { return cut.has_value(); }));
+  REQUIRE(cut->has_value() == !refused);
+  if (!refused) bed.model.truncate(fork);
+  CHECK(bed.difference() == "");
+  bed.checkpoint_all();
+  CHECK(bed.base_difference(bed.model.head()) == "");
+}
+
+TEST_CASE("checkpoint: power fails at any moment of several rounds at once", "[volume][checkpoint]") {
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
+    INFO("seed " << seed);
+    StoreBed bed({.seed = seed, .volume_blocks = 4096});
+    use_large_wal(bed);
+    use_wal(bed, 4000 + 300 * seed);
+    bed.store->set_stable(bed.store->wal().durable());
+    for (uint64_t i = 0; i < 60 * seed * seed && bed.store->checkpoint() < bed.model.head(); ++i) bed.world.step();
+    bed.power_loss(seed % 3 == 0 ? io::SimPowerLoss::kKeepAll : io::SimPowerLoss::kRandom);
+    REQUIRE(bed.open().has_value());
+    CHECK(bed.store->wal().head() == bed.model.head());
+    CHECK(bed.difference() == "");
+    bed.begin_term();
+    bed.checkpoint_all();
+    CHECK(bed.base_difference(bed.model.head()) == "");
+  }
+}

@@ -168,6 +168,99 @@ TEST_CASE("damage: a rebuild makes the copy good again", "[volume][rebuild]") {
   CHECK(bed.difference() == "");
 }
 
+TEST_CASE("damage: a rebuild writes a WAL anew that could not be read", "[volume][rebuild]") {
+  // A read error at a place that the new log does not reach before the next restart.
+  const uint64_t at = GENERATE(uint64_t{700}, kWalBytesMin / 2 + 5, kWalBytesMin - 1);
+  RebuildBed bed;
+  fill(bed);
+  bed.crash(1);
+  bed.node.disk().make_unreadable(bed.path("wal"), at, 1);
+  REQUIRE(bed.open().has_value());
+  REQUIRE_FALSE(bed.store->damage().empty());
+  SECTION("the copy is good, and stays so over a restart") {
+    bed.begin(Lsn(6));
+    CHECK(bed.store->damage().empty());
+    CHECK(bed.node.disk().unreadable_sectors(bed.path("wal")) == 0);
+    bed.put(RecordKind::kWrite, 3, 4);
+    REQUIRE(bed.complete().has_value());
+    bed.crash(1);
+    const Status opened = bed.open();
+    REQUIRE(opened.has_value());
+    CHECK(bed.store->damage() == "");
+    CHECK(bed.store->base_usable());
+    CHECK(bed.difference() == "");
+  }
+  SECTION("not before the mark is durable, and flushed before the log is used") {
+    const uint64_t mark = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
+    bed.take_source(Lsn(6));
+    bed.start();
+    REQUIRE(bed.run([&] { return bed.node.disk().held(mark) == 1; }));
+    bed.world.run_for(10 * io::kSecond);
+    CHECK(bed.node.disk().unreadable_sectors(bed.path("wal")) == 1);
+    const uint64_t flush = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "wal"});
+    bed.node.disk().release(mark);
+    REQUIRE(bed.run([&] { return bed.node.disk().held(flush) == 1; }));
+    bed.world.run_for(10 * io::kSecond);
+    CHECK_FALSE(bed.begun.has_value());
+    CHECK(bed.node.disk().unreadable_sectors(bed.path("wal")) == 0);
+    bed.node.disk().release(flush);
+    REQUIRE(bed.run([&] { return bed.begun.has_value(); }));
+    CHECK(bed.begun->has_value());
+  }
+  SECTION("a crash in the middle: it is found again, and written again") {
+    const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "wal"});
+    bed.take_source(Lsn(6));
+    bed.start();
+    REQUIRE(bed.run([&] { return bed.node.disk().held(hold) == 1; }));
+    bed.crash(1);
+    bed.node.disk().release(hold);
+    REQUIRE(bed.open().has_value());
+    CHECK(bed.store->facts().rebuild_mark);
+    CHECK(bed.store->damage().empty() == (bed.node.disk().unreadable_sectors(bed.path("wal")) == 0));
+    bed.begin(Lsn(6));
+    CHECK(bed.node.disk().unreadable_sectors(bed.path("wal")) == 0);
+    REQUIRE(bed.complete().has_value());
+  }
+  SECTION("an error fails the store, which says what it did") {
+    const auto kind = GENERATE(io::SimOpKind::kWrite, io::SimOpKind::kFlush);
+    bed.node.disk().add_fault({.match = {.kind = kind, .path = "wal"}, .skip = kind == io::SimOpKind::kWrite ? 3u : 0u});
+    bed.take_source(Lsn(6));
+    bed.start();
+    REQUIRE(bed.run([&] { return bed.begun.has_value(); }));
+    REQUIRE_FALSE(bed.begun->has_value());
+    CHECK(bed.begun->error().code == Errc::kIo);
+    CHECK(contains(bed.store->failure(), kind == io::SimOpKind::kWrite ? "writing the WAL anew between byte 1572864 and 2097152"
+                                                                       : "flushing the WAL that was written anew"));
+    CHECK(bed.failures.size() == 1);
+    CHECK_FALSE(bed.close().has_value());
+  }
+  SECTION("a superblock that fails meanwhile: what is under way ends first") {
+    const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "wal"});
+    bed.take_source(Lsn(6));
+    bed.start();
+    REQUIRE(bed.run([&] { return bed.node.disk().held(hold) == 1; }));
+    bed.node.disk().add_fault({.match = {.kind = io::SimOpKind::kWrite, .path = "superblock"}});
+    bed.store->superblock().change();
+    REQUIRE(bed.run([&] { return bed.store->failed(); }));
+    bed.world.run_for(io::kSecond);
+    CHECK_FALSE(bed.begun.has_value());
+    bed.node.disk().release(hold);
+    REQUIRE(bed.run([&] { return bed.begun.has_value(); }));
+    CHECK_FALSE(bed.begun->has_value());
+    CHECK_FALSE(bed.close().has_value());
+  }
+}
+
+TEST_CASE("damage: damaged bytes alone are not written over", "[volume][rebuild]") {
+  // They do no harm behind the new log: its key is another one.
+  RebuildBed bed;
+  open_damaged(bed);
+  const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kWrite, .path = "wal"});
+  bed.begin(Lsn(6));
+  CHECK(bed.node.disk().held(hold) == 0);
+  bed.node.disk().release(hold);
+}
+
 TEST_CASE("damage: a crash while the rebuild begins leaves the copy as it was, or with the mark",
           "[volume][rebuild]") {
   uint64_t as_it_was = 0, marked = 0;
