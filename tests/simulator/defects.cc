@@ -45,7 +45,7 @@ constexpr Expectation kExpected[] = {
     {Defect::kLateWritesNotAwaited, "heirs", 60},
     {Defect::kEdgesTooEarly, "calm", 40},
     {Defect::kReadsUncommitted, "heirs", 100},
-    {Defect::kReadsBeforeTerm, "heirs", 60},
+    {Defect::kReadsBeforeTerm, "heirs", 0},
     {Defect::kLocalNotAwaited, "heirs", 400},
     {Defect::kMajorityTooSmall, "heirs", 30},
     {Defect::kTermNotDurable, "heirs", 150},
