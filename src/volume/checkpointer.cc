@@ -100,17 +100,11 @@ bool Checkpointer::is_used_up() const {
   return p_.wal.used_blocks() > retained_blocks() + (p_.wal.capacity_blocks() - retained_blocks()) / 4;
 }
 
-/// So much waits to be copied that rounds follow one another.
-bool Checkpointer::has_backlog() const {
-  if (stable_ <= copied_) return false;
-  // A round at a time, not one for each few records that become stable.
-  const uint64_t copied = position_after(copied_), stable = position_after(stable_);
-  return p_.wal.append_position() - copied > p_.wal.capacity_blocks() / 8 && stable - copied >= round_blocks() / 2;
-}
-
 bool Checkpointer::is_copying_needed() const {
   if (p_.wal.head() < p_.wal.tail() || stable_ <= copied_) return false;
-  if (has_backlog()) return true;
+  // A round at a time, not one for each few records that become stable.
+  const uint64_t copied = position_after(copied_), stable = position_after(stable_);
+  if (p_.wal.append_position() - copied > p_.wal.capacity_blocks() / 8 && stable - copied >= round_blocks() / 2) return true;
   // What is being recorded may be all that is missing.
   if (recording_ != Recording::kIdle) return false;
   return eager_ || is_used_up() || p_.index.size() + unrecorded_ > p_.index.capacity() / 2;
@@ -157,8 +151,7 @@ void Checkpointer::start_round() {
   if (target_ <= announced_ || defect(Defect::kBaseLimitNotAnnounced)) return begin_batch();
   copying_ = Copying::kAnnouncing;
   Superblock& superblock = p_.superblock.change();
-  // Further than this round only if others will follow: what is announced cannot be cut off any more.
-  announcing_ = has_backlog() ? limit_of(kRoundsAnnounced * round_blocks()) : target_;
+  announcing_ = limit_of(kRoundsAnnounced * round_blocks());
   superblock.base_limit = std::max(superblock.base_limit, announcing_);
   // With it goes that the log reaches so far: one that ends before what the base image holds is damaged.
   superblock.durable = std::max(superblock.durable, p_.wal.durable());
@@ -499,7 +492,7 @@ void Checkpointer::on_base_flushed(int32_t result) {
   if (paused_ || failed_) return stop_recording();
   new_tail_ = next_tail(record_target_);
   recording_ = Recording::kWriting;
-  record_announcing_ = has_backlog() ? limit_of(kRoundsAnnounced * round_blocks()) : announced_;
+  record_announcing_ = limit_of(kRoundsAnnounced * round_blocks());
   Superblock& superblock = p_.superblock.change();
   superblock.checkpoint = record_target_;
   superblock.base_limit = std::max(superblock.base_limit, record_announcing_);

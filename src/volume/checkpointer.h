@@ -140,7 +140,6 @@ class Checkpointer {
   };
 
   [[nodiscard]] bool is_used_up() const;
-  [[nodiscard]] bool has_backlog() const;
   [[nodiscard]] bool is_copying_needed() const;
   [[nodiscard]] bool is_recording_needed() const;
   [[nodiscard]] uint64_t retained_blocks() const;
