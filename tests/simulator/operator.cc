@@ -271,7 +271,10 @@ void Operator::promote() {
     if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node);
     not_before_ = c_.world.now() + kRetry;
     // What it refuses now it may do after a start: its log could not be read, its volume had failed.
-    if (order.answer->has_value() && c_.hosts[order.node].up() && c_.is_failed(order.node)) look_after_failed(order.node);
+    if (order.answer->has_value() && c_.hosts[order.node].up()) {
+      c_.kill(order.node);
+      c_.hosts[order.node].start_at = c_.world.now() + kRetry;
+    }
     ++next_candidate_;
     return;
   }
