@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "cell_model.h"
 #include "ringbolt/crc32c.h"
 
 namespace ringbolt::sim {
@@ -93,19 +94,26 @@ std::string compare_logs(const CopyOnDisk& a, const CopyOnDisk& b) {
   return {};
 }
 
+namespace {
+
+/// Values that clients write are unique, zeros are not: with a cell of zeros a block may be an older version, or a torn write of one,
+/// that looks like the record's.
+bool has_zeros(const std::byte* block) {
+  for (uint32_t cell = 0; cell < kBlockBytes; cell += kCellBytes) {
+    if (std::all_of(block + cell, block + cell + kCellBytes, [](std::byte b) { return b == std::byte{0}; })) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string find_uncommitted_in_base(const io::SimNode& node, const std::string& directory,
                                      Lsn committed) {
   const auto copy = read_copy(node, directory);
   if (!copy || !node.disk().exists(directory + "/base")) return {};
-  // Zeroing a part of a block may leave it as it was: such a record cannot be told from the one
-  // before.
-  const std::vector<std::byte> zeros(kBlockBytes);
-  const uint32_t zero_crc = crc32c(zeros.data(), zeros.size());
   std::set<std::pair<uint64_t, uint32_t>> known;
-  std::set<uint64_t> known_blocks;  // of others the version in the base image may be one that is not in the log any more
   for (const LoggedRecord& record : copy->records) {
     if (record.lsn > committed) break;
-    for (size_t i = 0; i < record.blocks; ++i) known_blocks.insert(record.lba + i);
     for (size_t i = 0; i < record.crcs.size(); ++i) known.emplace(record.lba + i, record.crcs[i]);
   }
   for (const LoggedRecord& record : copy->records) {
@@ -113,8 +121,9 @@ std::string find_uncommitted_in_base(const io::SimNode& node, const std::string&
     const auto base = node.read_file(directory + "/base", record.lba * kBlockBytes,
                                      uint64_t{record.blocks} * kBlockBytes);
     for (uint32_t i = 0; i < record.blocks; ++i) {
-      if (record.crcs[i] == zero_crc || !known_blocks.contains(record.lba + i) || known.contains({record.lba + i, record.crcs[i]})) continue;
-      if (crc32c(base.data() + size_t{i} * kBlockBytes, kBlockBytes) != record.crcs[i]) continue;
+      const std::byte* block = base.data() + size_t{i} * kBlockBytes;
+      if (known.contains({record.lba + i, record.crcs[i]})) continue;
+      if (crc32c(block, kBlockBytes) != record.crcs[i] || has_zeros(block)) continue;
       return fmt::format("the base image of {} holds block {} of record {}, committed is {}",
                          node.name(), record.lba + i, record.lsn.value(), committed.value());
     }
