@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "log/log.h"
+#include "process.h"
 #include "ringbolt/assert.h"
 
 namespace ringbolt::sim {
@@ -14,29 +15,8 @@ namespace ringbolt::sim {
 using io::kMillisecond;
 using io::kSecond;
 
-/// One process: everything that dies with it.
-struct Cluster::Boot final : repl::CallRouter {
-  Boot(io::SimNode& node, uint64_t pool_bytes)
-      : io(node.create_io()),
-        pool(std::make_unique<io::BufferPool>(pool_bytes)),
-        memory(std::make_unique<CheckpointMemory>(*pool)) {
-    io->attach_pool(pool.get());
-  }
-  ~Boot() override {
-    acceptor.reset();
-    volume.reset();
-    memory.reset();
-    io->attach_pool(nullptr);
-    pool.reset();
-    io.reset();
-  }
-  void route(repl::PeerCall call) override { volume->take_call(call); }
-
-  std::unique_ptr<io::SimIo> io;
-  std::unique_ptr<io::BufferPool> pool;
-  std::unique_ptr<CheckpointMemory> memory;
-  std::unique_ptr<repl::Volume> volume;
-  std::unique_ptr<repl::PeerAcceptor> acceptor;
+struct Cluster::Boot final : Process {
+  using Process::Process;
   /// What each position was when looked at last.
   uint64_t head = 0, written = 0, durable = 0, checkpoint = 0, committed = 0;
 };

@@ -5,32 +5,6 @@
 
 namespace ringbolt::sim {
 
-/// What dies with the process.
-struct Node::Boot final : repl::CallRouter {
-  Boot(io::SimNode& host, uint64_t pool_bytes)
-      : io(host.create_io()), pool(std::make_unique<io::BufferPool>(pool_bytes)), memory(std::make_unique<CheckpointMemory>(*pool)) {
-    io->attach_pool(pool.get());
-  }
-  ~Boot() override {
-    acceptor.reset();
-    volume.reset();
-    memory.reset();
-    io->attach_pool(nullptr);
-    pool.reset();
-    io.reset();
-  }
-  void route(repl::PeerCall call) override { volume->take_call(call); }
-
-  std::unique_ptr<io::SimIo> io;
-  std::unique_ptr<io::BufferPool> pool;
-  std::unique_ptr<CheckpointMemory> memory;
-  std::unique_ptr<repl::Volume> volume;
-  std::unique_ptr<repl::PeerAcceptor> acceptor;
-};
-
-repl::Volume& Node::volume() { return *boot_->volume; }
-io::BufferPool& Node::pool() { return *boot_->pool; }
-
 Node::Node(io::SimWorld& world, std::string id) : world_(world), host_(world.add_node(std::move(id))) {}
 
 Node::~Node() { kill(); }
@@ -40,10 +14,10 @@ void Node::boot(const repl::VolumeOptions& options, uint64_t pool_bytes) {
   phase_ = Phase::kOpening;
   ++boots_;
   open_error_.reset();
-  boot_ = std::make_unique<Boot>(host_, pool_bytes);
-  static_cast<void>(boot_->io->make_directory("/data"));
-  boot_->volume = std::make_unique<repl::Volume>(*boot_->io, *boot_->pool, *boot_->memory, options);
-  boot_->volume->open([this](const Status& status) { opened(status); });
+  process_ = std::make_unique<Process>(host_, pool_bytes);
+  static_cast<void>(process_->io->make_directory("/data"));
+  process_->volume = std::make_unique<repl::Volume>(*process_->io, *process_->pool, *process_->memory, options);
+  process_->volume->open([this](const Status& status) { opened(status); });
 }
 
 void Node::opened(const Status& status) {
@@ -53,9 +27,9 @@ void Node::opened(const Status& status) {
     phase_ = Phase::kStopping;
     return end_soon();
   }
-  repl::CallRouter& router = *boot_;
-  boot_->acceptor = std::make_unique<repl::PeerAcceptor>(*boot_->io, router);
-  RINGBOLT_ASSERT(boot_->acceptor->listen(address()).has_value());
+  repl::CallRouter& router = *process_;
+  process_->acceptor = std::make_unique<repl::PeerAcceptor>(*process_->io, router);
+  RINGBOLT_ASSERT(process_->acceptor->listen(address()).has_value());
   phase_ = Phase::kUp;
 }
 
@@ -67,7 +41,7 @@ void Node::end_soon() {
 }
 
 void Node::gone() {
-  boot_.reset();
+  process_.reset();
   phase_ = Phase::kDown;
 }
 
@@ -87,9 +61,9 @@ void Node::power_loss(io::SimPowerLoss mode) {
 void Node::begin_stop() {
   RINGBOLT_ASSERT(up());
   phase_ = Phase::kStopping;
-  boot_->acceptor->stop([this, boot = boots_] {
+  process_->acceptor->stop([this, boot = boots_] {
     if (boot != boots_ || phase_ != Phase::kStopping) return;
-    boot_->volume->stop([this](const Status&) { end_soon(); });
+    process_->volume->stop([this](const Status&) { end_soon(); });
   });
 }
 

@@ -6,9 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "io/sim_io.h"
-#include "repl/peer_acceptor.h"
-#include "repl/volume.h"
+#include "../sim/process.h"
 
 namespace ringbolt::sim {
 
@@ -44,8 +42,8 @@ class Node {
   /// Counts processes: what belongs to another one is over.
   [[nodiscard]] uint64_t boots() const { return boots_; }
   /// Requires: up.
-  [[nodiscard]] repl::Volume& volume();
-  [[nodiscard]] io::BufferPool& pool();
+  [[nodiscard]] repl::Volume& volume() { return *process_->volume; }
+  [[nodiscard]] io::BufferPool& pool() { return *process_->pool; }
   [[nodiscard]] io::SimNode& host() { return host_; }
   [[nodiscard]] const io::SimNode& host() const { return host_; }
   [[nodiscard]] const std::string& id() const { return host_.name(); }
@@ -53,7 +51,6 @@ class Node {
   static std::string directory() { return "/data/vol0"; }
 
  private:
-  struct Boot;
   void opened(const Status& status);
   void gone();
   void end_soon();
@@ -62,7 +59,7 @@ class Node {
   io::SimNode& host_;
   Phase phase_ = Phase::kDown;
   uint64_t boots_ = 0;
-  std::unique_ptr<Boot> boot_;
+  std::unique_ptr<Process> process_;
   std::optional<Error> open_error_;
 };
 
