@@ -109,7 +109,8 @@ bool Cluster::serves(size_t index) const {
 
 bool Cluster::in_step(size_t replica) const {
   for (const ReplicaStatus& r : status(primary).replicas) {
-    if (r.id == id(replica)) return r.in_sync && r.session && r.session->kind == "keepup" && r.session->phase == "running";
+    // An order for a rebuild that is not carried out yet, or was cancelled, is not the end of it.
+    if (r.id == id(replica)) return r.in_sync && r.rebuild_order == RebuildOrderStatus::kNone && r.session && r.session->kind == "keepup" && r.session->phase == "running";
   }
   return false;
 }

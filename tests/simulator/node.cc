@@ -61,9 +61,13 @@ void Node::power_loss(io::SimPowerLoss mode) {
 void Node::begin_stop() {
   RINGBOLT_ASSERT(up());
   phase_ = Phase::kStopping;
+  stop_error_.reset();
   process_->acceptor->stop([this, boot = boots_] {
     if (boot != boots_ || phase_ != Phase::kStopping) return;
-    process_->volume->stop([this](const Status&) { end_soon(); });
+    process_->volume->stop([this](const Status& status) {
+      if (!status.has_value()) stop_error_ = status.error();
+      end_soon();
+    });
   });
 }
 

@@ -39,6 +39,8 @@ class Node {
   [[nodiscard]] bool up() const { return phase_ == Phase::kUp; }
   /// Why the last boot came to nothing, until the next one.
   [[nodiscard]] const std::optional<Error>& open_error() const { return open_error_; }
+  /// Likewise, of the last clean stop.
+  [[nodiscard]] const std::optional<Error>& stop_error() const { return stop_error_; }
   /// Counts processes: what belongs to another one is over.
   [[nodiscard]] uint64_t boots() const { return boots_; }
   /// Requires: up.
@@ -60,7 +62,7 @@ class Node {
   Phase phase_ = Phase::kDown;
   uint64_t boots_ = 0;
   std::unique_ptr<Process> process_;
-  std::optional<Error> open_error_;
+  std::optional<Error> open_error_, stop_error_;
 };
 
 }  // namespace ringbolt::sim

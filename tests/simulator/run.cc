@@ -205,6 +205,7 @@ class Run {
     for (const size_t index : order) {
       c_.begin_stop(index);
       if (!go_on([&] { return c_.hosts[index].node->down(); }, kHealingMax)) return fail("a stop ends", c_.id(index));
+      if (const auto& error = c_.hosts[index].node->stop_error()) return fail("a stop ends", c_.id(index) + ": " + error->message);
     }
     fail(checks_.after_stop());
   }
