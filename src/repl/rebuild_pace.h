@@ -28,6 +28,9 @@ class RebuildPace {
   static constexpr uint32_t kSlicesPerPause = 8;
   /// Fewer requests say nothing of a percentile.
   static constexpr uint64_t kRequestsMin = 30;
+  /// Of what clients see without the lane, in percent: the most that a slice may show. Below the twice that is promised, as the rate goes
+  /// up until a slice shows more, and as there is more between here and a client.
+  static constexpr io::Nanos kLimitPercent = 150;
 
   /// A part as it was.
   struct Seen {
@@ -59,7 +62,7 @@ class RebuildPace {
         return;
       case Part::kSlice: break;
     }
-    if (stalled || (count >= kRequestsMin && alone_ != 0 && p99 > 2 * alone_)) {
+    if (stalled || (count >= kRequestsMin && alone_ != 0 && p99 * 100 > kLimitPercent * alone_)) {
       // A rate that the lane has never reached is not what slows clients down, and takes long to come down.
       const uint64_t achieved = seen.bytes * uint64_t{io::kSecond / kSlice};
       rate_ = std::max(std::min(rate_, achieved) * 3 / 5, kRateMin);

@@ -88,7 +88,7 @@ void Volume::take_call(const PeerCall& call) {
     return refuse(Reason::kProtocolViolation, version.error().message);
   }
   if ((wanted_ ? wanted_->role : role_) == Role::kNone) return refuse(Reason::kNotReady, "the volume has no role here");
-  if (call.header.epoch < facts.epoch) {
+  if (call.header.epoch < facts.epoch && !defect(Defect::kStaleEpoch)) {
     mark(Mark::kCallRefused);
     return refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), facts.epoch.value()));
   }

@@ -1,4 +1,4 @@
-// Bodies of runs in children. A child tells its outcome through a pipe, in a few lines of text; standard error, where an assertion
+// Bodies of runs in children. A child tells its outcomes through a pipe, a few lines of text each; standard error, where an assertion
 // speaks, is another pipe.
 #include "child.h"
 
@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <deque>
 #include <list>
 #include <sstream>
 #include <thread>
@@ -25,7 +26,7 @@ struct Child {
   int out = -1;
   int err = -1;
   std::string told, complaints;
-  Plan plan;
+  std::vector<Plan> plans;
 };
 
 std::string encode(const Outcome& o) {
@@ -37,9 +38,9 @@ std::string encode(const Outcome& o) {
   return text;
 }
 
-std::optional<Outcome> decode(const std::string& text) {
+/// The next one.
+std::optional<Outcome> decode(std::istream& lines) {
   Outcome o;
-  std::istringstream lines(text);
   std::string line;
   if (!std::getline(lines, line)) return std::nullopt;
   std::istringstream numbers(line);
@@ -64,9 +65,9 @@ void write_all(int fd, const std::string& text) {
   }
 }
 
-Child begin(const Plan& plan, const RunOptions& options) {
+Child begin(std::vector<Plan> plans, const RunOptions& options) {
   Child child;
-  child.plan = plan;
+  child.plans = std::move(plans);
   int out[2], err[2];
   // Not inherited by the next child, or the end of this one would not be seen.
   RINGBOLT_ASSERT(pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0);
@@ -80,7 +81,7 @@ Child begin(const Plan& plan, const RunOptions& options) {
     std::signal(SIGABRT, SIG_DFL);
     RunOptions quiet = options;
     quiet.narrator = nullptr;
-    write_all(out[1], encode(run(plan, quiet)));
+    for (const Plan& plan : child.plans) write_all(out[1], encode(run(plan, quiet)));
     _exit(0);
   }
   close(out[1]);
@@ -103,18 +104,57 @@ bool take(int& fd, std::string& into) {
   return false;
 }
 
-Outcome end(Child& child) {
+/// The outcomes of the plans that were run, in order; of the last one perhaps that it ended the process.
+std::vector<Outcome> end(Child& child) {
   int status = 0;
   waitpid(child.pid, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-    if (auto outcome = decode(child.told)) return *outcome;
+  std::vector<Outcome> outcomes;
+  std::istringstream lines(child.told);
+  while (outcomes.size() < child.plans.size()) {
+    auto outcome = decode(lines);
+    if (!outcome) break;
+    outcomes.push_back(std::move(*outcome));
   }
-  Outcome outcome;
+  if (outcomes.size() == child.plans.size()) return outcomes;
   std::string text = child.complaints.substr(0, child.complaints.find('\n'));
   if (WIFSIGNALED(status)) text += fmt::format(" (signal {})", WTERMSIG(status));
-  outcome.broken = Broken{"assertions hold", text};
-  return outcome;
+  outcomes.emplace_back().broken = Broken{"assertions hold", text};
+  return outcomes;
 }
+
+/// Takes plans, and gives them out again several at a time.
+class Plans {
+ public:
+  explicit Plans(const std::function<std::optional<Plan>()>& next) : next_(next) {}
+  /// A new process finds no memory that it may use without asking the kernel for it, which takes as long as a run: several runs share one.
+  std::vector<Plan> take() {
+    std::vector<Plan> taken;
+    while (taken.size() < kPlansPerChild) {
+      if (!again_.empty()) {
+        taken.push_back(std::move(again_.front()));
+        again_.pop_front();
+        continue;
+      }
+      auto plan = more_ ? next_() : std::nullopt;
+      more_ = plan.has_value();
+      if (!more_) break;
+      taken.push_back(std::move(*plan));
+    }
+    return taken;
+  }
+  /// Those from `first` on were not run: the one before it ended the process.
+  void put_back(const std::vector<Plan>& plans, size_t first) { again_.insert(again_.end(), plans.begin() + static_cast<ptrdiff_t>(first), plans.end()); }
+  void no_more() {
+    more_ = false;
+    again_.clear();
+  }
+
+ private:
+  static constexpr size_t kPlansPerChild = 8;
+  const std::function<std::optional<Plan>()>& next_;
+  std::deque<Plan> again_;
+  bool more_ = true;
+};
 
 }  // namespace
 
@@ -122,15 +162,12 @@ void run_in_children(const std::function<std::optional<Plan>()>& next, const std
                      const RunOptions& options) {
   const size_t at_a_time = std::max(1u, std::thread::hardware_concurrency());
   std::list<Child> children;
-  bool more = true;
+  Plans plans(next);
   while (true) {
-    while (more && children.size() < at_a_time) {
-      const auto plan = next();
-      if (!plan) {
-        more = false;
-        break;
-      }
-      children.push_back(begin(*plan, options));
+    while (children.size() < at_a_time) {
+      auto some = plans.take();
+      if (some.empty()) break;
+      children.push_back(begin(std::move(some), options));
     }
     if (children.empty()) return;
     std::vector<pollfd> waits;
@@ -147,7 +184,11 @@ void run_in_children(const std::function<std::optional<Plan>()>& next, const std
         ++child;
         continue;
       }
-      if (!done(child->plan, end(*child))) more = false;
+      const std::vector<Outcome> outcomes = end(*child);
+      plans.put_back(child->plans, outcomes.size());
+      for (size_t i = 0; i < outcomes.size(); ++i) {
+        if (!done(child->plans[i], outcomes[i])) plans.no_more();
+      }
       child = children.erase(child);
     }
   }

@@ -1,4 +1,4 @@
-// A run in a process of its own: whatever it does, an assertion of the code under test included, is an outcome.
+// Runs in other processes: whatever they do, an assertion of the code under test included, is an outcome.
 #pragma once
 
 #include "run.h"

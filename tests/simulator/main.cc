@@ -1,6 +1,7 @@
 // ringbolt-sim: whole clusters in one thread, from one seed.
 #include <fmt/format.h>
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -258,6 +259,10 @@ int list() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Runs take and free the same large pieces over and over: kept, they need not be asked of the kernel each time.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
   Options options;
   CLI::App app("Runs whole ringbolt clusters in simulation: one seed, one run, the same on any machine.");
   app.add_option("--seed", options.seed, "the first seed (1)");

@@ -84,7 +84,7 @@ void add(Plan& plan, io::Nanos at, Act act, uint32_t node, uint64_t amount, io::
 }
 
 // Of kHold: which file.
-constexpr uint64_t kReadsOfLog = 0, kBaseImage = 5, kSuperblock = 7;
+constexpr uint64_t kReadsOfLog = 0, kLog = 4, kBaseImage = 5, kSuperblock = 7;
 
 /// The log fills up and is emptied all the time.
 void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
@@ -161,6 +161,28 @@ void shape_for_lanes(Plan& plan, io::SimRandom& random) {
   const io::Nanos at = random.between({20 * kMillisecond, 60 * kMillisecond});
   add(plan, at, Act::kRebuild, 1, 0, 0);
   add(plan, at + random.between({0, 40 * kMillisecond}), Act::kHold, 0, kBaseImage, random.between({20 * kMillisecond, 100 * kMillisecond}));
+  // Clients that go on would write it once more, whatever became of it.
+  if (random.chance(1, 2)) {
+    plan.chunk_bytes = 16 * kBlockBytes;
+    plan.chunks_in_flight = 4;
+    plan.requests_max = 100 + random.below(400);
+  }
+}
+
+/// A primary dies with records that only one copy has. That one becomes the primary, alone; after it, one that does not have them.
+void shape_for_terms(Plan& plan, io::SimRandom& random) {
+  shape_for_heirs(plan, random);
+  plan.nodes = 3;
+  plan.durability = Durability::kSyncQuorum;
+  plan.replica_timeout = 400 * kMillisecond;
+  const io::Nanos at = random.between({60 * kMillisecond, 200 * kMillisecond});
+  add(plan, at, Act::kPartition, 0, 0, 300 * kMillisecond, 2);
+  add(plan, at + random.between({0, 5 * kMillisecond}), Act::kHold, 0, kLog, 30 * kMillisecond);
+  const io::Nanos death = at + random.between({6 * kMillisecond, 20 * kMillisecond});
+  add(plan, death, Act::kIsolate, 1, 0, 300 * kMillisecond);
+  add(plan, death, Act::kKill, 0, 0, random.between({40 * kMillisecond, 120 * kMillisecond}));
+  add(plan, death + kMillisecond, Act::kFailOver, 0, 0, 0);
+  add(plan, death + random.between({60 * kMillisecond, 200 * kMillisecond}), Act::kFailOver, 0, 0, 0);
 }
 
 const std::vector<Profile>& all_profiles() {
@@ -191,6 +213,8 @@ const std::vector<Profile>& all_profiles() {
        shape_for_hand_overs},
       {"power", "flushes that fail, and power that does",
        some_rates({Act::kFlushError, Act::kFailIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll}), 6, 14, 25, shape_for_heirs},
+      {"terms", "primaries that begin a term alone",
+       some_rates({Act::kKill, Act::kHold, Act::kCut, Act::kSlow, Act::kPartitionOneWay}), 0, 4, 25, shape_for_terms},
       {"lanes", "clients write what is being rebuilt",
        {{Act::kRebuild, 10, {0, 0}}, {Act::kHold, 10, {0, 200 * kMillisecond}}, {Act::kSlow, 3, kShort}, {Act::kKill, 2, kShort}}, 0, 5, 50, shape_for_lanes},
       {"anew", "copies that have just been made anew fail, or the others do",
