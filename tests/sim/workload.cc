@@ -256,7 +256,6 @@ void Workload::answered_late(Op& op, RequestError error) {
   const RequestKind kind = op.request.kind;
   if (error == RequestError::kNone && kind != RequestKind::kRead) {
     enter(op);
-    if (on_lost_write_answered) on_lost_write_answered(op.generation);
   }
   if (op.buffer && op.request.buffer) op.pool->release(op.buffer);
   op.buffer = {};
@@ -271,8 +270,6 @@ void Workload::read_all(std::function<void(uint64_t, std::optional<uint64_t>)> s
   scan_->pool = pool_;
   scan_->seen = std::move(seen);
   scan_->done = std::move(done);
-  scan_->buffer = pool_->allocate(kScanBlocks * kBlockBytes);
-  RINGBOLT_ASSERT(scan_->buffer);
   scan_->request.owner = scan_.get();
   scan_->request.kind = RequestKind::kRead;
   scan_->request.done = [](Request& request, RequestError error) {
@@ -284,6 +281,13 @@ void Workload::read_all(std::function<void(uint64_t, std::optional<uint64_t>)> s
 
 /// Asks for the next part.
 void Workload::scan_on() {
+  if (!scan_->buffer) scan_->buffer = pool_->allocate(kScanBlocks * kBlockBytes);
+  if (!scan_->buffer) {
+    world_.after(io::kMillisecond, [this, generation = generation_] {
+      if (generation == generation_ && scan_ != nullptr) scan_on();
+    });
+    return;
+  }
   Request& r = scan_->request;
   r.offset = scan_->next_cell * kCellBytes;
   r.length = std::min<uint64_t>(kScanBlocks * kBlockBytes, (model_.cells() - scan_->next_cell) * kCellBytes);

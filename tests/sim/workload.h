@@ -54,10 +54,6 @@ class Workload {
   [[nodiscard]] uint64_t failed() const { return failed_; }    ///< other errors
   /// Called after every successful answer to anything but a read.
   std::function<void()> on_write_answered;
-  /// Likewise, of a service that was lost(); with its number, see generation().
-  std::function<void(uint64_t generation)> on_lost_write_answered;
-  /// Of the service: start() and lost() begin a new one.
-  [[nodiscard]] uint64_t generation() const { return generation_; }
 
  private:
   struct Op;

@@ -17,12 +17,7 @@ Clients::Clients(io::SimWorld& world, const Plan& plan)
   options.aligned_percent = plan.aligned_percent;
   options.fua_percent = plan.fua_percent;
   options.pause_max = plan.pause_max;
-  load_.on_write_answered = [this] { acknowledged(epoch_, false); };
-  load_.on_lost_write_answered = [this](uint64_t generation) {
-    for (const auto& [known, epoch] : epochs_) {
-      if (known == generation) acknowledged(epoch, true);
-    }
-  };
+  load_.on_write_answered = [this] { acknowledged(epoch_); };
   for (uint32_t i = 0; i < plan.connections; ++i) {
     connections_.push_back(std::make_unique<Connection>());
     connections_.back()->owner = this;
@@ -31,11 +26,11 @@ Clients::Clients(io::SimWorld& world, const Plan& plan)
 
 Clients::~Clients() { leave(); }
 
-/// Of the same volume two primaries must never both acknowledge: when a later one has, an earlier one does not any more.
-void Clients::acknowledged(Epoch epoch, bool late) {
+/// Of the same volume two primaries must never both acknowledge: when a later one has, an earlier one does not any more. What an earlier
+/// one still tells clients that had left it may be true, if the later one had it from the beginning: the model decides.
+void Clients::acknowledged(Epoch epoch) {
   if (epoch < newest_acknowledged_ && two_primaries_.empty()) {
-    two_primaries_ = fmt::format("the primary of epoch {} acknowledged a write{} after that of epoch {} had", epoch.value(),
-                                 late ? " of clients that had left it" : "", newest_acknowledged_.value());
+    two_primaries_ = fmt::format("the primary of epoch {} acknowledged a write after that of epoch {} had", epoch.value(), newest_acknowledged_.value());
   }
   newest_acknowledged_ = std::max(newest_acknowledged_, epoch);
 }
@@ -51,7 +46,6 @@ void Clients::connect(Node& node, Epoch epoch, Promise promise) {
   for (const auto& connection : connections_) node.volume().attach(*connection);
   load_.start(node.volume(), node.pool());
   load_.pause();
-  epochs_.emplace_back(load_.generation(), epoch);
   scan();
 }
 

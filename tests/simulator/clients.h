@@ -71,7 +71,7 @@ class Clients {
     void on_volume_gone(const std::string& reason) override;
   };
   void scan();
-  void acknowledged(Epoch epoch, bool late);
+  void acknowledged(Epoch epoch);
 
   io::SimWorld& world_;
   const Plan& plan_;
@@ -85,7 +85,6 @@ class Clients {
   bool scanning_ = false, scan_failed_ = false, working_ = false, sent_away_ = false, read_back_ = false;
   uint64_t answered_before_ = 0;
   bool has_answered_ = false;
-  std::vector<std::pair<uint64_t, Epoch>> epochs_;  ///< by generation of the load
   Epoch newest_acknowledged_;
   std::string two_primaries_;
 };

@@ -14,6 +14,9 @@ namespace {
 
 std::string path_of(const char* file) { return Node::directory() + "/" + file; }
 
+/// Of a hold in one place.
+constexpr uint64_t kHeldBytes = 16 * kBlockBytes;
+
 /// One of a copy's files.
 std::string some_path(uint64_t number) {
   static constexpr const char* kFiles[] = {"wal", "base", "wal", "superblock"};
@@ -159,6 +162,10 @@ bool Faults::hold(const Event& event) {
   io::SimOpMatch match;
   match.path = some_path(event.amount);
   if (event.amount / 4 % 3 == 0) match.kind = io::SimOpKind::kRead;
+  if (event.amount / 12 % 4 == 1) {
+    match.from = event.amount / 48 * kHeldBytes;
+    match.to = match.from + kHeldBytes;
+  }
   const std::pair held(&disk, disk.hold(match));
   holds_.push_back(held);
   later(event.lasting, [this, held] {

@@ -24,7 +24,7 @@ Operator::Operator(Cluster& cluster) : c_(cluster) {}
 
 Operator::Order Operator::send(size_t node, const repl::AssignmentRequest& request) {
   Node& there = *c_.hosts[node].node;
-  Order order{node, there.boots(), std::make_shared<std::optional<Status>>()};
+  Order order{.node = node, .boot = there.boots(), .answer = std::make_shared<std::optional<Status>>(), .reported = std::nullopt};
   if (c_.world.narrating()) {
     c_.world.narrate(fmt::format("operator: {} is to be {} of epoch {}{}", there.id(), to_string(request.role), request.epoch.value(),
                                  request.authority == core::Authority::kForced ? ", by force" : ""));
@@ -222,33 +222,33 @@ void Operator::collect_reports() {
     orders_.push_back(give(index, Role::kReplica, wanted, core::Authority::kAssigned));
   }
   size_t promised = 0;
-  for (const Order& order : orders_) {
+  for (Order& order : orders_) {
     if (!order.answer->has_value()) continue;
     if (!(*order.answer)->has_value()) return give_up();
-    // What it has is looked at while it lives.
-    if (c_.hosts[order.node].node->boots() == order.boot && c_.hosts[order.node].up()) ++promised;
+    if (c_.hosts[order.node].node->boots() != order.boot || !c_.hosts[order.node].up()) continue;
+    // What it had when it promised: it takes nothing more from whoever it was promised against.
+    if (!order.reported) order.reported = position_of(order.node);
+    ++promised;
   }
   if (promised < candidates_.size()) {
     if (c_.world.now() > deadline_) give_up();
     return;
   }
-  size_t best = candidates_[0];
   bool lost_unflushed = false;
   for (const size_t index : candidates_) {
     if (!may_be_candidate(index) || c_.is_failed(index)) return give_up();
-    if (further(index, best)) best = index;
     lost_unflushed = lost_unflushed || c_.hosts[index].lost_unflushed;
   }
+  // Of equal ones the first, in the order of nodes.
+  std::sort(orders_.begin(), orders_.end(), [](const Order& a, const Order& b) { return a.node < b.node; });
+  const size_t best = std::max_element(orders_.begin(), orders_.end(), [](const Order& a, const Order& b) { return *a.reported < *b.reported; })->node;
   c_.hosts[best].lost_unflushed = lost_unflushed;
   begin_promoting({best});
 }
 
-bool Operator::further(size_t a, size_t b) const {
-  const auto position = [this](size_t index) {
-    const auto last = c_.superblock(index)->history.last();
-    return std::pair(last ? last->term : Term{}, c_.status(index).written_lsn.value_or(0));
-  };
-  return position(a) > position(b);
+Operator::Position Operator::position_of(size_t index) const {
+  const auto last = c_.superblock(index)->history.last();
+  return {last ? last->term : Term{}, c_.status(index).written_lsn.value_or(0)};
 }
 
 /// `candidates` have everything. The old primary is not to come up as one, unless it is one of them.

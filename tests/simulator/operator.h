@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cluster.h"
@@ -46,10 +47,12 @@ class Operator {
     kReports,   ///< a majority promises to a new epoch, and says how far it is
     kPromote,   ///< one of the candidates is to be primary
   };
+  using Position = std::pair<Term, uint64_t>;  // of the end of a log: its last term, and the Lsn
   struct Order {
     size_t node = 0;
     uint64_t boot = 0;
     std::shared_ptr<std::optional<Status>> answer;
+    std::optional<Position> reported;  // with a promise
     /// Nobody will answer any more.
     [[nodiscard]] bool lost(const Cluster& cluster) const { return !answer->has_value() && cluster.hosts[node].node->boots() != boot; }
   };
@@ -70,7 +73,7 @@ class Operator {
   void give_up();
   [[nodiscard]] bool may_be_candidate(size_t index) const;
   [[nodiscard]] std::optional<std::vector<size_t>> reporters() const;
-  [[nodiscard]] bool further(size_t a, size_t b) const;
+  [[nodiscard]] Position position_of(size_t index) const;
 
   Cluster& c_;
   Task task_ = Task::kNone;

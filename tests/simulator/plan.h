@@ -36,7 +36,7 @@ namespace ringbolt::sim {
   X(kWriteError, "write-error")       /* of the next write in one place */                                  \
   X(kFlushError, "flush-error")       /* of the next flush of a file */                                     \
   X(kDiskFull, "disk-full")           /* but for `amount` blocks, for `lasting` */                          \
-  X(kHold, "hold")                    /* what one file is asked, or reads of it, wait for `lasting` */      \
+  X(kHold, "hold")                    /* what one file is asked waits for `lasting`; see below */      \
   X(kRotInLog, "rot-in-log")          /* a bit of block `amount`; started again after `lasting` */          \
   X(kRotInSuperblock, "rot-in-superblock")                                                                  \
   X(kNewDisk, "new-disk")             /* the process dies, and its disk is empty after `lasting` */         \
@@ -49,7 +49,7 @@ namespace ringbolt::sim {
   X(kRepeatOrder, "repeat-order")     /* the `amount`th assignment that was given before, once more */
 
 // kill-at-io: 0 at once, 1 a little later. fail-io: 0 once, 1 it and all that follow until `lasting` is over, 2 once, as if the device
-// were full. cut-at-send: 0 before it, 1 in the middle of it, 2 after it.
+// were full. hold: % 4: which file; / 4 % 3: 0 reads only; / 12 % 4: 1 only in its (amount / 48)th place. cut-at-send: 0 before it, 1 in the middle of it, 2 after it.
 
 enum class Act : uint8_t {
 #define RINGBOLT_NAME(name, text) name,

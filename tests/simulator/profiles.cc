@@ -85,6 +85,7 @@ void add(Plan& plan, io::Nanos at, Act act, uint32_t node, uint64_t amount, io::
 
 // Of kHold: which file.
 constexpr uint64_t kReadsOfLog = 0, kLog = 4, kBaseImage = 5, kSuperblock = 7;
+constexpr uint64_t reads_of_log_at(uint64_t place) { return 12 + 48 * place; }
 
 /// The log fills up and is emptied all the time.
 void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
@@ -106,8 +107,10 @@ void shape_for_checkpoints(Plan& plan, io::SimRandom& random) {
     // A checkpoint that cannot be recorded, and a crash.
     add(plan, at, Act::kHold, node, kSuperblock, 40 * kMillisecond);
     add(plan, at + random.between({5 * kMillisecond, 38 * kMillisecond}), random.chance(1, 2) ? Act::kKill : Act::kPowerLoss, node, random.below(3), 0);
-  } else {
+  } else if (random.chance(1, 2)) {
     for (int i = 0; i < 3; ++i) add(plan, at + i * 15 * kMillisecond, Act::kHold, node, kReadsOfLog, 12 * kMillisecond);
+  } else {
+    for (int i = 0; i < 3; ++i) add(plan, at, Act::kHold, node, reads_of_log_at(random.below(plan.wal_bytes / (16 * kBlockBytes))), 80 * kMillisecond);
   }
 }
 
@@ -161,21 +164,10 @@ void shape_for_lanes(Plan& plan, io::SimRandom& random) {
   const io::Nanos at = random.between({20 * kMillisecond, 60 * kMillisecond});
   add(plan, at, Act::kRebuild, 1, 0, 0);
   add(plan, at + random.between({0, 40 * kMillisecond}), Act::kHold, 0, kBaseImage, random.between({20 * kMillisecond, 100 * kMillisecond}));
-  // Clients that go on would write it once more, whatever became of it.
-  if (random.chance(1, 2)) {
-    plan.chunk_bytes = 16 * kBlockBytes;
-    plan.chunks_in_flight = 4;
-    plan.requests_max = 100 + random.below(400);
-  }
 }
 
 /// A primary dies with records that only one copy has. That one becomes the primary, alone; after it, one that does not have them.
-void shape_for_terms(Plan& plan, io::SimRandom& random) {
-  shape_for_heirs(plan, random);
-  plan.nodes = 3;
-  plan.durability = Durability::kSyncQuorum;
-  plan.replica_timeout = 400 * kMillisecond;
-  const io::Nanos at = random.between({60 * kMillisecond, 200 * kMillisecond});
+void shape_for_lone_heirs(Plan& plan, io::SimRandom& random, io::Nanos at) {
   add(plan, at, Act::kPartition, 0, 0, 300 * kMillisecond, 2);
   add(plan, at + random.between({0, 5 * kMillisecond}), Act::kHold, 0, kLog, 30 * kMillisecond);
   const io::Nanos death = at + random.between({6 * kMillisecond, 20 * kMillisecond});
@@ -183,6 +175,24 @@ void shape_for_terms(Plan& plan, io::SimRandom& random) {
   add(plan, death, Act::kKill, 0, 0, random.between({40 * kMillisecond, 120 * kMillisecond}));
   add(plan, death + kMillisecond, Act::kFailOver, 0, 0, 0);
   add(plan, death + random.between({60 * kMillisecond, 200 * kMillisecond}), Act::kFailOver, 0, 0, 0);
+}
+
+/// A copy that is behind promises a new epoch long before the other one does; meanwhile it meets the old primary, which still has clients.
+void shape_for_broken_promises(Plan& plan, io::SimRandom& random, io::Nanos at) {
+  add(plan, at, Act::kPartition, 0, 0, random.between({60 * kMillisecond, 90 * kMillisecond}), 2);
+  const io::Nanos then = at + random.between({20 * kMillisecond, 50 * kMillisecond});
+  add(plan, then, Act::kPartition, 0, 0, 500 * kMillisecond, 1);
+  add(plan, then, Act::kHold, 1, kSuperblock, random.between({150 * kMillisecond, 350 * kMillisecond}));
+  add(plan, then + kMillisecond, Act::kFailOver, 0, 1, 0);  // and nobody kills it
+}
+
+void shape_for_terms(Plan& plan, io::SimRandom& random) {
+  shape_for_heirs(plan, random);
+  plan.nodes = 3;
+  plan.durability = Durability::kSyncQuorum;
+  plan.replica_timeout = 1000 * kMillisecond;
+  const io::Nanos at = random.between({60 * kMillisecond, 200 * kMillisecond});
+  random.chance(1, 2) ? shape_for_lone_heirs(plan, random, at) : shape_for_broken_promises(plan, random, at);
 }
 
 const std::vector<Profile>& all_profiles() {
@@ -213,7 +223,7 @@ const std::vector<Profile>& all_profiles() {
        shape_for_hand_overs},
       {"power", "flushes that fail, and power that does",
        some_rates({Act::kFlushError, Act::kFailIo, Act::kPowerLoss, Act::kPowerLossAtIo, Act::kPowerLossOfAll}), 6, 14, 25, shape_for_heirs},
-      {"terms", "primaries that begin a term alone",
+      {"terms", "primaries that begin a term alone, promises that are kept for long",
        some_rates({Act::kKill, Act::kHold, Act::kCut, Act::kSlow, Act::kPartitionOneWay}), 0, 4, 25, shape_for_terms},
       {"lanes", "clients write what is being rebuilt",
        {{Act::kRebuild, 10, {0, 0}}, {Act::kHold, 10, {0, 200 * kMillisecond}}, {Act::kSlow, 3, kShort}, {Act::kKill, 2, kShort}}, 0, 5, 50, shape_for_lanes},
