@@ -236,7 +236,11 @@ void SimDisk::start_write(const OpPointer& op, Nanos total) {
 void SimDisk::take_data(const OpPointer& op) {
   if (op->copied || op->request.kind != SimOpKind::kWrite) return;
   op->copied = true;
-  op->copy = std::make_shared<std::vector<std::byte>>(op->request.source, op->request.source + op->request.bytes);
+  // New logs are full of zeros: all of them are kept once.
+  static const auto zeros = std::make_shared<std::vector<std::byte>>(size_t{1} << 20);
+  const Request& request = op->request;
+  const bool is_zeros = request.bytes <= zeros->size() && std::memcmp(request.source, zeros->data(), request.bytes) == 0;
+  op->copy = is_zeros ? zeros : std::make_shared<std::vector<std::byte>>(request.source, request.source + request.bytes);
 }
 
 void SimDisk::snapshot_read(const OpPointer& op) {

@@ -72,31 +72,42 @@ void CellModel::read(uint64_t cell, std::optional<uint64_t> value, uint64_t begu
   zone->last_invocation = std::max(zone->last_invocation, begun);
 }
 
+/// A value from before the history that is remembered.
+bool CellModel::is_forgotten(const Cell& cell, std::optional<uint64_t> value) const {
+  if (!cell.on_unflushed || !value || *value > values_) return false;
+  return cell.zones.count(*value == 0 ? cell.zeros : *value) == 0;
+}
+
 void CellModel::recovered(uint64_t index, std::optional<uint64_t> value) {
-  Zone* zone = find(index, value, "the read after a power loss");
-  if (zone == nullptr) return;
   Cell& cell = cells_[index];
+  uint64_t acknowledged = 0;
+  if (!is_forgotten(cell, value)) {
+    const Zone* zone = find(index, value, "the read after a power loss");
+    if (zone == nullptr) return;
+    acknowledged = zone->acknowledged;
+  }
   for (const auto& [id, other] : cell.zones) {
-    if (!guaranteed(other) || zone->acknowledged >= other.begun) continue;
+    if (!guaranteed(other) || acknowledged >= other.begun) continue;
     violation(
         fmt::format("cell {} came back as value {} (acknowledged at {}), but value {} (written "
                     "{}..{}) had been flushed",
-                    index, *value, zone->acknowledged, id, other.begun, other.acknowledged));
+                    index, *value, acknowledged, id, other.begun, other.acknowledged));
   }
-  begin_again(cell, *value);
+  begin_again(cell, *value, true);
 }
 
 void CellModel::given_up(uint64_t index, std::optional<uint64_t> value) {
   // It may go back behind a power loss, before which nothing is remembered.
   if (!value || *value > values_) return violation(fmt::format("the read of cell {} after data was given up gave a mixture or garbage", index));
-  begin_again(cells_[index], *value);
+  begin_again(cells_[index], *value, false);
 }
 
-void CellModel::begin_again(Cell& cell, uint64_t value) {
+void CellModel::begin_again(Cell& cell, uint64_t value, bool flushed) {
   cell.zones.clear();
   const uint64_t now = tick();
-  cell.zones[value] = Zone{now, now, now, now, true};
+  cell.zones[value] = Zone{now, now, now, now, flushed};
   cell.zeros = 0;  // later zeros that nobody wrote are these, or none of the cell's values
+  cell.on_unflushed = !flushed;
 }
 
 void CellModel::check_cell(uint64_t index, const Cell& cell) {

@@ -44,7 +44,7 @@ class CellModel {
   /// After power was lost: the cell holds `value` now. Checks that nothing flushed is lost, and
   /// begins a new history from there.
   void recovered(uint64_t cell, std::optional<uint64_t> value);
-  /// After acknowledged data was given up on purpose: the cell holds any of the values that were written to it.
+  /// After acknowledged data was given up on purpose: the cell holds any of the values that were written to it, flushed or not.
   void given_up(uint64_t cell, std::optional<uint64_t> value);
 
   /// Empty, or the first violation in words.
@@ -64,11 +64,14 @@ class CellModel {
   struct Cell {
     std::unordered_map<uint64_t, Zone> zones;
     uint64_t zeros = 0;  ///< the newest value that is all zeros
+    /// What began the history was not flushed: values of before, which are forgotten, may come back when power is lost.
+    bool on_unflushed = false;
   };
   void violation(std::string text) {
     if (violation_.empty()) violation_ = std::move(text);
   }
-  void begin_again(Cell& cell, uint64_t value);
+  void begin_again(Cell& cell, uint64_t value, bool flushed);
+  [[nodiscard]] bool is_forgotten(const Cell& cell, std::optional<uint64_t> value) const;
   Zone* find(uint64_t cell, std::optional<uint64_t> value, const char* what);
   [[nodiscard]] bool guaranteed(const Zone& zone) const {
     return zone.acknowledged != kNever && (zone.fua || zone.acknowledged <= flushed_);

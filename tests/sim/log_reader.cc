@@ -52,6 +52,7 @@ std::optional<CopyOnDisk> read_copy(const io::SimNode& node, const std::string& 
   if (!superblock || !node.disk().exists(directory + "/wal")) return std::nullopt;
   CopyOnDisk copy;
   copy.superblock = *superblock;
+  copy.said_durable = superblock->durable;
   const uint64_t capacity = superblock->wal_bytes / kBlockBytes;
   const uint64_t volume_blocks = superblock->volume_bytes / kBlockBytes;
   auto area = node.read_file(directory + "/wal", 0, superblock->wal_bytes);
@@ -70,6 +71,7 @@ std::optional<CopyOnDisk> read_copy(const io::SimNode& node, const std::string& 
       const size_t before = copy.records.size();
       take_records(header, *superblock, copy);
       if (copy.records.size() == before) break;
+      copy.said_durable = std::max(copy.said_durable, Lsn(fields.durable_lsn));
     }
     chain = fields.checksum;
     scanned += blocks;

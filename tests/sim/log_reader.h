@@ -25,6 +25,7 @@ struct LoggedRecord {
 struct CopyOnDisk {
   Superblock superblock;
   std::vector<LoggedRecord> records;  ///< from the WAL's tail to its end, without gaps
+  Lsn said_durable;                   ///< the last that superblock or frames call flushed: more may be
   [[nodiscard]] Lsn head() const {
     return records.empty() ? Lsn(superblock.tail_first.value() - 1) : records.back().lsn;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "../sim/log_reader.h"
+
 namespace ringbolt::sim {
 
 bool may_destroy(const Cluster& c, const Operator& assigning, size_t index) {
@@ -20,6 +22,13 @@ bool may_destroy(const Cluster& c, const Operator& assigning, size_t index) {
     const auto superblock = c.superblock(c.index_of(member));
     return superblock && !superblock->rebuild_mark && !superblock->volume.is_nil();
   });
+}
+
+bool may_rot_in_log(const Cluster& c, const Operator& assigning, size_t index) {
+  if (!may_destroy(c, assigning, index)) return false;
+  if (index != c.primary) return true;
+  const auto copy = read_copy(c.hosts[index].node->host(), Node::directory());
+  return copy && c.status(index).durable_lsn <= copy->said_durable.value();
 }
 
 }  // namespace ringbolt::sim

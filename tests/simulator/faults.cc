@@ -206,7 +206,7 @@ bool Faults::read_errors(const Event& event) {
 
 bool Faults::rot_in_log(const Event& event) {
   Host& host = c_.hosts[event.node];
-  if (!may_destroy(c_, operator_, event.node)) return false;
+  if (!may_rot_in_log(c_, operator_, event.node)) return false;
   const auto superblock = c_.superblock(event.node);
   io::SimDisk& disk = host.node->host().disk();
   const std::string path = path_of("wal");
