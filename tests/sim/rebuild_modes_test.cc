@@ -225,7 +225,7 @@ TEST_CASE("sim_rebuild_modes: the set without a replica is recorded before its m
 }
 
 TEST_CASE("sim_rebuild_modes: cancelled at any moment, it stays a copy that says what it is, until it is wanted", "[sim][repl][rebuild]") {
-  for_seeds(1, 12, [](uint64_t seed) {
+  for_seeds(1, 6, [](uint64_t seed) {
     Cluster c({.seed = seed});
     healthy(c);
     c.begin_load(0);

@@ -101,7 +101,7 @@ TEST_CASE("sim_rebuild: idle, empty and smallest volumes are rebuilt, too", "[si
 }
 
 TEST_CASE("sim_rebuild: whoever dies whenever, the end is two equal copies", "[sim][repl]") {
-  for_seeds(1, 20, [](uint64_t seed) {
+  for_seeds(1, 8, [](uint64_t seed) {
     Cluster c({.seed = seed});
     outrun_replica(c);
     c.start(1);

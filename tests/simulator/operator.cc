@@ -247,8 +247,9 @@ void Operator::collect_reports() {
 }
 
 Operator::Position Operator::position_of(size_t index) const {
-  const auto last = c_.superblock(index)->history.last();
-  return {last ? last->term : Term{}, c_.status(index).written_lsn.value_or(0)};
+  // Of its last record: its history may name a later term already, of which it has nothing yet.
+  const uint64_t written = c_.status(index).written_lsn.value_or(0);
+  return {c_.superblock(index)->history.term_at(Lsn(written)).value_or(Term{}), written};
 }
 
 /// `candidates` have everything. The old primary is not to come up as one, unless it is one of them.
@@ -417,10 +418,16 @@ void Operator::tick() {
   step();
   look_after_primary();
   look_after_clients();
+  // A primary that lacks something takes it from its replicas, too: they cut what it does not have. Also one whose answer to its order was
+  // lost, so that nobody but itself takes it for the primary.
+  bool cutting = false;
+  for (size_t i = 0; i < c_.size(); ++i) {
+    const Host& host = c_.hosts[i];
+    cutting = cutting || (host.lost_unflushed && host.up() && c_.status(i).role == "primary");
+  }
+  for (Host& host : c_.hosts) host.lost_unflushed = host.lost_unflushed || cutting;
   if (!c_.hosts[c_.primary].up()) return;
   const VolumeStatus s = c_.status(c_.primary);
-  // A primary that lacks something takes it from its replicas, too: they cut what it does not have.
-  for (Host& host : c_.hosts) host.lost_unflushed = host.lost_unflushed || (c_.hosts[c_.primary].lost_unflushed && s.role == "primary");
   if (!c_.established() || busy()) return;
   for (size_t i = 0; i < c_.size(); ++i) {
     Host& host = c_.hosts[i];
