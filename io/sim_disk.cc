@@ -6,16 +6,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include "io/sim_trace.h"
 #include "ringbolt/assert.h"
 
 namespace ringbolt::io {
-
-namespace {
-enum Trace : uint64_t { kTraceSubmit = 200, kTraceLand, kTraceFinish, kTraceOrphan, kTraceOpen };
-
-// What a buffer holds between the submission of a read and its data: nobody should look.
-constexpr int kPoison = 0xa5;
-}  // namespace
 
 // --- names ---------------------------------------------------------------------------------------
 

@@ -4,21 +4,13 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "io/sim_trace.h"
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
 
 namespace ringbolt::io {
 
 namespace {
-
-// What the trace hash tells apart.
-enum Trace : uint64_t {
-  kTraceComplete = 100,
-  kTraceTurn,
-  kTraceCrash,
-  kTracePowerLoss,
-  kTraceBoot
-};
 
 // Bounds the rounds of deferred work and pool waiters within one turn, as in the real loop.
 constexpr int kEndRoundsMax = 4;

@@ -5,13 +5,12 @@
 #include <cerrno>
 
 #include "io/sim_io.h"
+#include "io/sim_trace.h"
 #include "ringbolt/assert.h"
 
 namespace ringbolt::io {
 
 namespace {
-enum Trace : uint64_t { kTraceListen = 300, kTraceConnect, kTraceConnected, kTracePartition };
-
 constexpr size_t kBacklogMax = 1024;
 }  // namespace
 

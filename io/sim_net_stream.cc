@@ -4,16 +4,10 @@
 #include <cstring>
 
 #include "io/sim_net.h"
+#include "io/sim_trace.h"
 #include "ringbolt/assert.h"
 
 namespace ringbolt::io {
-
-namespace {
-enum Trace : uint64_t { kTraceSend = 320, kTraceDeliver, kTraceEnd, kTraceReset, kTraceReceive };
-
-// As a buffer for received bytes looks before they come: nobody should look.
-constexpr int kPoison = 0xa5;
-}  // namespace
 
 std::pair<SimNet::LinkPointer, int> SimNet::find(int32_t fd) {
   const auto at = sockets_.find(fd);

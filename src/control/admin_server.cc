@@ -15,9 +15,13 @@
 
 namespace ringbolt {
 
+namespace {
+
 namespace asio = boost::asio;
 using boost::system::error_code;
 using tcp = asio::ip::tcp;
+
+}  // namespace
 
 class AdminServer::Impl : public std::enable_shared_from_this<AdminServer::Impl> {
  public:

@@ -300,7 +300,7 @@ constexpr std::string_view kAdminKeys[] = {"listen"};
 constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight", "parallel"};
 constexpr std::string_view kVolumeKeys[] = {"name", "size",  "wal_size", "path",   "wal_path",
                                             "role", "epoch", "replica",  "durability"};
-constexpr std::string_view kReplicaKeys[] = {"id", "address"};
+constexpr std::string_view kReplicaTableKeys[] = {"id", "address"};
 
 /// What must be unique in the whole file -> where it stood first.
 using Seen = std::map<std::string, uint32_t>;
@@ -380,7 +380,7 @@ void read_rebuild(const toml::table& table, Config& config) {
 
 ReplicaConfig read_replica(const toml::table& table, const Config& config, Seen& ids,
                            Seen& addresses) {
-  const TableReader in(table, "[[volume.replica]]", kReplicaKeys);
+  const TableReader in(table, "[[volume.replica]]", kReplicaTableKeys);
   ReplicaConfig replica;
   in.require_key("id");
   in.read("id", replica.id);

@@ -26,7 +26,6 @@ using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
 constexpr Seconds kWaitInterval{0.5};
-constexpr size_t kBarColumns = 20;
 
 /// Says how long ago the last call was; 0 at the first.
 class Since {
@@ -148,14 +147,9 @@ int cancel(const Session& session, const RebuildArguments& order) {
   }, advice(order));
 }
 
-std::string check_replica(const std::string& text) {
-  const Status status = check_node_id(text);
-  return status.has_error() ? status.error().message : std::string();
-}
-
 void add_names(CLI::App& command, RebuildArguments& order) {
   command.add_option("NAME", order.volume, "the volume's name");
-  command.add_option("REPLICA", order.replica, "the replica's id")->check(CLI::Validator(check_replica, "ID", "id"));
+  command.add_option("REPLICA", order.replica, "the replica's id")->check(replica_id_check());
 }
 
 /// By hand: the parser would miss `rebuild`'s own names when `cancel` has them.
@@ -175,6 +169,13 @@ void add_cancel(CLI::App& rebuild, Session& session) {
 }
 
 }  // namespace
+
+CLI::Validator replica_id_check() {
+  return CLI::Validator([](const std::string& text) {
+    const Status status = check_node_id(text);
+    return status.has_error() ? status.error().message : std::string();
+  }, "ID", "id");
+}
 
 void add_watch(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("watch", "live view: throughput, lag, and progress of catch-up and rebuild");

@@ -24,7 +24,6 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::chrono::milliseconds kLookInterval{500};
-constexpr size_t kBarColumns = 20;
 
 struct VerifyArguments {
   std::string volume;
@@ -120,18 +119,13 @@ int verify(const Session& session, const VerifyArguments& arguments) {
   }
 }
 
-std::string check_replica(const std::string& text) {
-  const Status status = check_node_id(text);
-  return status.has_error() ? status.error().message : std::string();
-}
-
 }  // namespace
 
 void add_verify(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("verify", "compare replicas with the primary's copy, block by block, while clients go on");
   auto arguments = std::make_shared<VerifyArguments>();
   command->add_option("NAME", arguments->volume, "the volume's name")->required();
-  command->add_option("--replica", arguments->replica, "only this one; not given: all")->check(CLI::Validator(check_replica, "ID", "id"));
+  command->add_option("--replica", arguments->replica, "only this one; not given: all")->check(replica_id_check());
   command->callback([&session, arguments] {
     session.action = [&session, arguments] { return verify(session, *arguments); };
   });

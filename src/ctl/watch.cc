@@ -13,7 +13,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr size_t kBarColumns = 32;
+constexpr size_t kWideBarColumns = 32;
 
 /// What a person is to see at a glance: nothing to do, it is being worked at, somebody should look.
 const char* colour_of(const json::value& volume) {
@@ -48,7 +48,7 @@ void add_replica(const json::value& replica, const Pace& pace, Lines& lines) {
   if (session != nullptr) line += fmt::format("session {}: {} {}", text(*session, "id"), text(*session, "kind"), text(*session, "phase"));
   lines.add(line);
   if (const auto progress = pace.progress(replica)) {
-    if (progress->percent) lines.add(fmt::format("  {} {}%", bar(*progress->percent, kBarColumns), *progress->percent));
+    if (progress->percent) lines.add(fmt::format("  {} {}%", bar(*progress->percent, kWideBarColumns), *progress->percent));
     lines.add_field("", progress->words);
   }
   if (session == nullptr) return;

@@ -22,7 +22,7 @@ void swap_roles(Cluster& c, size_t from, size_t to, Epoch epoch) {
 
 bool is_replica(const Cluster& c, size_t node) { return c.status(node).role == "replica"; }
 
-void run_some(Cluster& c) {
+void run_a_while(Cluster& c) {
   c.run_for(static_cast<io::Nanos>(c.world.random().below(30 * kMillisecond)));
 }
 
@@ -42,7 +42,7 @@ TEST_CASE(
       REQUIRE(c.wait_serving(primary));
       REQUIRE(c.wait_in_sync(primary, replica));
       c.begin_load(primary);
-      run_some(c);
+      run_a_while(c);
       c.kill(primary);
       c.kill(replica);
       swap_roles(c, primary, replica, Epoch(epoch));
@@ -52,7 +52,7 @@ TEST_CASE(
         REQUIRE(c.wait_serving(primary));  // alone: it drops the other
         c.read_back(primary);
         c.begin_load(primary);
-        run_some(c);
+        run_a_while(c);
         c.end_load();
       }
       c.start(replica);
@@ -79,7 +79,7 @@ TEST_CASE("sim_failover: a live old primary is fenced, acknowledges nothing more
     REQUIRE(c.wait_serving(0));
     REQUIRE(c.wait_in_sync(0, 1));
     c.begin_load(0);
-    run_some(c);
+    run_a_while(c);
     // The replica is taken over while the old primary cannot reach it and has not noticed yet.
     c.world.net().partition("n1", "n2");
     c.run_for(2 * kMillisecond);
@@ -105,7 +105,7 @@ TEST_CASE("sim_failover: a live old primary is fenced, acknowledges nothing more
     c.read_back(1);
     REQUIRE(c.wait_in_sync(1, 0));
     c.begin_load(1);
-    run_some(c);
+    run_a_while(c);
     c.end_load();
     c.read_back(1);
     REQUIRE(
@@ -135,7 +135,7 @@ TEST_CASE("sim_failover: of two primaries that both reach clients one acknowledg
     REQUIRE(c.wait_in_sync(0, 1));
     REQUIRE(c.wait_in_sync(0, 2));
     c.begin_load(0);
-    run_some(c);
+    run_a_while(c);
     c.end_load();
     c.read_back(0);
     const auto all_have_it = [&] {
@@ -186,7 +186,7 @@ TEST_CASE(
     REQUIRE(c.wait_serving(0));
     REQUIRE(c.wait_in_sync(0, 1));
     c.begin_load(0);
-    run_some(c);
+    run_a_while(c);
     // The replica stays behind by a little or a lot; checkpoints go on at the primary.
     c.world.net().partition("n1", "n2");
     c.run_for(static_cast<io::Nanos>(c.world.random().below(60 * kMillisecond)));

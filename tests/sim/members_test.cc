@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cluster.h"
 #include "orders.h"
+#include "rebuilds.h"
 
 using namespace ringbolt;
 using namespace ringbolt::sim;
@@ -13,10 +13,6 @@ using io::kSecond;
 using io::SimPowerLoss;
 
 namespace {
-
-bool contains(const std::vector<std::string>& set, const std::string& id) {
-  return std::find(set.begin(), set.end(), id) != set.end();
-}
 
 bool out_of_sync(const Cluster& c, size_t replica) { return !c.replica_status(0, replica).in_sync; }
 

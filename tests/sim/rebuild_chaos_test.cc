@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cluster.h"
+#include "rebuilds.h"
 
 using namespace ringbolt;
 using namespace ringbolt::sim;
@@ -11,12 +11,6 @@ using io::kSecond;
 using io::SimPowerLoss;
 
 namespace {
-
-bool contains(const std::vector<std::string>& set, const std::string& id) { return std::find(set.begin(), set.end(), id) != set.end(); }
-bool marked(Cluster& c, size_t node) {
-  const auto superblock = read_superblock(c.sim(node), Cluster::directory());
-  return superblock && superblock->rebuild_mark;
-}
 
 /// A copy that is marked is never recorded as one that counts (without "wait").
 void check_mark(Cluster& c) {

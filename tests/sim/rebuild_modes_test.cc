@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cluster.h"
+#include "rebuilds.h"
 
 using namespace ringbolt;
 using namespace ringbolt::sim;
@@ -12,18 +12,6 @@ using io::SimOpKind;
 using io::SimPowerLoss;
 
 namespace {
-
-bool contains(const std::vector<std::string>& set, const std::string& id) { return std::find(set.begin(), set.end(), id) != set.end(); }
-bool marked(Cluster& c, size_t node) { return read_superblock(c.sim(node), Cluster::directory())->rebuild_mark; }
-
-void wipe_disks(Cluster& c, size_t node) {
-  for (const std::string& file : c.sim(node).disk().list_files()) c.sim(node).disk().remove_file(file);
-}
-
-bool rebuilding(const Cluster& c, size_t replica = 1) {
-  const auto session = c.replica_status(0, replica).session;
-  return session && session->kind == "rebuild" && session->id && session->phase != "failed";
-}
 
 Status order(Cluster& c, const std::string& replica, bool wanted = true) {
   std::optional<Status> answer;

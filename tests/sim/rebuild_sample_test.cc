@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cluster.h"
+#include "rebuilds.h"
 
 using namespace ringbolt;
 using namespace ringbolt::sim;
@@ -11,13 +11,6 @@ using io::kSecond;
 using io::SimOpKind;
 
 namespace {
-
-bool rebuilding(const Cluster& c) {
-  const auto session = c.replica_status(0, 1).session;
-  return session && session->kind == "rebuild" && session->id && session->phase != "failed";
-}
-
-bool marked(Cluster& c, size_t node) { return read_superblock(c.sim(node), Cluster::directory())->rebuild_mark; }
 
 /// A pair with data in all of the volume, and nobody who writes; its replica is ordered to be rebuilt.
 void order_quiet(Cluster& c) {

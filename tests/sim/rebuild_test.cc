@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cluster.h"
+#include "rebuilds.h"
 
 using namespace ringbolt;
 using namespace ringbolt::sim;
@@ -11,10 +11,6 @@ using io::kSecond;
 using io::SimPowerLoss;
 
 namespace {
-
-bool contains(const std::vector<std::string>& set, const std::string& id) {
-  return std::find(set.begin(), set.end(), id) != set.end();
-}
 
 /// n1 has written so much without n2 that its log cannot bring n2 back.
 void outrun_replica(Cluster& c) {
@@ -29,17 +25,6 @@ void outrun_replica(Cluster& c) {
   c.begin_load(0);
   REQUIRE(c.run_until([&] { return c.status(0).wal_tail > 100; }, 20 * kSecond));
   c.load.options().pause_max = 2 * kMillisecond;
-}
-
-void wipe_disks(Cluster& c, size_t node) {
-  for (const std::string& file : c.sim(node).disk().list_files()) c.sim(node).disk().remove_file(file);
-}
-
-bool marked(Cluster& c, size_t node) { return read_superblock(c.sim(node), Cluster::directory())->rebuild_mark; }
-
-bool rebuilding(const Cluster& c) {
-  const auto session = c.replica_status(0, 1).session;
-  return session && session->kind == "rebuild" && session->id && session->phase != "failed";
 }
 
 void order_rebuild(Cluster& c) {

@@ -15,13 +15,6 @@ using std::chrono::milliseconds;
 const std::string kTarget = "/v1/volumes/vol0/assignment";
 const std::string kBody = R"({"role":"replica","epoch":4})";
 
-std::string code_of(const std::string& reply) {
-  const std::string body = body_of(reply);
-  const std::string before = R"({"error":{"code":")";
-  REQUIRE(body.starts_with(before));
-  return status_of(reply) + " " + body.substr(before.size(), body.find('"', before.size()) - before.size());
-}
-
 std::string request(const std::string& body, const std::string& headers = {}) {
   return "POST " + kTarget + " HTTP/1.1\r\nHost: x\r\n" + headers + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }

@@ -125,4 +125,11 @@ std::string status_of(const std::string& reply) {
   return reply.starts_with("HTTP/1.") ? reply.substr(9, 3) : reply;
 }
 
+std::string code_of(const std::string& reply) {
+  const std::string body = body_of(reply);
+  const std::string before = R"({"error":{"code":")";
+  REQUIRE(body.starts_with(before));
+  return status_of(reply) + " " + body.substr(before.size(), body.find('"', before.size()) - before.size());
+}
+
 }  // namespace ringbolt::test

@@ -69,5 +69,7 @@ std::string post(const std::string& address, const std::string& target, const st
 std::string body_of(const std::string& reply);
 /// "200" of "HTTP/1.1 200 OK..."
 std::string status_of(const std::string& reply);
+/// "404 not_found": of an error. Requires that it is one.
+std::string code_of(const std::string& reply);
 
 }  // namespace ringbolt::test

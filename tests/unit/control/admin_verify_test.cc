@@ -10,7 +10,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-const std::string kTarget = "/v1/volumes/vol0/verify";
+const std::string kVerifyTarget = "/v1/volumes/vol0/verify";
 
 VolumeStatus compared() {
   VolumeStatus volume = volume_status("vol0");
@@ -48,15 +48,15 @@ const std::string kJson =
 TEST_CASE("admin: a comparison is begun with 202, looked at with 200, and is no part of the volume itself", "[admin]") {
   AdminFixture admin;
   admin.daemon().set_answer({compared()});
-  const std::string begun = post(admin.address(), kTarget, R"({"replica": "n2"})");
+  const std::string begun = post(admin.address(), kVerifyTarget, R"({"replica": "n2"})");
   CHECK(status_of(begun) == "202");
   CHECK(body_of(begun) == kJson);
-  CHECK(status_of(post(admin.address(), kTarget, "{}")) == "202");
+  CHECK(status_of(post(admin.address(), kVerifyTarget, "{}")) == "202");
   const auto orders = admin.daemon().verifies();
   REQUIRE(orders.size() == 2);
   CHECK(orders[0] == std::pair(std::string("vol0"), std::optional<std::string>("n2")));
   CHECK(orders[1] == std::pair(std::string("vol0"), std::optional<std::string>()));
-  const std::string seen = get(admin.address(), kTarget);
+  const std::string seen = get(admin.address(), kVerifyTarget);
   CHECK(status_of(seen) == "200");
   CHECK(body_of(seen) == kJson);
   CHECK(admin.daemon().verifies().size() == 2);
@@ -65,7 +65,7 @@ TEST_CASE("admin: a comparison is begun with 202, looked at with 200, and is no 
 
 TEST_CASE("admin: a volume that was never compared has an empty list", "[admin]") {
   AdminFixture admin;
-  CHECK(body_of(get(admin.address(), kTarget)) == R"({"name":"vol0","replicas":[]})");
+  CHECK(body_of(get(admin.address(), kVerifyTarget)) == R"({"name":"vol0","replicas":[]})");
   CHECK_THAT(get(admin.address(), "/v1/volumes/none/verify"), Contains("404") && Contains("not_found"));
 }
 
@@ -80,23 +80,23 @@ TEST_CASE("admin: a comparison that cannot be meant is 400, one that cannot be i
       {R"({"replica": "n2", "replica": "n3"})", "is given twice"},
   }));
   CAPTURE(body);
-  CHECK_THAT(post(admin.address(), kTarget, body), Contains("400") && Contains("invalid") && Contains(words));
+  CHECK_THAT(post(admin.address(), kVerifyTarget, body), Contains("400") && Contains("invalid") && Contains(words));
   CHECK(admin.daemon().verifies().empty());
-  CHECK_THAT(post(admin.address(), kTarget, R"({"replica": "n9"})"), Contains("404") && Contains(R"(no replica \"n9\")"));
+  CHECK_THAT(post(admin.address(), kVerifyTarget, R"({"replica": "n9"})"), Contains("404") && Contains(R"(no replica \"n9\")"));
   CHECK_THAT(post(admin.address(), "/v1/volumes/none/verify", "{}"), Contains("404") && Contains("not_found"));
   admin.daemon().refuse_orders(make_error(Errc::kBusy, "replica n2 of volume vol0 is being compared already"));
-  CHECK_THAT(post(admin.address(), kTarget, "{}"), Contains("503") && Contains("busy") && Contains("compared already"));
+  CHECK_THAT(post(admin.address(), kVerifyTarget, "{}"), Contains("503") && Contains("busy") && Contains("compared already"));
 }
 
 TEST_CASE("admin: comparisons are looked at from web pages, too, but not begun; and take no other method", "[admin]") {
   AdminFixture admin;
-  CHECK_THAT(post(admin.address(), kTarget, "{}", "Origin: http://example.com\r\n"), Contains("403") && Contains("forbidden"));
+  CHECK_THAT(post(admin.address(), kVerifyTarget, "{}", "Origin: http://example.com\r\n"), Contains("403") && Contains("forbidden"));
   RawHttpClient client(admin.address());
-  client.send("DELETE " + kTarget + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  client.send("DELETE " + kVerifyTarget + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   CHECK_THAT(client.read_all(), Contains("405") && Contains("Allow: GET, HEAD, POST\r\n"));
   CHECK(admin.daemon().verifies().empty());
   RawHttpClient page(admin.address());
-  page.send("GET " + kTarget + " HTTP/1.1\r\nHost: x\r\nOrigin: http://example.com\r\nConnection: close\r\n\r\n");
+  page.send("GET " + kVerifyTarget + " HTTP/1.1\r\nHost: x\r\nOrigin: http://example.com\r\nConnection: close\r\n\r\n");
   CHECK_THAT(page.read_all(), Contains(" 200 "));
 }
 

@@ -11,6 +11,7 @@
 #include "ctl/table.h"
 #include "ctl/watch.h"
 #include "tests/unit/control/admin_fixture.h"
+#include "tests/unit/control/ctl_call.h"
 
 namespace ringbolt::ctl {
 namespace {
@@ -20,19 +21,6 @@ namespace json = boost::json;
 using Catch::Matchers::Contains;
 using test::AdminFixture;
 using test::volume_status;
-
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
-Outcome call(const std::string& admin, std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  arguments.insert(arguments.begin(), {"--admin", admin});
-  const int code = run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 json::value seen(const VolumeStatus& volume) { return json::parse(to_json(volume)); }
 

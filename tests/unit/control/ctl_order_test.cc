@@ -11,6 +11,7 @@
 #include "ctl/commands.h"
 #include "ctl/table.h"
 #include "tests/unit/control/admin_fixture.h"
+#include "tests/unit/control/ctl_call.h"
 
 namespace ringbolt::ctl {
 namespace {
@@ -21,19 +22,6 @@ using core::Authority;
 using core::ReplicaAddress;
 using test::AdminFixture;
 using test::volume_status;
-
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
-Outcome call(const std::string& admin, std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  arguments.insert(arguments.begin(), {"--admin", admin});
-  const int code = run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 TEST_CASE("ctl: assign sends what it was told and nothing more", "[ctl]") {
   AdminFixture admin;

@@ -8,6 +8,7 @@
 #include "control/json.h"
 #include "ctl/table.h"
 #include "tests/unit/control/admin_fixture.h"
+#include "tests/unit/control/ctl_call.h"
 
 namespace ringbolt::ctl {
 namespace {
@@ -15,18 +16,6 @@ namespace {
 using Catch::Matchers::Contains;
 using test::AdminFixture;
 using test::volume_status;
-
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
-Outcome call(std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 size_t widest_line(const std::string& text) {
   size_t widest = 0;

@@ -7,6 +7,7 @@
 #include "ctl/commands.h"
 #include "ctl/verify_view.h"
 #include "tests/unit/control/admin_fixture.h"
+#include "tests/unit/control/ctl_call.h"
 
 namespace ringbolt::ctl {
 namespace {
@@ -15,19 +16,6 @@ namespace json = boost::json;
 
 using Catch::Matchers::Contains;
 using test::AdminFixture;
-
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
-Outcome call(const std::string& admin, std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  arguments.insert(arguments.begin(), {"--admin", admin});
-  const int code = run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 VerifyStatus equal(const std::string& replica = "n2") {
   VerifyStatus one;

@@ -2,45 +2,24 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "engine_facts.h"
+#include "engine_words.h"
 
 using namespace ringbolt;
 using namespace ringbolt::core;
 
 namespace {
 
-using Lines = Subject::Lines;
-
-const Lines kNothing;
-const char* const kNotInWal = "records that it misses are no longer in the WAL";
-const char* const kUnusable = "the replica's base image is marked unusable";
 const char* const kAsked = "an operator asked for it";
 const std::string kHeld = "needs_rebuild: needs_rebuild: replica n2 (a rebuild was cancelled; `ringboltctl rebuild vol0 n2` begins one)";
 
 std::string task(const std::string& kind, uint64_t session, uint64_t position = 0) {
   return "start_recovery_task replica=n2 kind=" + kind + " session=" + std::to_string(session) + " position=" + std::to_string(position);
 }
-std::string catchup(uint64_t session, uint64_t position) {
-  return "start_catchup replica=n2 session=" + std::to_string(session) + " position=" + std::to_string(position) + " target=100";
-}
-std::string rebuild(uint64_t session, const std::string& why) {
-  return "start_rebuild replica=n2 session=" + std::to_string(session) + " target=100 why=\"" + why + "\"";
-}
-std::string invalidate(uint64_t session, const std::string& reason) {
-  return "invalidate_session replica=n2 session=" + std::to_string(session) + " reason=" + reason;
-}
 
 SyncAckObserved marked(uint64_t connection, uint64_t sync) {
   SyncAckObserved facts = ack("n2", term(1), connection, sync, 0);
   facts.facts.base_usable = false;
   return facts;
-}
-
-Subject connected_pair() {
-  Subject s;
-  s.be_primary({"n2"}, {"n2"});
-  s.tell(connected("n2", 1));
-  return s;
 }
 
 /// n2 keeps up, in session 1, proven.

@@ -3,16 +3,12 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "engine_facts.h"
+#include "engine_words.h"
 
 using namespace ringbolt;
 using namespace ringbolt::core;
 
 namespace {
-
-using Lines = Subject::Lines;
-
-const Lines kNothing;
 
 std::string probe(uint64_t beyond = 0) {
   return "start_recovery_task replica=n2 kind=probe session=" + std::to_string(beyond) + " position=0";
@@ -22,26 +18,6 @@ std::string keepup(uint64_t session, uint64_t position) {
 }
 std::string cut(uint64_t session, uint64_t position) {
   return "start_recovery_task replica=n2 kind=cut_tail session=" + std::to_string(session) + " position=" + std::to_string(position);
-}
-std::string catchup(uint64_t session, uint64_t position, uint64_t target = 100) {
-  return "start_catchup replica=n2 session=" + std::to_string(session) + " position=" + std::to_string(position) +
-         " target=" + std::to_string(target);
-}
-std::string rebuild(uint64_t session, const std::string& why) {
-  return "start_rebuild replica=n2 session=" + std::to_string(session) + " target=100 why=\"" + why + "\"";
-}
-std::string invalidate(uint64_t session, const std::string& reason) {
-  return "invalidate_session replica=n2 session=" + std::to_string(session) + " reason=" + reason;
-}
-const char* const kNotInWal = "records that it misses are no longer in the WAL";
-const char* const kUnusable = "the replica's base image is marked unusable";
-
-/// A primary of term (1, 1), its replica n2 connected by its first attempt, and nothing known of it.
-Subject connected_pair() {
-  Subject s;
-  s.be_primary({"n2"}, {"n2"});
-  s.tell(connected("n2", 1));
-  return s;
 }
 
 }  // namespace

@@ -1,16 +1,13 @@
 // The engine's rules for roles, replicas and epochs, one by one.
 #include <catch2/catch.hpp>
 
-#include "engine_facts.h"
+#include "engine_words.h"
 
 using namespace ringbolt;
 using namespace ringbolt::core;
 
 namespace {
 
-using Lines = Subject::Lines;
-
-const Lines kNothing;
 const std::string kProbe2 = "start_recovery_task replica=n2 kind=probe session=0 position=0";
 const std::string kProbe3 = "start_recovery_task replica=n3 kind=probe session=0 position=0";
 
@@ -19,9 +16,6 @@ std::string configure(uint64_t epoch, uint64_t version, const std::string& repli
          " replicas=" + replicas;
 }
 std::string apply_role(uint64_t epoch, const std::string& role) { return "apply_role epoch=" + std::to_string(epoch) + " role=" + role; }
-std::string invalidate(const std::string& id, uint64_t session, const std::string& reason) {
-  return "invalidate_session replica=" + id + " session=" + std::to_string(session) + " reason=" + reason;
-}
 
 }  // namespace
 

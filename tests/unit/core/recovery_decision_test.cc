@@ -14,7 +14,7 @@ TermStart start(uint64_t epoch, uint64_t first) {
   return {{Epoch(epoch), Incarnation(1)}, Lsn(first)};
 }
 
-TermHistory history(const std::vector<TermStart>& entries) {
+TermHistory history_of(const std::vector<TermStart>& entries) {
   TermHistory result;
   for (const TermStart& entry : entries) REQUIRE(result.append_checked(entry));
   return result;
@@ -35,7 +35,7 @@ struct Case {
 
 TEST_CASE("core: how a replica is brought into step, case by case", "[core]") {
   // The primary: terms 1 from 1, 2 from 50; its WAL holds 40 .. 100.
-  const TermHistory primary_history = history({start(1, 1), start(2, 50)});
+  const TermHistory primary_history = history_of({start(1, 1), start(2, 50)});
   const std::vector<TermStart> ours = {start(1, 1), start(2, 50)};
   const std::vector<TermStart> older = {start(1, 1)};
   const std::vector<Case> cases = {
@@ -122,7 +122,7 @@ TEST_CASE("core: how a replica is brought into step, case by case", "[core]") {
   for (const Case& c : cases) {
     INFO(c.what);
     const ReplicaFacts replica{c.base_usable, Lsn(c.position), Lsn(c.checkpoint),
-                               history(c.replica_terms)};
+                               history_of(c.replica_terms)};
     const RecoveryDecision decision = decide_recovery(replica, {.wal_tail = Lsn(40),
                                                                 .wal_head = Lsn(100),
                                                                 .base_seeded = c.seeded,
@@ -145,7 +145,7 @@ TEST_CASE("core: nobody catches up through records whose term the history does n
   };
   CHECK(decide(0, {}) == RecoveryKind::kRebuild);
   // A copy that knows one of the named terms, and says that it has less than its records.
-  const TermHistory named = history({start(3, 21), start(4, 31)});
+  const TermHistory named = history_of({start(3, 21), start(4, 31)});
   CHECK(decide(15, named) == RecoveryKind::kRebuild);
   CHECK(decide(29, named) == RecoveryKind::kRebuild);
   CHECK(decide(30, named) == RecoveryKind::kCatchup);
@@ -154,7 +154,7 @@ TEST_CASE("core: nobody catches up through records whose term the history does n
 
 TEST_CASE("core: a blank replica catches up from the first record, unless the base was seeded",
           "[core]") {
-  const TermHistory primary_history = history({start(1, 1)});
+  const TermHistory primary_history = history_of({start(1, 1)});
   const ReplicaFacts blank{true, Lsn{}, Lsn{}, {}};
   const auto decide = [&](uint64_t tail, uint64_t head, bool seeded) {
     return decide_recovery(blank, {.wal_tail = Lsn(tail),

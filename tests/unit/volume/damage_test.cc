@@ -13,10 +13,6 @@ using namespace ringbolt::test;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 /// A replica's copy with records 1 .. 9, checkpoint at 3, all flushed, of which the superblock
 /// knows.
 void fill(RebuildBed& bed) {

@@ -9,8 +9,8 @@ using namespace ringbolt;
 
 namespace {
 
-struct Model {
-  explicit Model(uint64_t blocks) : bits(blocks) {}
+struct BitModel {
+  explicit BitModel(uint64_t blocks) : bits(blocks) {}
   void mark(uint64_t first, uint64_t blocks) {
     for (uint64_t i = first; i < first + blocks; ++i) bits[i] = true;
   }
@@ -23,7 +23,7 @@ struct Model {
 };
 
 /// All that can be asked, in the ranges that begin at `from`.
-void check_runs(const RebuildBitmap& bitmap, const Model& model, uint64_t from, uint64_t end) {
+void check_runs(const RebuildBitmap& bitmap, const BitModel& model, uint64_t from, uint64_t end) {
   uint64_t first = from;
   while (first < end && model.bits[first]) ++first;
   uint64_t last = first;
@@ -43,7 +43,7 @@ TEST_CASE("rebuild bitmap: it agrees with a plain list of bits", "[volume][rebui
   for (const uint64_t blocks : {1, 2, 63, 64, 65, 127, 128, 129, 200, 256, 1000}) {
     for (int round = 0; round < 20; ++round) {
       RebuildBitmap bitmap(blocks);
-      Model model(blocks);
+      BitModel model(blocks);
       REQUIRE(bitmap.has_memory());
       CHECK(bitmap.total() == blocks);
       CHECK(bitmap.applied_count() == 0);

@@ -11,10 +11,6 @@ using namespace ringbolt::test;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 /// A store with records 1 (the term) to 9: 1 .. 5 flushed and checkpoint at 3, 6 .. 9 written only,
 /// each write a frame of its own.
 void fill(StoreBed& bed) {

@@ -14,6 +14,8 @@
 
 namespace ringbolt::test {
 
+inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
 struct BedOptions {
   uint64_t seed = 1;
   uint64_t volume_blocks = 512;

@@ -12,10 +12,6 @@ using namespace ringbolt::test;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 constexpr uint64_t kStamp = 4711;
 
 /// A base image of before the volume: one block in the middle of it holds something.

@@ -17,7 +17,7 @@ using namespace ringbolt::test;
 
 namespace {
 
-Superblock sample() {
+Superblock sample_to_write() {
   Superblock s;
   s.generation = 41;
   s.node_id = "n1";
@@ -91,7 +91,7 @@ TEST_CASE(
     "[volume][superblock]") {
   const uint32_t first_slot = GENERATE(0, 1);
   WriterBed bed;
-  bed.writer->open(bed.file, sample(), first_slot);
+  bed.writer->open(bed.file, sample_to_write(), first_slot);
   for (uint64_t round = 0; round < 3; ++round) {
     const Epoch before(100 + round), after(101 + round);
     const uint64_t generation = 42 + round;
@@ -130,7 +130,7 @@ TEST_CASE(
     "superblock_writer: both slots of a generation hold the same, whatever is changed meanwhile",
     "[volume][superblock]") {
   WriterBed bed;
-  bed.writer->open(bed.file, sample(), 0);
+  bed.writer->open(bed.file, sample_to_write(), 0);
   // While the first slot is flushed, or while the second one is written.
   const bool early = GENERATE(true, false);
   const uint64_t first_flush =
@@ -161,7 +161,7 @@ TEST_CASE(
 TEST_CASE("superblock_writer: a change during a write is not called durable by that write",
           "[volume][superblock]") {
   WriterBed bed;
-  bed.writer->open(bed.file, sample(), 0);
+  bed.writer->open(bed.file, sample_to_write(), 0);
   const uint64_t hold = bed.node.disk().hold({.kind = io::SimOpKind::kFlush, .path = "superblock"});
   Waiter first, second;
   bed.writer->change().epoch = Epoch(10);
@@ -181,7 +181,7 @@ TEST_CASE("superblock_writer: a change during a write is not called durable by t
 TEST_CASE("superblock_writer: a wait with nothing to write is still answered",
           "[volume][superblock]") {
   WriterBed bed;
-  bed.writer->open(bed.file, sample(), 0);
+  bed.writer->open(bed.file, sample_to_write(), 0);
   Waiter waiter;
   bed.writer->wait(waiter);
   CHECK_FALSE(waiter.done);
@@ -193,7 +193,7 @@ TEST_CASE("superblock_writer: after a failed write or flush nothing is durable a
   for (const io::SimOpKind kind : {io::SimOpKind::kWrite, io::SimOpKind::kFlush}) {
     const uint32_t of_slot = GENERATE(0, 1);
     WriterBed bed;
-    bed.writer->open(bed.file, sample(), 0);
+    bed.writer->open(bed.file, sample_to_write(), 0);
     bed.node.disk().add_fault({.match = {.kind = kind, .path = "superblock"}, .skip = of_slot});
     Waiter first, later;
     bed.writer->change().epoch = Epoch(10);
@@ -220,7 +220,7 @@ TEST_CASE(
   uint64_t torn = 0, both = 0, different = 0;
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     WriterBed bed(seed);
-    bed.writer->open(bed.file, sample(), static_cast<uint32_t>(seed % 2));
+    bed.writer->open(bed.file, sample_to_write(), static_cast<uint32_t>(seed % 2));
     uint64_t durable_epoch = 0;
     for (uint64_t epoch = 100;; ++epoch) {
       Waiter waiter;

@@ -42,7 +42,7 @@ struct FrameBytes {
 };
 
 /// A term record, two writes with a zero and a trim around.
-FrameBytes sample() {
+FrameBytes sample_frame() {
   FrameBytes frame(5);
   FrameHeader header = frame.header();
   header.begin(kVolume, kTerm, Lsn(1000));
@@ -68,7 +68,7 @@ const char* check_resealed(FrameBytes frame, const std::function<void(FrameField
 }  // namespace
 
 TEST_CASE("wal_format: a frame is read back as it was written", "[volume][wal_format]") {
-  FrameBytes frame = sample();
+  FrameBytes frame = sample_frame();
   const FrameHeader header = frame.header();
   REQUIRE(header.check(kVolume, kVolumeBlocks) == nullptr);
   CHECK_FALSE(header.check_payload(frame.payload()).has_value());
@@ -90,7 +90,7 @@ TEST_CASE("wal_format: a frame is read back as it was written", "[volume][wal_fo
 }
 
 TEST_CASE("wal_format: each changed byte of the used header is noticed", "[volume][wal_format]") {
-  FrameBytes frame = sample();
+  FrameBytes frame = sample_frame();
   std::mt19937 random(3);
   for (uint32_t at = 0; at < frame.header().used_bytes(); ++at) {
     const auto flip = static_cast<std::byte>(1 + random() % 255);
@@ -103,7 +103,7 @@ TEST_CASE("wal_format: each changed byte of the used header is noticed", "[volum
 }
 
 TEST_CASE("wal_format: a changed payload block is named", "[volume][wal_format]") {
-  FrameBytes frame = sample();
+  FrameBytes frame = sample_frame();
   for (uint32_t block = 0; block < 5; ++block) {
     std::byte& byte = frame.payload()[block * kBlockBytes + 1234];
     byte ^= std::byte{4};
@@ -114,7 +114,7 @@ TEST_CASE("wal_format: a changed payload block is named", "[volume][wal_format]"
 
 TEST_CASE("wal_format: frames of another volume, version or impossible contents are refused",
           "[volume][wal_format]") {
-  const FrameBytes frame = sample();
+  const FrameBytes frame = sample_frame();
   FrameBytes copy = frame;
   CHECK(std::string(copy.header().check(Uuid{{8}}, kVolumeBlocks)) == "frame of another volume");
   CHECK(std::string(copy.header().check(kVolume, kVolumeBlocks - 1)) ==
@@ -198,7 +198,7 @@ TEST_CASE("wal_format: a header has room for as many records and blocks as are a
 TEST_CASE(
     "wal_format: a slice is a frame of just those records, with their blocks and the same chain",
     "[volume][wal_format]") {
-  FrameBytes frame = sample();
+  FrameBytes frame = sample_frame();
   for (uint64_t from = 1000; from <= 1004; ++from) {
     for (uint64_t to = from; to <= 1004; ++to) {
       std::array<std::byte, kBlockBytes> out;
@@ -245,7 +245,7 @@ TEST_CASE("wal_format: no bytes crash the decoder", "[volume][wal_format]") {
   // Random bytes, and good headers with random damage whose checksum is right again: the second
   // kind gets past the checksum to all the other checks.
   std::mt19937_64 random(5);
-  const FrameBytes good = sample();
+  const FrameBytes good = sample_frame();
   uint64_t accepted = 0;
   for (int round = 0; round < 20000; ++round) {
     // In an allocation of its own, so that a read beyond the block is noticed.
