@@ -119,6 +119,8 @@ class _Client:
         self.random = random.Random(seed)
         self.busy = set()
         self.open = 0
+        # By size, used again and again: libnbd's Python module never lets go of a buffer that it was given.
+        self.buffers = {}
 
     def run(self):
         try:
@@ -149,20 +151,30 @@ class _Client:
         self.busy.update(blocks)
         self.open += 1
         if kind < 0.3:
-            buffer = nbd.Buffer(len(blocks) * BLOCK)
+            buffer = self.take_buffer(len(blocks) * BLOCK)
             handle.aio_pread(buffer, blocks[0] * BLOCK,
                              completion=lambda error: self.read_done(error, blocks, buffer))
             return
         values, data = self.registers.begin_write(blocks)
         flags = nbd.CMD_FLAG_FUA if self.random.random() < 0.3 else 0
-        handle.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(data)), blocks[0] * BLOCK, flags=flags,
-                          completion=lambda error: self.write_done(error, blocks, values))
+        buffer = self.take_buffer(len(data))
+        buffer[:] = data
+        handle.aio_pwrite(buffer, blocks[0] * BLOCK, flags=flags,
+                          completion=lambda error: self.write_done(error, blocks, values, buffer))
+
+    def take_buffer(self, size):
+        free = self.buffers.setdefault(size, [])
+        return free.pop() if free else bytearray(size)
+
+    def give_back(self, buffer):
+        self.buffers[len(buffer)].append(buffer)
 
     def answered(self, _error):
         self.open -= 1
         return 1
 
-    def write_done(self, error, blocks, values):
+    def write_done(self, error, blocks, values, buffer):
+        self.give_back(buffer)
         if error.value == 0:
             self.registers.end_write(blocks, values)
             self.busy.difference_update(blocks)
@@ -171,11 +183,12 @@ class _Client:
 
     def read_done(self, error, blocks, buffer):
         if error.value == 0:
-            data = bytes(buffer.to_bytearray())
+            data = bytes(buffer)
             try:
                 for i, block in enumerate(blocks):
                     self.registers.check_block(block, data[i * BLOCK:(i + 1) * BLOCK])
             except AssertionError as wrong:
                 self.registers.wrong.append(f'read under load: {wrong}')
             self.busy.difference_update(blocks)
+        self.give_back(buffer)
         return self.answered(error)

@@ -145,9 +145,10 @@ TEST_CASE("sim_rebuild_modes: two of three copies are rebuilt at once, never mor
     }
     limits->rate_max = 0;
     REQUIRE(c.run_until(
-        [&] {
+        [&, looks = 0]() mutable {
           look();
-          return c.replica_status(0, 1).in_sync && c.replica_status(0, 2).in_sync && c.session_kind(0, 1) == "keepup" && c.session_kind(0, 2) == "keepup";
+          // To ask for everything at each step takes most of the test's time.
+          return ++looks % 16 == 0 && c.replica_status(0, 1).in_sync && c.replica_status(0, 2).in_sync && c.session_kind(0, 1) == "keepup" && c.session_kind(0, 2) == "keepup";
         },
         30 * kSecond));
     CHECK(most == parallel);

@@ -2,6 +2,7 @@
 // and at every moment each outstanding command has an answer coming.
 #include <catch2/catch.hpp>
 
+#include "../seed_stride.h"
 #include "engine_model.h"
 
 using namespace ringbolt;
@@ -31,7 +32,7 @@ void come_to_rest_with_rebuilds(Model& model) {
 
 TEST_CASE("core: every state leads to rest, and every outstanding command is answered", "[core][engine][property]") {
   std::map<std::string, int> modes;
-  for (uint64_t seed = 1; seed <= 3000; ++seed) {
+  for (uint64_t seed = 1; seed <= 3000; seed += test::kSeedStride) {
     INFO("seed " << seed);
     Model model({.seed = seed, .replicas = 1 + seed % 3, .rebuilds = seed % 4 != 0});
     const uint64_t length = 10 + seed % 120;
@@ -46,6 +47,6 @@ TEST_CASE("core: every state leads to rest, and every outstanding command is ans
   // Each kind of rest was seen.
   for (const char* mode : {"publish_healthy", "replica_ready", "allocated_only", "needs_rebuild"}) {
     INFO(mode);
-    CHECK(modes[mode] >= 50);
+    CHECK(modes[mode] >= 10);
   }
 }

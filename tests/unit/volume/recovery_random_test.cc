@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../seed_stride.h"
 #include "store_bed.h"
 
 using namespace ringbolt;
@@ -95,7 +96,7 @@ void end_process(StoreBed& bed, uint64_t how) {
 TEST_CASE("recovery: crashes and power losses at random moments, through laps of the WAL",
           "[volume][recovery]") {
   uint64_t laps = 0, lost = 0, checkpoints = 0;
-  for (uint64_t seed = 1; seed <= 12; ++seed) {
+  for (uint64_t seed = 1; seed <= 12; seed += kSeedStride) {
     StoreBed bed({.seed = seed});
     io::SimRandom& random = bed.world.random();
     bed.serve();
@@ -133,8 +134,8 @@ TEST_CASE("recovery: crashes and power losses at random moments, through laps of
   }
   // Or the test did not test what it says.
   CHECK(laps >= 2);
-  CHECK(lost > 20);
-  CHECK(checkpoints > 20);
+  CHECK(lost > 5);
+  CHECK(checkpoints > 5);
 }
 
 TEST_CASE("recovery: an end of power at each moment of a run with a checkpoint in it",
