@@ -41,7 +41,7 @@ int run(int argc, char** argv) {
   ringbolt::Result<ringbolt::Config> config = ringbolt::load_config(config_path);
   if (config.has_error()) {
     // As it is, beginning with FILE:LINE, for editors and scripts.
-    fmt::print(stderr, "{}\n", config.error().message);
+    fmt::print(stderr, "{}{}\n", log::journal_mark(log::Level::kError), config.error().message);
     return check_only ? ringbolt::kBadConfig : ringbolt::kFailed;
   }
   if (check_only) return ringbolt::kStopped;
@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const std::exception& failure) {
-    fmt::print(stderr, "ringboltd: {}\n", failure.what());
+    fmt::print(stderr, "{}ringboltd: {}\n", log::journal_mark(log::Level::kError), failure.what());
     return ringbolt::kFailed;
   }
 }
