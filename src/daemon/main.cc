@@ -8,12 +8,19 @@
 #include <utility>
 
 #include "control/config.h"
+#include "control/config_keys.h"
 #include "daemon/application.h"
 #include "log/log.h"
 
 namespace {
 
 namespace log = ringbolt::log;
+
+/// Needs no configuration, and so must not miss one: like --version it ends the parsing.
+void describe_config() {
+  fmt::print("{}", ringbolt::config_keys_text());
+  throw CLI::Success();
+}
 
 const std::map<std::string, log::Level> kLevels{
     {"debug", log::Level::kDebug}, {"info", log::Level::kInfo}, {"warn", log::Level::kWarn}, {"error", log::Level::kError}};
@@ -28,6 +35,7 @@ int run(int argc, char** argv) {
       ->required()
       ->type_name("FILE");
   app.add_flag("--check", check_only, "check the configuration file and exit: 0, or 2 if it is wrong");
+  app.add_flag_callback("--describe-config", describe_config, "list the configuration file's keys, what holds without them, and when a change takes effect; exit");
   app.add_option("--log-level", level, "least that is logged: debug (with every decision about a volume), info, warn or error")
       ->transform(CLI::CheckedTransformer(kLevels, CLI::ignore_case).description(""))
       ->type_name("LEVEL")
