@@ -521,6 +521,23 @@ Error file_error(const std::string& path, int error) {
 
 }  // namespace
 
+std::vector<std::string> config_key_names() {
+  std::vector<std::string> names;
+  const auto add = [&names](std::string_view table, TableReader::Keys keys) {
+    for (const std::string_view key : keys) {
+      if (key != "replica") names.push_back(fmt::format("{}.{}", table, key));  // that is a table
+    }
+  };
+  add("node", kNodeKeys);
+  add("nbd", kNbdKeys);
+  add("replication", kReplicationKeys);
+  add("admin", kAdminKeys);
+  add("rebuild", kRebuildKeys);
+  add("volume", kVolumeKeys);
+  add("volume.replica", kReplicaTableKeys);
+  return names;
+}
+
 Result<Config> parse_config(const std::string& text, const std::string& name) {
   const toml::parse_result parsed = toml::parse(text, name);
   if (!parsed) {

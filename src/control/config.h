@@ -79,6 +79,9 @@ Result<Config> load_config(const std::string& path);
 /// The same from text; `name` stands in messages for the file.
 Result<Config> parse_config(const std::string& text, const std::string& name);
 
+/// Every key that a file may have, as "node.memory" or "volume.replica.id"; config_keys.h says what they are.
+std::vector<std::string> config_key_names();
+
 /// What differs between two configurations, in words for the log ("node.memory", "volume \"vol0\""). Without what
 /// changes at run time: rebuild.rate_max.
 std::vector<std::string> changed_keys(const Config& from, const Config& to);

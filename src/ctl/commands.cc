@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "control/config_values.h"
+#include "ctl/complete.h"
 #include "ctl/live_commands.h"
 #include "ctl/order.h"
 #include "ctl/render.h"
@@ -111,6 +112,8 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   volume->require_subcommand(1);
   add_volume_show(*volume, session);
 
+  // Before they are parsed: the words of an unfinished command line are mostly no valid one.
+  if (!arguments.empty() && arguments.front() == kCompleteCommand) return print_candidates(app, session, {arguments.begin() + 1, arguments.end()});
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 takes a vector in
   try {
     app.parse(arguments);

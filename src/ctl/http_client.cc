@@ -18,7 +18,6 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr uint64_t kReplyBytesMax = uint64_t{64} << 20;
-constexpr std::chrono::seconds kStepTime{15};
 
 http::verb verb_of(HttpMethod method) {
   switch (method) {
@@ -54,7 +53,7 @@ std::variant<HttpReply, HttpFailure> http_ask(const io::Address& address, const 
 
   beast::tcp_stream stream(io);
   error = run_step(io, [&](error_code& result) {
-    stream.expires_after(kStepTime);
+    stream.expires_after(request.step_time);
     stream.async_connect(endpoints, [&](error_code ec, const auto&) { result = ec; });
   });
   if (error) return failed(error);
@@ -70,7 +69,7 @@ std::variant<HttpReply, HttpFailure> http_ask(const io::Address& address, const 
   message.prepare_payload();
   maybe_sent = true;
   error = run_step(io, [&](error_code& result) {
-    stream.expires_after(kStepTime);
+    stream.expires_after(request.step_time);
     http::async_write(stream, message, [&](error_code ec, size_t) { result = ec; });
   });
   if (error) return failed(error);

@@ -16,8 +16,10 @@ struct HttpRequest {
   std::string target;
   HttpMethod method = HttpMethod::kGet;
   std::string body = {};  ///< of a POST: JSON
-  /// For the reply to come, once the request has been sent; the steps before have a limit of their own.
+  /// For the reply to come, once the request has been sent.
   std::chrono::milliseconds answer_time{15'000};
+  /// For each of the steps before: to connect, to send.
+  std::chrono::milliseconds step_time{15'000};
 };
 
 struct HttpReply {

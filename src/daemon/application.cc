@@ -93,6 +93,7 @@ int Application::run() {
 void Application::start_daemon() {
   log::info("ringboltd {} starting: node {}, data in {}", RINGBOLT_VERSION, config_.node_id,
             config_.data_dir);
+  manager_.say(fmt::format("opening {} volumes", config_.volumes.size()));
   const SignalsBlocked blocked;
   starter_ = std::thread([this] {
     // Shared, because a posted function must be copyable.
@@ -113,7 +114,11 @@ void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
   log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
             fmt::join(config_.nbd_listen, " "), config_.replication_listen, admin_.local_address(),
             config_.volumes.size());
+  manager_.ready(serving_words());
+  watchdog_.watch(*daemon_);
 }
+
+std::string Application::serving_words() const { return fmt::format("serving {} volumes", config_.volumes.size()); }
 
 void Application::wait_for_signal() {
   signals_.async_wait([this](const boost::system::error_code& error, int number) {
@@ -124,13 +129,14 @@ void Application::wait_for_signal() {
 }
 
 void Application::on_signal(int number) {
-  if (number == SIGHUP) return reread_config();
+  if (number == SIGHUP) return on_hang_up();
   if (stop_requested_) {
     log::error("told to stop a second time: ending at once, volumes are not marked clean");
     end_at_once();
   }
   stop_requested_ = true;
   log::info("signal {}: stopping", number);
+  manager_.stopping();
   // Else on_started() goes on from here.
   if (daemon_) stop();
 }
@@ -141,9 +147,18 @@ void Application::stop() {
 }
 
 void Application::on_stopped() {
+  watchdog_.end();
   daemon_.reset();
   log::info("stopped");
   end(kStopped);
+}
+
+void Application::on_hang_up() {
+  // Before it serves, and once it stops, "ready" would not be true.
+  const bool serving = daemon_ != nullptr && !stop_requested_;
+  if (serving) manager_.reloading();
+  reread_config();
+  if (serving) manager_.ready(serving_words());
 }
 
 void Application::reread_config() {
@@ -174,7 +189,8 @@ bool Application::change_rebuild_rate(uint64_t bytes_per_second) {
 
 void Application::fail(const std::string& why) {
   // The line that people and scripts look for: without time stamp.
-  fmt::print(stderr, "ringboltd: {}\n", log::printable(why));
+  fmt::print(stderr, "{}ringboltd: {}\n", log::journal_mark(log::Level::kError), log::printable(why));
+  manager_.say(why);
   end(kFailed);
 }
 

@@ -1,6 +1,6 @@
 // The life of ringboltd from a checked configuration to its exit code: start, signals, clean stop.
-// Wires the admin server, the daemon proper and the process's signals together; decides nothing
-// about volumes.
+// Wires the admin server, the daemon proper, the process's signals and the service manager together;
+// decides nothing about volumes.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -12,6 +12,8 @@
 #include "control/admin_server.h"
 #include "control/config.h"
 #include "control/daemon.h"
+#include "daemon/service_manager.h"
+#include "daemon/watchdog.h"
 
 namespace ringbolt {
 
@@ -40,10 +42,12 @@ class Application {
   void on_signal(int number);
   void stop();
   void on_stopped();
+  void on_hang_up();
   void reread_config();
   bool change_rebuild_rate(uint64_t bytes_per_second);
   void fail(const std::string& why);
   void end(int exit_code);
+  [[nodiscard]] std::string serving_words() const;
 
   const Config config_;
   const std::string config_path_;
@@ -51,6 +55,8 @@ class Application {
   boost::asio::io_context io_;
   boost::asio::signal_set signals_{io_};
   std::thread starter_;
+  ServiceManager manager_;
+  Watchdog watchdog_{io_, manager_.watchdog_timeout(), [this] { manager_.alive(); }};
   // After io_, so destroyed before it: the daemon's shards post to io_ until they have ended. The
   // admin server refers to the daemon, so it goes first.
   std::unique_ptr<Daemon> daemon_;

@@ -1,11 +1,15 @@
 // The one place that knows spdlog.
 #include "log/log.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 
@@ -22,11 +26,46 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::err;
 }
 
+/// Decided once, and by what the process was started with.
+bool stderr_is_journal() {
+  static const bool is = is_journal_stream(std::getenv("JOURNAL_STREAM"), STDERR_FILENO);
+  return is;
+}
+
+/// A priority as syslog counts them, in the form that systemd takes from a service's stderr.
+constexpr std::string_view mark_of(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::debug: return "<7>";
+    case spdlog::level::info: return "<6>";
+    case spdlog::level::warn: return "<4>";
+    default: return "<3>";
+  }
+}
+
+class JournalMark final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
+    const std::string_view mark = mark_of(message.level);
+    line.append(mark.data(), mark.data() + mark.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalMark>(); }
+};
+
+std::unique_ptr<spdlog::formatter> make_formatter() {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  if (stderr_is_journal()) {
+    formatter->add_flag<JournalMark>('*').set_pattern("%*%v");
+  } else {
+    formatter->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %-7l %v");
+  }
+  return formatter;
+}
+
 spdlog::logger& logger() {
   // Never destroyed: threads may still log while static objects are being destroyed.
   static spdlog::logger* const instance = [] {
     auto* made = new spdlog::logger("ringbolt", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %-7l %v");
+    made->set_formatter(make_formatter());
     made->set_level(spdlog::level::info);
     made->flush_on(spdlog::level::trace);
     return made;
@@ -49,6 +88,14 @@ void take_lines(LineTaker taker, void* context) {
 }
 
 bool enabled(Level level) { return logger().should_log(to_spdlog(level)); }
+
+std::string_view journal_mark(Level level) { return stderr_is_journal() ? mark_of(to_spdlog(level)) : std::string_view(); }
+
+bool is_journal_stream(const char* stream, int fd) {
+  struct stat status {};
+  if (stream == nullptr || fstat(fd, &status) != 0) return false;
+  return std::string_view(stream) == fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
 
 std::string printable(std::string_view line) {
   static constexpr char kHex[] = "0123456789abcdef";

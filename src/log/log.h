@@ -1,6 +1,7 @@
 // Log lines for the operator, on stderr: `log::info("listening on {}", address)`. One line per
 // call, flushed at once, never longer than kLineBytesMax, without control characters (text that came
-// from a peer cannot forge a line).
+// from a peer cannot forge a line). A line has its time and level; if stderr is systemd's journal, which
+// keeps both by itself, just the level, as the journal reads it: "<4>volume vol0: ...".
 //
 // A line is a write to stderr on the calling thread. The data path therefore logs changes of state
 // only, and what a peer can provoke at will goes through RINGBOLT_LOG_LIMITED.
@@ -56,6 +57,13 @@ template <class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
   if (enabled(Level::kError)) write_format(Level::kError, format, fmt::make_format_args(args...));
 }
+
+/// What a line that goes to stderr by other ways than these begins with: "<3>" if that is the journal, else nothing.
+[[nodiscard]] std::string_view journal_mark(Level level);
+
+/// Whether `stream`, the value of $JOURNAL_STREAM ("DEVICE:INODE"; null: not set), names what `fd` is. It may not be:
+/// who has a service's environment need not have its stderr.
+[[nodiscard]] bool is_journal_stream(const char* stream, int fd);
 
 /// `line` as the log would show it: control characters as \xNN, cut to kLineBytesMax.
 std::string printable(std::string_view line);

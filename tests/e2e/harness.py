@@ -147,6 +147,7 @@ class Node:
         self.config_path = os.path.join(directory, f'{name}.toml')
         self.log_path = os.path.join(directory, f'{name}.log')
         self.arguments = []  # further ones of the daemon
+        self.environment = {}  # likewise
         self.process = None
         self.ip = host.address if host else '127.0.0.1'
         self._host = host
@@ -201,6 +202,7 @@ class Node:
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen([RINGBOLTD, '--config', self.config_path, *self.arguments],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, **self.environment},
                                             start_new_session=True,
                                             preexec_fn=self._in_child)
         if wait:

@@ -60,30 +60,30 @@ TEST_CASE("ctl: promote is an assignment to primary, forced only if told so", "[
 }
 
 TEST_CASE("ctl: an order that cannot be meant is a mistake of usage and is not sent", "[ctl]") {
-  using Words = std::vector<std::string>;
+  using Arguments = std::vector<std::string>;
   AdminFixture admin;
-  const auto [words, message] = GENERATE(table<Words, std::string>({
-      {Words{"assign", "vol0"}, "--role"},
-      {Words{"assign", "vol0", "--role", "primary"}, "--epoch"},
-      {Words{"assign", "--role", "primary", "--epoch", "1"}, "NAME"},
-      {Words{"assign", "vol0", "--role", "leader", "--epoch", "1"}, "leader"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "0"}, "from 1 to"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "-1"}, "from 1 to"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "0x10"}, "from 1 to"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "9223372036854775808"}, "from 1 to"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "n2"}, "ID=HOST:PORT"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "n2=h"}, "HOST:PORT"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "n/2=h:1"}, "n/2"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "--replica", "a=h:2"}, "id is given twice"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "--replica", "b=h:1"}, "address is given twice"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "b=h:2"}, "not expected"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "--no-replicas"}, "exclude"},
-      {Words{"assign", "vol0", "--role", "replica", "--epoch", "1", "--replica", "a=h:1"}, "only a primary"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--durability", "async"}, "async"},
-      {Words{"assign", "vol0", "--role", "primary", "--epoch", "1", "--force"}, "--force"},
-      {Words{"promote", "vol0"}, "--epoch"},
-      {Words{"promote", "vol0", "--epoch", "1", "--role", "replica"}, "not expected"},
-      {Words{"why"}, "NAME"},
+  const auto [words, message] = GENERATE(table<Arguments, std::string>({
+      {Arguments{"assign", "vol0"}, "--role"},
+      {Arguments{"assign", "vol0", "--role", "primary"}, "--epoch"},
+      {Arguments{"assign", "--role", "primary", "--epoch", "1"}, "NAME"},
+      {Arguments{"assign", "vol0", "--role", "leader", "--epoch", "1"}, "leader"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "0"}, "from 1 to"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "-1"}, "from 1 to"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "0x10"}, "from 1 to"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "9223372036854775808"}, "from 1 to"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "n2"}, "ID=HOST:PORT"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "n2=h"}, "HOST:PORT"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "n/2=h:1"}, "n/2"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "--replica", "a=h:2"}, "id is given twice"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "--replica", "b=h:1"}, "address is given twice"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "b=h:2"}, "not expected"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--replica", "a=h:1", "--no-replicas"}, "exclude"},
+      {Arguments{"assign", "vol0", "--role", "replica", "--epoch", "1", "--replica", "a=h:1"}, "only a primary"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--durability", "async"}, "async"},
+      {Arguments{"assign", "vol0", "--role", "primary", "--epoch", "1", "--force"}, "--force"},
+      {Arguments{"promote", "vol0"}, "--epoch"},
+      {Arguments{"promote", "vol0", "--epoch", "1", "--role", "replica"}, "not expected"},
+      {Arguments{"why"}, "NAME"},
   }));
   CAPTURE(words);
   const Outcome outcome = call(admin.address(), words);

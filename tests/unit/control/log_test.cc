@@ -1,6 +1,10 @@
 // Log lines: what a peer's text can and cannot do to them, and the rate limit.
 #include "log/log.h"
 
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
 namespace ringbolt::log {
@@ -35,6 +39,22 @@ TEST_CASE("log: a rate limit lets the first lines of a period through and counts
   now = RateLimit::kPeriodNs;
   CHECK(limit.admit(now) == 1001u);
   CHECK(limit.admit(now) == 0u);
+}
+
+TEST_CASE("log: the journal is known by its device and inode", "[log]") {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  struct stat status {};
+  REQUIRE(fstat(ends[1], &status) == 0);
+  const std::string stream = fmt::format("{}:{}", status.st_dev, status.st_ino);
+  CHECK(is_journal_stream(stream.c_str(), ends[1]));
+  CHECK(!is_journal_stream(nullptr, ends[1]));
+  CHECK(!is_journal_stream("", ends[1]));
+  CHECK(!is_journal_stream((stream + "0").c_str(), ends[1]));
+  CHECK(!is_journal_stream(stream.c_str(), STDIN_FILENO));
+  close(ends[0]);
+  close(ends[1]);
+  CHECK(!is_journal_stream(stream.c_str(), ends[1]));
 }
 
 TEST_CASE("log: levels below the set one are off", "[log]") {
