@@ -25,23 +25,23 @@ bool is_parse_error(const error_code& error) {
   return error.category() == http::make_error_code(http::error::bad_method).category();
 }
 
-AdminReply error_reply(http::status status, std::string_view code, std::string_view message) {
+AdminReply error_reply(http::status status, ErrorCode code, std::string_view message) {
   return {static_cast<unsigned>(status), error_json(code, message)};
 }
 
 AdminReply parse_error_reply(const error_code& error, const AdminLimits& limits) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return error_reply(http::status::request_header_fields_too_large, "header_too_large",
+    return error_reply(http::status::request_header_fields_too_large, ErrorCode::kHeaderTooLarge,
                        fmt::format("the header is larger than {} bytes", limits.header_bytes));
   }
   if (error == http::error::body_limit) {
-    return error_reply(http::status::payload_too_large, "body_too_large",
+    return error_reply(http::status::payload_too_large, ErrorCode::kBodyTooLarge,
                        fmt::format("the body is larger than {} bytes", limits.body_bytes));
   }
   if (error == http::error::partial_message) {
-    return error_reply(http::status::bad_request, "bad_request", "the request ends before its header or body is complete");
+    return error_reply(http::status::bad_request, ErrorCode::kBadRequest, "the request ends before its header or body is complete");
   }
-  return error_reply(http::status::bad_request, "bad_request", fmt::format("not an HTTP/1.1 request: {}", error.message()));
+  return error_reply(http::status::bad_request, ErrorCode::kBadRequest, fmt::format("not an HTTP/1.1 request: {}", error.message()));
 }
 
 class HttpConnection final : public AdminConnection, public std::enable_shared_from_this<HttpConnection> {
@@ -107,7 +107,7 @@ void HttpConnection::on_read(error_code error) {
   }
   const auto& request = parser_->get();
   if (request.version() >= 11 && request.find(http::field::host) == request.end()) {
-    return reply(error_reply(http::status::bad_request, "bad_request", "an HTTP/1.1 request needs a Host header"));
+    return reply(error_reply(http::status::bad_request, ErrorCode::kBadRequest, "an HTTP/1.1 request needs a Host header"));
   }
   answer();
 }

@@ -155,9 +155,9 @@ std::string verify_json(const VolumeStatus& volume) {
   return json::serialize(json::object{{"name", ascii(volume.name)}, {"replicas", std::move(replicas)}});
 }
 
-std::string error_json(std::string_view code, std::string_view message) {
+std::string error_json(ErrorCode code, std::string_view message) {
   return json::serialize(json::object{
-      {"error", json::object{{"code", ascii(code)},
+      {"error", json::object{{"code", to_string(code)},
                              {"message", ascii(message)}}}});
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "control/error_codes.h"
 #include "control/status.h"
 
 namespace ringbolt {
@@ -20,6 +21,6 @@ std::string why_json(const VolumeStatus& volume);
 std::string verify_json(const VolumeStatus& volume);
 
 /// `{"error": {"code": ..., "message": ...}}`
-std::string error_json(std::string_view code, std::string_view message);
+std::string error_json(ErrorCode code, std::string_view message);
 
 }  // namespace ringbolt

@@ -92,7 +92,7 @@ TEST_CASE("json: node and error", "[json]") {
   CHECK(to_json(node) ==
         R"({"id":"n1","version":"0.1.0","kernel":"6.1","shards":2,"memory_limit_bytes":3,)"
         R"("memory_used_bytes":4,"uptime_seconds":5,"volumes":6,"connections":7})");
-  CHECK(error_json("not_found", "no \"x\"") ==
+  CHECK(error_json(ErrorCode::kNotFound, "no \"x\"") ==
         R"({"error":{"code":"not_found","message":"no \"x\""}})");
 }
 
