@@ -8,6 +8,7 @@
 
 #include "control/assignment_request.h"
 #include "control/config_values.h"
+#include "control/embedded.h"
 #include "control/http_target.h"
 #include "control/json.h"
 #include "control/rebuild_request.h"
@@ -68,7 +69,22 @@ std::string words(const AssignmentOrder& order) {
   return text;
 }
 
+/// What is the same whatever the daemon does.
+std::optional<AdminReply> fixed_reply(AdminResource resource) {
+  switch (resource) {
+    case AdminResource::kPage:
+      return AdminReply{.body = std::string(embedded::kPage), .type = "text/html; charset=utf-8", .policy = embedded::kPagePolicy};
+    case AdminResource::kOpenApi: return AdminReply{.body = std::string(embedded::kOpenApi)};
+    default: return std::nullopt;
+  }
+}
+
 }  // namespace
+
+AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
+    : io_(io), limits_(limits), feed_(std::make_shared<EventFeed>(io, limits, [this] {
+        volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
+      })) {}
 
 void AdminApi::serve(Daemon& daemon) {
   daemon_ = &daemon;
@@ -78,6 +94,7 @@ void AdminApi::serve(Daemon& daemon) {
 void AdminApi::unserve() {
   daemon_ = nullptr;
   stopping_ = true;
+  feed_->end();
 }
 
 AdminApi::Outcome AdminApi::handle(const AdminRequest& request, Done done) {
@@ -90,6 +107,7 @@ AdminApi::Outcome AdminApi::handle(const AdminRequest& request, Done done) {
     reply.allow = route->methods;
     return reply;
   }
+  if (std::optional<AdminReply> fixed = fixed_reply(route->resource)) return std::move(*fixed);
   // Any page that an operator's browser has open could otherwise give orders to a daemon on its host.
   const bool is_order = AdminRoute::is_order(request.method);
   if (is_order && request.from_web_page) return error_reply(kForbidden, ErrorCode::kForbidden, "orders are not taken from web pages (Origin header)");
@@ -140,8 +158,12 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(node_, std::move(done), [](const NodeStatus&) { return AdminReply{kOk, "{\"status\":\"ok\"}"}; });
     case AdminResource::kNode:
       return ask(node_, std::move(done), [](const NodeStatus& status) { return AdminReply{kOk, to_json(status)}; });
+    case AdminResource::kEvents:
+      return ask(node_, std::move(done), [this](const NodeStatus& status) { return open_stream(status); });
     case AdminResource::kVolumes:
       return ask(volumes_, std::move(done), [](const std::vector<VolumeStatus>& all) { return AdminReply{kOk, to_json(all)}; });
+    case AdminResource::kPage:
+    case AdminResource::kOpenApi:
     case AdminResource::kVolume:
     case AdminResource::kWhy:
     case AdminResource::kAssignment:
@@ -159,6 +181,14 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       default: return AdminReply{kOk, to_json(*found)};
     }
   });
+}
+
+AdminReply AdminApi::open_stream(const NodeStatus& node) {
+  if (stopping_) return error_reply(kUnavailable, ErrorCode::kStopping, "the daemon is stopping");
+  AdminReply reply{.type = "text/event-stream"};
+  reply.stream = feed_->open(to_json(node));
+  if (reply.stream != nullptr) return reply;
+  return error_reply(kUnavailable, ErrorCode::kBusy, fmt::format("{} event streams are open, as many as there may be", limits_.streams));
 }
 
 // --- orders -------------------------------------------------------------------------------------
