@@ -8,6 +8,7 @@
 
 #include "control/assignment_request.h"
 #include "control/config_values.h"
+#include "control/embedded.h"
 #include "control/http_target.h"
 #include "control/json.h"
 #include "control/rebuild_request.h"
@@ -30,31 +31,31 @@ enum : unsigned {
   kUnavailable = 503,
 };
 
-AdminReply error_reply(unsigned status, std::string_view code, std::string_view message) {
+AdminReply error_reply(unsigned status, ErrorCode code, std::string_view message) {
   return {status, error_json(code, message)};
 }
 
 AdminReply no_such_volume(const std::string& name) {
   // A name that no volume can have is not repeated: it may not even be text.
-  return error_reply(kNoSuchResource, "not_found",
+  return error_reply(kNoSuchResource, ErrorCode::kNotFound,
                      check_volume_name(name).has_value() ? fmt::format("there is no volume \"{}\" on this node", name)
                                                          : std::string("there is no volume of that name on this node"));
 }
 
 AdminReply refusal(const Error& error) {
   switch (error.code) {
-    case Errc::kInvalid: return error_reply(kBadRequest, "invalid", error.message);
-    case Errc::kNotFound: return error_reply(kNoSuchResource, "not_found", error.message);
-    case Errc::kStaleEpoch: return error_reply(kConflict, "stale_epoch", error.message);
+    case Errc::kInvalid: return error_reply(kBadRequest, ErrorCode::kInvalid, error.message);
+    case Errc::kNotFound: return error_reply(kNoSuchResource, ErrorCode::kNotFound, error.message);
+    case Errc::kStaleEpoch: return error_reply(kConflict, ErrorCode::kStaleEpoch, error.message);
     case Errc::kNotPermitted:
-    case Errc::kExists: return error_reply(kConflict, "refused", error.message);
-    case Errc::kUnsupported: return error_reply(kNotImplemented, "unsupported", error.message);
-    case Errc::kBusy: return error_reply(kUnavailable, "busy", error.message);
+    case Errc::kExists: return error_reply(kConflict, ErrorCode::kRefused, error.message);
+    case Errc::kUnsupported: return error_reply(kNotImplemented, ErrorCode::kUnsupported, error.message);
+    case Errc::kBusy: return error_reply(kUnavailable, ErrorCode::kBusy, error.message);
     case Errc::kNoSpace:
     case Errc::kIo:
-    case Errc::kCorrupt: return error_reply(kInternalError, "failed", error.message);
+    case Errc::kCorrupt: return error_reply(kInternalError, ErrorCode::kFailed, error.message);
   }
-  return error_reply(kInternalError, "failed", error.message);
+  return error_reply(kInternalError, ErrorCode::kFailed, error.message);
 }
 
 std::string words(const AssignmentOrder& order) {
@@ -68,7 +69,22 @@ std::string words(const AssignmentOrder& order) {
   return text;
 }
 
+/// What is the same whatever the daemon does.
+std::optional<AdminReply> fixed_reply(AdminResource resource) {
+  switch (resource) {
+    case AdminResource::kPage:
+      return AdminReply{.body = std::string(embedded::kPage), .type = "text/html; charset=utf-8", .policy = embedded::kPagePolicy};
+    case AdminResource::kOpenApi: return AdminReply{.body = std::string(embedded::kOpenApi)};
+    default: return std::nullopt;
+  }
+}
+
 }  // namespace
+
+AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
+    : io_(io), limits_(limits), feed_(std::make_shared<EventFeed>(io, limits, [this] {
+        volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
+      })) {}
 
 void AdminApi::serve(Daemon& daemon) {
   daemon_ = &daemon;
@@ -78,23 +94,25 @@ void AdminApi::serve(Daemon& daemon) {
 void AdminApi::unserve() {
   daemon_ = nullptr;
   stopping_ = true;
+  feed_->end();
 }
 
 AdminApi::Outcome AdminApi::handle(const AdminRequest& request, Done done) {
   const Result<std::vector<std::string>> path = parse_target(request.target);
-  if (path.has_error()) return error_reply(kBadRequest, "bad_request", path.error().message);
+  if (path.has_error()) return error_reply(kBadRequest, ErrorCode::kBadRequest, path.error().message);
   const std::optional<AdminRoute> route = find_route(path.value());
-  if (!route) return error_reply(kNoSuchResource, "not_found", "no such resource");
+  if (!route) return error_reply(kNoSuchResource, ErrorCode::kNotFound, "no such resource");
   if (!route->takes(request.method)) {
-    AdminReply reply = error_reply(kMethodNotAllowed, "method_not_allowed", fmt::format("only {} is possible here", route->methods));
+    AdminReply reply = error_reply(kMethodNotAllowed, ErrorCode::kMethodNotAllowed, fmt::format("only {} is possible here", route->methods));
     reply.allow = route->methods;
     return reply;
   }
+  if (std::optional<AdminReply> fixed = fixed_reply(route->resource)) return std::move(*fixed);
   // Any page that an operator's browser has open could otherwise give orders to a daemon on its host.
   const bool is_order = AdminRoute::is_order(request.method);
-  if (is_order && request.from_web_page) return error_reply(kForbidden, "forbidden", "orders are not taken from web pages (Origin header)");
+  if (is_order && request.from_web_page) return error_reply(kForbidden, ErrorCode::kForbidden, "orders are not taken from web pages (Origin header)");
   if (daemon_ == nullptr) {
-    return error_reply(kUnavailable, stopping_ ? "stopping" : "starting",
+    return error_reply(kUnavailable, stopping_ ? ErrorCode::kStopping : ErrorCode::kStarting,
                        stopping_ ? "the daemon is stopping" : "the daemon is starting");
   }
   return is_order ? order(*route, request.body, std::move(done)) : read(*route, std::move(done));
@@ -129,7 +147,7 @@ template <class Answer, class Render>
 AdminApi::Outcome AdminApi::ask(Question<Answer>& question, Done done, Render render) {
   const auto ticket = question.add([done = std::move(done), render](const Answer& answer) { done(render(answer)); });
   return AdminWait{limits_.answer_time,
-                   error_reply(kUnavailable, "unavailable", "the daemon's shards did not answer in time"),
+                   error_reply(kUnavailable, ErrorCode::kUnavailable, "the daemon's shards did not answer in time"),
                    [&question, ticket] { question.remove(ticket); }};
 }
 
@@ -140,8 +158,12 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(node_, std::move(done), [](const NodeStatus&) { return AdminReply{kOk, "{\"status\":\"ok\"}"}; });
     case AdminResource::kNode:
       return ask(node_, std::move(done), [](const NodeStatus& status) { return AdminReply{kOk, to_json(status)}; });
+    case AdminResource::kEvents:
+      return ask(node_, std::move(done), [this](const NodeStatus& status) { return open_stream(status); });
     case AdminResource::kVolumes:
       return ask(volumes_, std::move(done), [](const std::vector<VolumeStatus>& all) { return AdminReply{kOk, to_json(all)}; });
+    case AdminResource::kPage:
+    case AdminResource::kOpenApi:
     case AdminResource::kVolume:
     case AdminResource::kWhy:
     case AdminResource::kAssignment:
@@ -161,6 +183,14 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
   });
 }
 
+AdminReply AdminApi::open_stream(const NodeStatus& node) {
+  if (stopping_) return error_reply(kUnavailable, ErrorCode::kStopping, "the daemon is stopping");
+  AdminReply reply{.type = "text/event-stream"};
+  reply.stream = feed_->open(to_json(node));
+  if (reply.stream != nullptr) return reply;
+  return error_reply(kUnavailable, ErrorCode::kBusy, fmt::format("{} event streams are open, as many as there may be", limits_.streams));
+}
+
 // --- orders -------------------------------------------------------------------------------------
 
 AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
@@ -169,18 +199,18 @@ AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& bo
   if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
   if (route.resource == AdminResource::kRebuildOf) {
     // A name that no node can have is not repeated.
-    if (check_node_id(route.replica).has_error()) return error_reply(kNoSuchResource, "not_found", "the volume has no replica of that name");
+    if (check_node_id(route.replica).has_error()) return error_reply(kNoSuchResource, ErrorCode::kNotFound, "the volume has no replica of that name");
     return rebuild(route.volume, {route.replica, false}, std::move(done));
   }
   const Result<std::string> replica = parse_rebuild(body);
-  if (replica.has_error()) return error_reply(kBadRequest, "invalid", replica.error().message);
+  if (replica.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, replica.error().message);
   return rebuild(route.volume, {replica.value(), true}, std::move(done));
 }
 
 AdminApi::Outcome AdminApi::assign(const AdminRoute& route, const std::string& body, Done done) {
   const std::string& volume = route.volume;
   const Result<AssignmentOrder> order = parse_assignment(body);
-  if (order.has_error()) return error_reply(kBadRequest, "invalid", order.error().message);
+  if (order.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, order.error().message);
   return give({volume, "assignment", kOk, std::move(done)}, "is to be " + words(order.value()),
               [&](Daemon& daemon, auto answer) { daemon.assign(volume, order.value(), std::move(answer)); });
 }
@@ -193,7 +223,7 @@ AdminApi::Outcome AdminApi::rebuild(const std::string& volume, const RebuildOrde
 
 AdminApi::Outcome AdminApi::verify(const AdminRoute& route, const std::string& body, Done done) {
   const Result<std::optional<std::string>> parsed = parse_verify(body);
-  if (parsed.has_error()) return error_reply(kBadRequest, "invalid", parsed.error().message);
+  if (parsed.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, parsed.error().message);
   const std::optional<std::string>& replica = parsed.value();
   return give({route.volume, "comparison", kAccepted, std::move(done), verify_json},
               fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
@@ -207,7 +237,7 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
   const std::string what = order.what;
   const auto same_volume = std::count_if(orders_.begin(), orders_.end(), [&](const auto& one) { return one.second.volume == volume; });
   if (same_volume >= limits_.orders_per_volume || orders_.size() >= limits_.orders) {
-    return error_reply(kUnavailable, "busy",
+    return error_reply(kUnavailable, ErrorCode::kBusy,
                        fmt::format("{} orders for volume \"{}\" and {} in all are being carried out; this one was not begun",
                                    same_volume, volume, orders_.size()));
   }
@@ -220,7 +250,7 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
     });
   });
   return AdminWait{limits_.order_time,
-                   error_reply(kUnavailable, "unfinished",
+                   error_reply(kUnavailable, ErrorCode::kUnfinished,
                                fmt::format("the {} of volume \"{}\" is still being carried out after {} s and goes on; ask for the "
                                            "volume, or give the same order again (that changes nothing once it is done)",
                                            what, volume, std::chrono::duration_cast<std::chrono::seconds>(limits_.order_time).count())),

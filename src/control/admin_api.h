@@ -15,6 +15,8 @@
 #include "control/admin_limits.h"
 #include "control/admin_routes.h"
 #include "control/daemon.h"
+#include "control/event_feed.h"
+#include "control/event_stream.h"
 #include "control/json.h"
 #include "control/question.h"
 
@@ -27,8 +29,11 @@ struct AdminRequest {
 
 struct AdminReply {
   unsigned status = 200;
-  std::string body;            ///< JSON
+  std::string body = {};
   std::string_view allow = {};  ///< for the Allow header of 405; empty: none
+  std::string_view type = "application/json";
+  std::string_view policy = {};  ///< for the Content-Security-Policy header of a page; empty: none
+  std::shared_ptr<EventStream> stream = {};  ///< instead of a body; null: none
 };
 
 /// A request whose answer is to come.
@@ -44,11 +49,12 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   using Done = std::function<void(const AdminReply&)>;
 
   /// Requires: `io` outlives the Daemon given to serve(), whose shards post answers to it.
-  AdminApi(boost::asio::io_context& io, const AdminLimits& limits) : io_(io), limits_(limits) {}
+  AdminApi(boost::asio::io_context& io, const AdminLimits& limits);
   AdminApi(const AdminApi&) = delete;
   AdminApi& operator=(const AdminApi&) = delete;
 
   void serve(Daemon& daemon);
+  /// Ends event streams, too.
   void unserve();
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] const AdminLimits& limits() const { return limits_; }
@@ -68,6 +74,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   };
 
   Outcome read(const AdminRoute& route, Done done);
+  [[nodiscard]] AdminReply open_stream(const NodeStatus& node);
   Outcome order(const AdminRoute& route, const std::string& body, Done done);
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
@@ -88,6 +95,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
 
   Question<std::vector<VolumeStatus>> volumes_{[this] { return ask_volumes(); }};
   Question<NodeStatus> node_{[this] { return ask_node(); }};
+  const std::shared_ptr<EventFeed> feed_;
   bool ask_volumes();
   bool ask_node();
 };

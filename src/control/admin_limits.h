@@ -13,6 +13,11 @@ struct AdminLimits {
   /// Orders that the daemon has been given and not answered, for one volume and in all.
   uint32_t orders_per_volume = 8;
   uint32_t orders = 64;
+  /// Open streams of events, and what may wait in one of them beside the newest numbers of each volume.
+  uint32_t streams = 16;
+  uint32_t stream_bytes = 256u << 10;
+  /// In the kernel, for the same stream.
+  uint32_t stream_socket_bytes = 64u << 10;
   /// From the end of one request (or the connection's start) to the end of the next.
   std::chrono::milliseconds request_time{10'000};
   /// For the client to read the reply.
@@ -24,6 +29,9 @@ struct AdminLimits {
   /// After an error reply that ends the connection: how long what the client still sends is read
   /// and dropped (closing at once would reset the connection and destroy the reply).
   std::chrono::milliseconds drain_time{2'000};
+  /// From one look at the volumes, for streams of events, to the next; and from one sign of life to the next.
+  std::chrono::milliseconds look_interval{250};
+  std::chrono::milliseconds heartbeat{10'000};
 };
 
 }  // namespace ringbolt

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace ringbolt {
 namespace {
 
 constexpr std::string_view kRead = "GET, HEAD";
+constexpr std::string_view kStream = "GET";
 constexpr std::string_view kOrder = "POST";
 constexpr std::string_view kReadOrOrder = "GET, HEAD, POST";
 constexpr std::string_view kRevoke = "DELETE";
@@ -18,6 +20,9 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
+    {AdminResource::kPage, kRead, ""},
+    {AdminResource::kOpenApi, kRead, "openapi.json"},
+    {AdminResource::kEvents, kStream, "v1/events"},
     {AdminResource::kHealth, kRead, "healthz"},
     {AdminResource::kNode, kRead, "v1/node"},
     {AdminResource::kVolumes, kRead, "v1/volumes"},
@@ -66,6 +71,23 @@ std::optional<AdminRoute> find_route(const std::vector<std::string>& path) {
     if (const std::optional<Names> names = match(row.path, path)) return AdminRoute{row.resource, names->front(), names->back(), row.methods};
   }
   return std::nullopt;
+}
+
+std::vector<AdminPath> admin_paths() {
+  std::vector<AdminPath> paths;
+  for (const Row& row : kRows) {
+    std::string path = "/";
+    const char* name = "{name}";
+    for (const char c : row.path) {
+      if (c == '*') {
+        path += std::exchange(name, "{replica}");
+      } else {
+        path += c;
+      }
+    }
+    paths.push_back({std::move(path), row.methods});
+  }
+  return paths;
 }
 
 }  // namespace ringbolt

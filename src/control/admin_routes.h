@@ -9,7 +9,9 @@
 
 namespace ringbolt {
 
-enum class AdminResource : uint8_t { kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf, kVerify };
+enum class AdminResource : uint8_t {
+  kPage, kOpenApi, kEvents, kHealth, kNode, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf, kVerify
+};
 
 struct AdminRoute {
   AdminResource resource;
@@ -24,5 +26,12 @@ struct AdminRoute {
 /// `path`: the segments of the request's target; nullopt if there is nothing there. NAME and REPLICA are
 /// any text that is not empty: whether there are such is the daemon's to say.
 std::optional<AdminRoute> find_route(const std::vector<std::string>& path);
+
+/// All that there is: paths as in the API's description ("/v1/volumes/{name}"), and the methods of each.
+struct AdminPath {
+  std::string path;
+  std::string_view methods;
+};
+std::vector<AdminPath> admin_paths();
 
 }  // namespace ringbolt

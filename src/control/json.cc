@@ -1,6 +1,8 @@
 #include "control/json.h"
 
 #include <boost/json.hpp>
+#include <iterator>
+#include <utility>
 
 namespace ringbolt {
 namespace {
@@ -59,6 +61,12 @@ json::object render(const ReplicaStatus& replica) {
           {"lag_bytes", number(replica.lag_bytes)}};
 }
 
+json::object render(const AlarmStatus& alarm) {
+  return {{"code", to_string(alarm.alarm)},
+          {"replica", alarm.replica.empty() ? json::value(nullptr) : json::value(ascii(alarm.replica))},
+          {"message", ascii(alarm.message)}};
+}
+
 json::object boundary(const VolumeStatus& volume) {
   return {{"wal_tail", number(volume.wal_tail)},
           {"wal_head", number(volume.wal_head)},
@@ -74,6 +82,9 @@ json::object render(const VolumeStatus& volume) {
   json::array replicas;
   replicas.reserve(volume.replicas.size());
   for (const ReplicaStatus& replica : volume.replicas) replicas.push_back(render(replica));
+  json::array alarms;
+  alarms.reserve(volume.alarms.size());
+  for (const AlarmStatus& alarm : volume.alarms) alarms.push_back(render(alarm));
   return {{"name", ascii(volume.name)},
           {"uuid", ascii(volume.uuid)},
           {"size", volume.size},
@@ -93,8 +104,88 @@ json::object render(const VolumeStatus& volume) {
                                      {"shipper_configured", volume.shipper_configured},
                                      {"shipper_connected", volume.shipper_connected}}},
           {"clients", volume.clients},
-          {"replicas", std::move(replicas)}};
+          {"replicas", std::move(replicas)},
+          {"alarms", std::move(alarms)}};
 }
+
+json::object why(const VolumeStatus& volume) {
+  json::array facts;
+  facts.reserve(volume.why.size());
+  for (const std::string& fact : volume.why) facts.push_back(ascii(fact));
+  return {{"name", ascii(volume.name)}, {"role", ascii(volume.role)},     {"epoch", number(volume.epoch)},  {"mode", ascii(volume.mode)},
+          {"reason", ascii(volume.reason)}, {"healthy", volume.healthy}, {"facts", std::move(facts)}};
+}
+
+// --- events -------------------------------------------------------------------------------------
+
+json::value render(const std::optional<VolumeLoad>& load) {
+  if (!load) return nullptr;
+  json::value latency = nullptr;
+  if (load->latency) {
+    latency = json::object{{"p50", load->latency->p50_us}, {"p90", load->latency->p90_us}, {"p99", load->latency->p99_us}, {"p999", load->latency->p999_us}};
+  }
+  return json::object{{"requests_per_second", number(load->requests_per_second)},
+                      {"records_per_second", load->records_per_second},
+                      {"log_bytes_per_second", number(load->log_bytes_per_second)},
+                      {"latency_us", std::move(latency)}};
+}
+
+json::object render(const ProjectionChanged::Projection& projection) {
+  return {{"mode", ascii(projection.mode)}, {"reason", ascii(projection.reason)},  {"healthy", projection.healthy},
+          {"role", ascii(projection.role)}, {"epoch", number(projection.epoch)}};
+}
+
+json::object render(const VolumeSeen& seen) {
+  json::object data = render(seen.volume);
+  data["load"] = render(seen.load);
+  return data;
+}
+
+json::object render(const ProjectionChanged& changed) {
+  json::object data = render(changed.now);
+  data["volume"] = ascii(changed.volume);
+  data["before"] = render(changed.before);
+  data["missed"] = changed.missed;
+  return data;
+}
+
+/// Of a replica what makes a SessionChanged.
+json::object state(const ReplicaStatus& replica) {
+  return {{"connected", replica.connected},
+          {"in_sync", replica.in_sync},
+          {"rebuild_order", render(replica.rebuild_order)},
+          {"session", render(replica.session)}};
+}
+
+json::object render(const SessionChanged& changed) {
+  json::object data = state(changed.now);
+  data["volume"] = ascii(changed.volume);
+  data["replica"] = ascii(changed.now.id);
+  data["address"] = ascii(changed.now.address);
+  data["assigned"] = changed.assigned;
+  data["before"] = changed.before ? json::value(state(*changed.before)) : json::value(nullptr);
+  return data;
+}
+
+json::object render(const AlarmChanged& changed) {
+  json::object data = render(changed.alarm);
+  data["volume"] = changed.volume.empty() ? json::value(nullptr) : json::value(ascii(changed.volume));
+  data["active"] = changed.active;
+  return data;
+}
+
+json::object render(const WhySeen& seen) { return why(seen.volume); }
+
+json::object render(const RebuildSeen& seen) {
+  return {{"volume", ascii(seen.volume)},
+          {"replica", ascii(seen.replica)},
+          {"session", number(seen.map.session())},
+          {"bytes_total", seen.map.bytes_total()},
+          {"bytes_passed", seen.map.bytes_passed()},
+          {"cells", ascii(seen.map.cells())}};
+}
+
+json::object render(const VolumeGone& gone) { return {{"volume", ascii(gone.volume)}}; }
 
 }  // namespace
 
@@ -119,18 +210,7 @@ std::string to_json(const NodeStatus& node) {
                                       {"connections", node.connections}});
 }
 
-std::string why_json(const VolumeStatus& volume) {
-  json::array facts;
-  facts.reserve(volume.why.size());
-  for (const std::string& fact : volume.why) facts.push_back(ascii(fact));
-  return json::serialize(json::object{{"name", ascii(volume.name)},
-                                      {"role", ascii(volume.role)},
-                                      {"epoch", number(volume.epoch)},
-                                      {"mode", ascii(volume.mode)},
-                                      {"reason", ascii(volume.reason)},
-                                      {"healthy", volume.healthy},
-                                      {"facts", std::move(facts)}});
-}
+std::string why_json(const VolumeStatus& volume) { return json::serialize(why(volume)); }
 
 std::string verify_json(const VolumeStatus& volume) {
   json::array replicas;
@@ -155,9 +235,21 @@ std::string verify_json(const VolumeStatus& volume) {
   return json::serialize(json::object{{"name", ascii(volume.name)}, {"replicas", std::move(replicas)}});
 }
 
-std::string error_json(std::string_view code, std::string_view message) {
+const char* name_of(const Event& event) {
+  static constexpr const char* kNames[] = {"volume", "projection", "session", "alarm", "why", "rebuild", "gone"};
+  static_assert(std::size(kNames) == std::variant_size_v<decltype(Event::what)>);
+  return kNames[event.what.index()];
+}
+
+std::string to_json(const Event& event) {
+  json::object data = std::visit([](const auto& what) { return render(what); }, event.what);
+  data["time_ms"] = event.unix_time_ms;
+  return json::serialize(data);
+}
+
+std::string error_json(ErrorCode code, std::string_view message) {
   return json::serialize(json::object{
-      {"error", json::object{{"code", ascii(code)},
+      {"error", json::object{{"code", to_string(code)},
                              {"message", ascii(message)}}}});
 }
 

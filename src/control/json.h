@@ -5,7 +5,9 @@
 #include <string_view>
 #include <vector>
 
+#include "control/error_codes.h"
 #include "control/status.h"
+#include "control/volume_events.h"
 
 namespace ringbolt {
 
@@ -19,7 +21,11 @@ std::string why_json(const VolumeStatus& volume);
 /// Of GET and POST /v1/volumes/NAME/verify.
 std::string verify_json(const VolumeStatus& volume);
 
+/// The name and the data of an event of GET /v1/events.
+const char* name_of(const Event& event);
+std::string to_json(const Event& event);
+
 /// `{"error": {"code": ..., "message": ...}}`
-std::string error_json(std::string_view code, std::string_view message);
+std::string error_json(ErrorCode code, std::string_view message);
 
 }  // namespace ringbolt

@@ -2,7 +2,9 @@
 // volume's shard, then handed to the control thread. A number not known is nullopt, never 0.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +23,7 @@ struct SessionStatus {
   std::optional<uint64_t> base_bytes_per_second, seconds_left;
   bool losing_ground = false;  ///< the WAL lane falls behind: as things are, it does not end
   std::string reason;
+  bool operator==(const SessionStatus&) const = default;
 };
 
 /// What an operator ordered last.
@@ -37,12 +40,14 @@ struct ReplicaStatus {
   RebuildOrderStatus rebuild_order = RebuildOrderStatus::kNone;
   std::optional<SessionStatus> session;
   std::optional<uint64_t> written_lsn, durable_lsn, lag_bytes;
+  bool operator==(const ReplicaStatus&) const = default;
 };
 
 /// A comparison of a replica's copy with the primary's: the last one that was asked for.
 struct VerifyStatus {
   struct Range {
     uint64_t offset = 0, length = 0;  ///< bytes
+    bool operator==(const Range&) const = default;
   };
   std::string replica;
   std::string state;  ///< running | completed | failed
@@ -55,7 +60,51 @@ struct VerifyStatus {
   uint64_t seconds_since_begin = 0;
   std::optional<uint64_t> seconds_since_end;  ///< nullopt: it runs
   std::optional<uint64_t> first_lsn, last_lsn;  ///< the log's end when it began and ended
+  bool operator==(const VerifyStatus&) const = default;
 };
+
+/// Something that somebody should look at, as long as it lasts.
+enum class Alarm : uint8_t {
+  kCopyFailed,           ///< this copy is out of service until a restart
+  kCopyDamaged,          ///< this copy must be rebuilt
+  kBaseFull,             ///< the base image's device has no space left
+  kReplicaOutOfSync,     ///< a replica does not count: one copy fewer than was asked for
+  kRebuildLosingGround,  ///< clients write faster than the rebuild takes it
+  kCopiesDiffer,         ///< the last comparison found ranges that differ
+  kNotAnswering,         ///< the daemon's shards do not answer; of no volume
+};
+inline constexpr std::array kAlarms = {Alarm::kCopyFailed,          Alarm::kCopyDamaged,  Alarm::kBaseFull,    Alarm::kReplicaOutOfSync,
+                                       Alarm::kRebuildLosingGround, Alarm::kCopiesDiffer, Alarm::kNotAnswering};
+
+constexpr const char* to_string(Alarm alarm) {
+  switch (alarm) {
+    case Alarm::kCopyFailed: return "copy_failed";
+    case Alarm::kCopyDamaged: return "copy_damaged";
+    case Alarm::kBaseFull: return "base_full";
+    case Alarm::kReplicaOutOfSync: return "replica_out_of_sync";
+    case Alarm::kRebuildLosingGround: return "rebuild_losing_ground";
+    case Alarm::kCopiesDiffer: return "copies_differ";
+    case Alarm::kNotAnswering: return "not_answering";
+  }
+  return "unknown";
+}
+
+struct AlarmStatus {
+  Alarm alarm = Alarm::kCopyFailed;
+  std::string replica;  ///< that it is about; empty: about none
+  std::string message;
+  bool operator==(const AlarmStatus&) const = default;
+};
+
+/// How many of clients' requests took up to that long (and longer than the bucket below). Counts only grow, and wrap.
+struct LatencyBucket {
+  uint64_t upper_ns = 0;
+  uint32_t count = 0;
+  bool operator==(const LatencyBucket&) const = default;
+};
+
+struct VolumeMoment;
+using VolumeMoments = std::vector<std::shared_ptr<const VolumeMoment>>;
 
 struct VolumeStatus {
   std::string name, uuid;
@@ -73,8 +122,23 @@ struct VolumeStatus {
   uint64_t clients = 0;
   std::vector<ReplicaStatus> replicas;
   std::vector<VerifyStatus> verifications;  ///< by replica
+  std::vector<AlarmStatus> alarms;
   /// The chain of facts behind the present mode, for people, the first cause first.
   std::vector<std::string> why;
+
+  // For whoever compares two looks at a volume; not shown as they are:
+  std::optional<uint64_t> wal_position_bytes;  ///< of the log's end, from where it began; only a cut or a rebuild takes it back
+  std::vector<LatencyBucket> latency;          ///< on a primary; those that are not empty, in order
+  /// How it was when its mode, role or epoch changed, the newest last; not more than a few. Null: not recorded.
+  std::shared_ptr<const VolumeMoments> moments;
+  bool operator==(const VolumeStatus&) const = default;
+};
+
+/// A volume right after a change of its mode, role or epoch.
+struct VolumeMoment {
+  uint64_t number = 0;        ///< +1 each, from 1
+  uint64_t unix_time_ms = 0;
+  VolumeStatus volume;        ///< without moments
 };
 
 struct NodeStatus {

@@ -31,6 +31,13 @@ class LatencyHistogram {
     }
     return upper_end(kBuckets - 1);
   }
+  /// Calls `tell(upper end, count)` for each bucket that is not empty, in order.
+  template <class Tell>
+  void each(const Tell& tell) const {
+    for (size_t i = 0; i < kBuckets; ++i) {
+      if (counts_[i] > 0) tell(upper_end(i), counts_[i]);
+    }
+  }
   /// What was added since `before`, an earlier copy.
   [[nodiscard]] LatencyHistogram since(const LatencyHistogram& before) const {
     LatencyHistogram window;

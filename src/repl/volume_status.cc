@@ -21,6 +21,7 @@ VolumeStatus Volume::status() const {
     s.durable_lsn = wal.durable().value();
     s.checkpoint_lsn = store_.checkpoint().value();
     s.wal_used_bytes = wal.used_blocks() * kBlockBytes;
+    s.wal_position_bytes = wal.append_position() * kBlockBytes;
   }
   s.wal_capacity_bytes = options_.store.wal_bytes;
   const core::EngineState& facts = engine_.state();
@@ -90,6 +91,7 @@ void Volume::fill_primary(VolumeStatus& s) const {
                          state.shipper->epoch == state.assignment->epoch;
   s.shipper_connected = s.shipper_configured;
   if (primary_->serving()) s.committed_lsn = primary_->committed().value();
+  primary_->client_load().latency.each([&s](io::Nanos upper, uint32_t count) { s.latency.push_back({static_cast<uint64_t>(upper), count}); });
   for (size_t i = 0; i < primary_->members().size(); ++i) {
     const Shipper& shipper = primary_->members().shipper(i);
     ReplicaStatus r;

@@ -121,11 +121,17 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
   options.rebuild = rebuild_;
   options.store.wal_retain_percent = config_.wal_retain_percent;
-  options.on_refusal = [&entry](const std::string& refusal) {
+  options.on_refusal = [this, &entry](const std::string& refusal) { on_change(entry, refusal); };
+  return options;
+}
+
+void NodeDaemon::on_change(Export& entry, const std::string& refusal) const {
+  {
     const std::lock_guard lock(entry.mutex);
     entry.refusal = refusal;
-  };
-  return options;
+  }
+  // Said again whenever the mode is published or the role is another one.
+  if (const repl::Volume* volume = shards_[entry.shard]->find_volume(entry.name)) entry.report.note(*volume);
 }
 
 Status NodeDaemon::open_volumes() {
@@ -229,7 +235,7 @@ void NodeDaemon::volumes(std::function<void(std::vector<VolumeStatus>)> done) {
     shards_[shard]->run([this, shard, answers, one_done] {
       for (size_t i = 0; i < exports_.size(); ++i) {
         if (exports_[i]->shard != shard) continue;
-        if (const repl::Volume* volume = shards_[shard]->find_volume(exports_[i]->name)) (*answers)[i] = volume->status();
+        if (const repl::Volume* volume = shards_[shard]->find_volume(exports_[i]->name)) (*answers)[i] = exports_[i]->report.look(*volume);
       }
       one_done();
     });
@@ -265,12 +271,13 @@ void NodeDaemon::give_order(const std::string& volume, GiveOrder give, OrderDone
   const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) { return entry->name == volume; });
   if (found == exports_.end()) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
   Shard* const owner = shards_[(*found)->shard].get();
-  owner->run([owner, volume, give = std::move(give), done = std::move(done)] {
+  const VolumeReport* const report = &(*found)->report;
+  owner->run([owner, report, volume, give = std::move(give), done = std::move(done)] {
     repl::Volume* const ordered = owner->find_volume(volume);
     if (ordered == nullptr) return done(make_error(Errc::kNotFound, fmt::format("volume {} is not open", volume)));
-    give(*ordered, [ordered, done](const Status& status) {
+    give(*ordered, [ordered, report, done](const Status& status) {
       if (!status.has_value()) return done(status.error());
-      done(ordered->status());
+      done(report->look(*ordered));
     });
   });
 }

@@ -9,6 +9,7 @@
 
 #include "control/daemon.h"
 #include "shard/shard.h"
+#include "shard/volume_report.h"
 
 namespace ringbolt {
 
@@ -40,6 +41,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
     uint32_t shard = 0;
     std::mutex mutex;
     std::string refusal;
+    VolumeReport report;  ///< on the owner's thread only
   };
 
   using OrderDone = std::function<void(Result<VolumeStatus>)>;
@@ -51,6 +53,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void stop_listeners(std::function<void()> done);
   void stop_shards(std::function<void()> done);
   [[nodiscard]] repl::VolumeOptions options_of(const VolumeConfig& volume, Export& entry) const;
+  /// The volume has said that something about it is different now.
+  void on_change(Export& entry, const std::string& refusal) const;
   [[nodiscard]] uint32_t shard_count() const;
   /// Runs `give` on the shard that owns `volume`; what became of it goes to `done`, with the volume as it is then.
   void give_order(const std::string& volume, GiveOrder give, OrderDone done);

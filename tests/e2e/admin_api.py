@@ -94,7 +94,7 @@ def check_errors(script, node):
     def is_error(body):
         return isinstance(body['error']['code'], str) and isinstance(body['error']['message'], str)
     with script.test('what is not there is 404 with an error object'):
-        for path in ('/', '/v1', '/v1/volumes/none', '/v1/volumes/vol0/none', '/v2/volumes'):
+        for path in ('/none', '/v1', '/v1/volumes/none', '/v1/volumes/vol0/none', '/v2/volumes'):
             status, body = node.get(path)
             assert status == 404 and is_error(body), (path, status, body)
     with script.test('a wrong method is 405 with an error object'):

@@ -99,6 +99,17 @@ std::string RawHttpClient::read_reply() {
   return reply;
 }
 
+std::string RawHttpClient::read_until(const std::string& text) {
+  size_t found;
+  while ((found = received_.find(text)) == std::string::npos) {
+    INFO("waited for: " << text);
+    REQUIRE(receive());
+  }
+  const std::string read = received_.substr(0, found + text.size());
+  received_.erase(0, read.size());
+  return read;
+}
+
 std::string get(const std::string& address, const std::string& target) {
   RawHttpClient client(address);
   client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -52,6 +52,8 @@ class RawHttpClient {
   std::string read_all();
   /// One reply with its body, the connection staying open.
   std::string read_reply();
+  /// Everything up to and with the next `text`, the connection staying open.
+  std::string read_until(const std::string& text);
 
  private:
   bool receive();

@@ -1,6 +1,7 @@
 // Which path is which resource.
 #include "control/admin_routes.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 namespace ringbolt {
@@ -17,6 +18,9 @@ void check(const Path& path, AdminResource resource, const std::string& volume, 
 }
 
 TEST_CASE("routes: each resource has its path and methods", "[admin]") {
+  check({""}, AdminResource::kPage, "", "GET, HEAD");
+  check({"openapi.json"}, AdminResource::kOpenApi, "", "GET, HEAD");
+  check({"v1", "events"}, AdminResource::kEvents, "", "GET");
   check({"healthz"}, AdminResource::kHealth, "", "GET, HEAD");
   check({"v1", "node"}, AdminResource::kNode, "", "GET, HEAD");
   check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD");
@@ -36,11 +40,21 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
 }
 
 TEST_CASE("routes: anything else is nothing", "[admin]") {
-  const Path path = GENERATE(Path{}, Path{""}, Path{"v1"}, Path{"v1", ""}, Path{"v1", "volumes", ""}, Path{"v1", "volumes", "", "why"},
+  const Path path = GENERATE(Path{}, Path{"", ""}, Path{"v1"}, Path{"v1", ""}, Path{"v1", "volumes", ""}, Path{"v1", "volumes", "", "why"},
                              Path{"v1", "volumes", "a", ""}, Path{"v1", "volumes", "a", "rebuild", ""},
                              Path{"v1", "volumes", "", "rebuild", "n2"}, Path{"v1", "volumes", "a", "rebuild", "n2", "x"}, Path{"v1", "volumes", "a", "Why"}, Path{"v1", "volumes", "a", "why", ""},
                              Path{"v1", "volumes", "a", "why", "why"}, Path{"healthz", ""}, Path{"healthz/"}, Path{"v1/node"});
   CHECK(!find_route(path));
+}
+
+TEST_CASE("routes: all paths, as they are described", "[admin]") {
+  const std::vector<AdminPath> paths = admin_paths();
+  const auto has = [&](const std::string& path, std::string_view methods) {
+    return std::any_of(paths.begin(), paths.end(), [&](const AdminPath& one) { return one.path == path && one.methods == methods; });
+  };
+  CHECK(has("/", "GET, HEAD"));
+  CHECK(has("/v1/volumes/{name}/verify", "GET, HEAD, POST"));
+  CHECK(has("/v1/volumes/{name}/rebuild/{replica}", "DELETE"));
 }
 
 TEST_CASE("routes: a method is taken as a whole word", "[admin]") {

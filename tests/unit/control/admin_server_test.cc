@@ -34,7 +34,7 @@ TEST_CASE("admin: resources are served as JSON", "[admin]") {
 TEST_CASE("admin: what does not exist is 404 with an error object", "[admin]") {
   AdminFixture admin;
   const std::string target =
-      GENERATE(as<std::string>(), "/", "/v1", "/v2/volumes", "/v1/volumes/none", "/v1/volumes/",
+      GENERATE(as<std::string>(), "/index.html", "/v1", "/v2/volumes", "/v1/volumes/none", "/v1/volumes/",
                "/v1/volumes/vol0/x", "/healthz/x", "/v1/volumes/%ff%00", "/v1/nod");
   CAPTURE(target);
   const std::string reply = get(admin.address(), target);

@@ -16,7 +16,7 @@ using Catch::Matchers::StartsWith;
 const std::string kNode = "[node]\nid = \"n1\"\ndata_dir = \"/data\"\n";  // lines 1 to 3
 const std::string kVolume = kNode + "[[volume]]\nname = \"vol0\"\nsize = \"1GiB\"\n";  // to 6
 
-std::string error_of(const std::string& text) {
+std::string error_of_config(const std::string& text) {
   const Result<Config> config = parse_config(text, "x.toml");
   REQUIRE(config.has_error());
   CHECK(config.error().code == Errc::kInvalid);
@@ -136,120 +136,120 @@ TEST_CASE("config: a string does for a list of addresses", "[config]") {
 }
 
 TEST_CASE("config: an unknown key names its line and the nearest known key", "[config]") {
-  CHECK(error_of(kNode + "shard = 4\n") ==
+  CHECK(error_of_config(kNode + "shard = 4\n") ==
         "x.toml:4: unknown key \"shard\" in [node]; the nearest known one is \"shards\"");
-  CHECK(error_of(kNode + "[replicaton]\nlisten = \"127.0.0.1:1\"\n") ==
+  CHECK(error_of_config(kNode + "[replicaton]\nlisten = \"127.0.0.1:1\"\n") ==
         "x.toml:4: unknown key \"replicaton\" in the file; the nearest known one is "
         "\"replication\"");
-  CHECK_THAT(error_of(kNode + "[replication]\nwhenlost = \"drop\""), Contains("\"when_lost\""));
-  CHECK_THAT(error_of(kNode + "[replication]\nwal_retained = \"1%\""), Contains("\"wal_retain\""));
-  CHECK_THAT(error_of(kVolume + "durabilty = \"sync_all\"\n"), StartsWith("x.toml:7: unknown key"));
-  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\nadress = 1\n"),
+  CHECK_THAT(error_of_config(kNode + "[replication]\nwhenlost = \"drop\""), Contains("\"when_lost\""));
+  CHECK_THAT(error_of_config(kNode + "[replication]\nwal_retained = \"1%\""), Contains("\"wal_retain\""));
+  CHECK_THAT(error_of_config(kVolume + "durabilty = \"sync_all\"\n"), StartsWith("x.toml:7: unknown key"));
+  CHECK_THAT(error_of_config(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\nadress = 1\n"),
              StartsWith("x.toml:10: ") && Contains("\"address\""));
-  CHECK_THAT(error_of(kNode + "[rebuild.x]\n"), Contains("unknown key \"x\" in [rebuild]"));
+  CHECK_THAT(error_of_config(kNode + "[rebuild.x]\n"), Contains("unknown key \"x\" in [rebuild]"));
 }
 
 TEST_CASE("config: a misspelt required key is reported as misspelt, the first one first",
           "[config]") {
-  CHECK(error_of("[node]\nidd = \"n1\"\ndat_dir = \"/data\"\n") ==
+  CHECK(error_of_config("[node]\nidd = \"n1\"\ndat_dir = \"/data\"\n") ==
         "x.toml:2: unknown key \"idd\" in [node]; the nearest known one is \"id\"");
-  CHECK_THAT(error_of("[node]\nzz = 1\naa = 1\n"), StartsWith("x.toml:2: unknown key \"zz\""));
+  CHECK_THAT(error_of_config("[node]\nzz = 1\naa = 1\n"), StartsWith("x.toml:2: unknown key \"zz\""));
 }
 
 TEST_CASE("config: required keys", "[config]") {
-  CHECK_THAT(error_of(""), StartsWith("x.toml:1: the table [node] is missing"));
-  CHECK(error_of("\n[node]\ndata_dir = \"/data\"") ==
+  CHECK_THAT(error_of_config(""), StartsWith("x.toml:1: the table [node] is missing"));
+  CHECK(error_of_config("\n[node]\ndata_dir = \"/data\"") ==
         "x.toml:2: [node] has no \"id\", which is required");
-  CHECK(error_of("[node]\nid = \"n1\"") ==
+  CHECK(error_of_config("[node]\nid = \"n1\"") ==
         "x.toml:1: [node] has no \"data_dir\", which is required");
-  CHECK(error_of(kNode + "[[volume]]\nsize = 4096") ==
+  CHECK(error_of_config(kNode + "[[volume]]\nsize = 4096") ==
         "x.toml:4: [[volume]] has no \"name\", which is required");
-  CHECK(error_of(kNode + "[[volume]]\nname = \"a\"\nsize = 4096\n\n[[volume]]\nname = \"b\"\n") ==
+  CHECK(error_of_config(kNode + "[[volume]]\nname = \"a\"\nsize = 4096\n\n[[volume]]\nname = \"b\"\n") ==
         "x.toml:8: [[volume]] has no \"size\", which is required");
   const std::string primary = kVolume + "role = \"primary\"\n[[volume.replica]]\n";
-  CHECK(error_of(primary + "address = \"h:1\"") ==
+  CHECK(error_of_config(primary + "address = \"h:1\"") ==
         "x.toml:8: [[volume.replica]] has no \"id\", which is required");
-  CHECK(error_of(primary + "id = \"n2\"") ==
+  CHECK(error_of_config(primary + "id = \"n2\"") ==
         "x.toml:8: [[volume.replica]] has no \"address\", which is required");
 }
 
 TEST_CASE("config: a wrong type names the expected one", "[config]") {
-  CHECK(error_of(kNode + "shards = \"4\"") ==
+  CHECK(error_of_config(kNode + "shards = \"4\"") ==
         "x.toml:4: [node] shards: expected an integer, got a string");
-  CHECK_THAT(error_of("[node]\nid = 1"), StartsWith("x.toml:2: [node] id: expected a string"));
-  CHECK_THAT(error_of(kNode + "memory = 1.5"), Contains("expected a size") && Contains("floating"));
-  CHECK_THAT(error_of(kNode + "spin = 20"), Contains("expected a time") && Contains("an integer"));
-  CHECK_THAT(error_of(kNode + "[replication]\nwal_retain = 50"),
+  CHECK_THAT(error_of_config("[node]\nid = 1"), StartsWith("x.toml:2: [node] id: expected a string"));
+  CHECK_THAT(error_of_config(kNode + "memory = 1.5"), Contains("expected a size") && Contains("floating"));
+  CHECK_THAT(error_of_config(kNode + "spin = 20"), Contains("expected a time") && Contains("an integer"));
+  CHECK_THAT(error_of_config(kNode + "[replication]\nwal_retain = 50"),
              Contains("expected a share (string such as \"50%\"), got an integer"));
-  CHECK_THAT(error_of(kNode + "[replication]\nwhen_lost = true"),
+  CHECK_THAT(error_of_config(kNode + "[replication]\nwhen_lost = true"),
              Contains("when_lost: expected a string"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = 1"), Contains("a string or an array of strings"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\",\n 2]"),
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = 1"), Contains("a string or an array of strings"));
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\",\n 2]"),
              StartsWith("x.toml:6: ") && Contains("strings only"));
-  CHECK_THAT(error_of("node = 1"), Contains("expected a table, written [node]"));
-  CHECK_THAT(error_of("[[node]]\nid = \"a\""), Contains("expected a table, written [node]"));
-  CHECK_THAT(error_of(kNode + "[volume]\nname = \"a\""), Contains("written [[volume]]"));
-  CHECK_THAT(error_of(kNode + "[[volume]]\nname = \"a\"\nsize = true"), Contains("a boolean"));
-  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[volume.replica]\nid = \"a\""),
+  CHECK_THAT(error_of_config("node = 1"), Contains("expected a table, written [node]"));
+  CHECK_THAT(error_of_config("[[node]]\nid = \"a\""), Contains("expected a table, written [node]"));
+  CHECK_THAT(error_of_config(kNode + "[volume]\nname = \"a\""), Contains("written [[volume]]"));
+  CHECK_THAT(error_of_config(kNode + "[[volume]]\nname = \"a\"\nsize = true"), Contains("a boolean"));
+  CHECK_THAT(error_of_config(kVolume + "role = \"primary\"\n[volume.replica]\nid = \"a\""),
              Contains("written [[volume.replica]]"));
-  CHECK_THAT(error_of("volume = [1]\n" + kNode), Contains("written [[volume]]"));
+  CHECK_THAT(error_of_config("volume = [1]\n" + kNode), Contains("written [[volume]]"));
 }
 
 TEST_CASE("config: a syntax error gives its line", "[config]") {
-  CHECK_THAT(error_of(kNode + "shards = = 4"), StartsWith("x.toml:4: "));
-  CHECK_THAT(error_of(kNode + "id = \"n2\""), StartsWith("x.toml:4: "));
-  CHECK_THAT(error_of("[node\n"), StartsWith("x.toml:1: "));
-  CHECK_THAT(error_of("[node]\nid = \"\xff\"\n"), StartsWith("x.toml:2: "));
+  CHECK_THAT(error_of_config(kNode + "shards = = 4"), StartsWith("x.toml:4: "));
+  CHECK_THAT(error_of_config(kNode + "id = \"n2\""), StartsWith("x.toml:4: "));
+  CHECK_THAT(error_of_config("[node\n"), StartsWith("x.toml:1: "));
+  CHECK_THAT(error_of_config("[node]\nid = \"\xff\"\n"), StartsWith("x.toml:2: "));
 }
 
 TEST_CASE("config: text that the TOML library does not expect is an error too", "[config]") {
   for (const char* text : {"[,[", "[!node]", "[=]", "[[*volume]]", "[node", "[node]\nid = \"n1"}) {
     CAPTURE(text);
-    CHECK_THAT(error_of(text), StartsWith("x.toml:"));
+    CHECK_THAT(error_of_config(text), StartsWith("x.toml:"));
   }
   // Characters outside ASCII where white space may be.
-  CHECK_THAT(error_of("[node]\n\u00e9 = 1\n"), StartsWith("x.toml:2: "));
-  CHECK_THAT(error_of("[node]\n\u3042 = 1\n"), StartsWith("x.toml:2: "));
+  CHECK_THAT(error_of_config("[node]\n\u00e9 = 1\n"), StartsWith("x.toml:2: "));
+  CHECK_THAT(error_of_config("[node]\n\u3042 = 1\n"), StartsWith("x.toml:2: "));
 }
 
 TEST_CASE("config: what a message quotes from the file stays one short line", "[config]") {
-  CHECK_THAT(error_of("x = +i\n\n"), Contains("\\x0a"));
-  CHECK_THAT(error_of("[node]\n\"a\\nb\" = 1\n"), Contains("a\\x0ab"));
-  CHECK(error_of("[node]\n" + std::string(100'000, 'k') + " = 1\n").size() < 2000);
+  CHECK_THAT(error_of_config("x = +i\n\n"), Contains("\\x0a"));
+  CHECK_THAT(error_of_config("[node]\n\"a\\nb\" = 1\n"), Contains("a\\x0ab"));
+  CHECK(error_of_config("[node]\n" + std::string(100'000, 'k') + " = 1\n").size() < 2000);
 }
 
 TEST_CASE("config: numbers outside their range are refused with the range", "[config]") {
-  CHECK(error_of(kNode + "memory = \"15MiB\"") ==
+  CHECK(error_of_config(kNode + "memory = \"15MiB\"") ==
         "x.toml:4: [node] memory: 15MiB is out of range, allowed are 16MiB to 1TiB");
   CHECK(config_of(kNode + "memory = \"16MiB\"").memory_bytes == 16u << 20);
   // Each shard needs some, and each volume on it.
-  CHECK(error_of(kNode + "shards = 256\nmemory = \"256MiB\"") ==
+  CHECK(error_of_config(kNode + "shards = 256\nmemory = \"256MiB\"") ==
         "x.toml:5: [node] memory: 256MiB is too little for 256 shards and 0 volumes, which need 2GiB");
   CHECK(config_of(kNode + "shards = 32\nmemory = \"256MiB\"").shards == 32);
   std::string volumes;
   for (int i = 0; i < 9; ++i) volumes += "[[volume]]\nname = \"v" + std::to_string(i) + "\"\nsize = \"1MiB\"\nrole = \"replica\"\n";
-  CHECK_THAT(error_of(kNode + "shards = 2\nmemory = \"31MiB\"\n" + volumes), Contains("2 shards and 9 volumes, which need 32MiB"));
+  CHECK_THAT(error_of_config(kNode + "shards = 2\nmemory = \"31MiB\"\n" + volumes), Contains("2 shards and 9 volumes, which need 32MiB"));
   CHECK(config_of(kNode + "shards = 2\nmemory = \"32MiB\"\n" + volumes).volumes.size() == 9);
-  CHECK_THAT(error_of(kNode + "shards = -1"), Contains("-1 is negative"));
-  CHECK_THAT(error_of(kNode + "shards = 257"), Contains("out of range"));
-  CHECK_THAT(error_of(kNode + "spin = \"2s\""), Contains("allowed are 0 to 1s"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nmax_connections = 0"), Contains("out of range"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nhandshake_timeout = \"1ms\""), Contains("out of range"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nstall_timeout = 0"), Contains("out of range"));
-  CHECK_THAT(error_of(kNode + "[replication]\ntimeout = \"2us\""), Contains("out of range"));
-  CHECK(error_of(kNode + "[replication]\nwal_retain = \"91%\"") ==
+  CHECK_THAT(error_of_config(kNode + "shards = -1"), Contains("-1 is negative"));
+  CHECK_THAT(error_of_config(kNode + "shards = 257"), Contains("out of range"));
+  CHECK_THAT(error_of_config(kNode + "spin = \"2s\""), Contains("allowed are 0 to 1s"));
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nmax_connections = 0"), Contains("out of range"));
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nhandshake_timeout = \"1ms\""), Contains("out of range"));
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nstall_timeout = 0"), Contains("out of range"));
+  CHECK_THAT(error_of_config(kNode + "[replication]\ntimeout = \"2us\""), Contains("out of range"));
+  CHECK(error_of_config(kNode + "[replication]\nwal_retain = \"91%\"") ==
         "x.toml:5: [replication] wal_retain: 91% is out of range, allowed are 0% to 90%");
   CHECK(config_of(kNode + "[replication]\nwal_retain = \"90%\"").wal_retain_percent == 90);
   CHECK(config_of(kNode + "[replication]\nwal_retain = \"0%\"").wal_retain_percent == 0);
-  CHECK_THAT(error_of(kNode + "[replication]\nwal_retain = \"half\""), Contains("expected a share"));
-  CHECK_THAT(error_of(kNode + "[rebuild]\nin_flight = 0"), Contains("out of range"));
-  CHECK(error_of(kNode + "[rebuild]\nparallel = 0") == "x.toml:5: [rebuild] parallel: 0 is out of range, allowed are 1 to 64");
-  CHECK_THAT(error_of(kNode + "[rebuild]\nparallel = 65"), Contains("out of range"));
+  CHECK_THAT(error_of_config(kNode + "[replication]\nwal_retain = \"half\""), Contains("expected a share"));
+  CHECK_THAT(error_of_config(kNode + "[rebuild]\nin_flight = 0"), Contains("out of range"));
+  CHECK(error_of_config(kNode + "[rebuild]\nparallel = 0") == "x.toml:5: [rebuild] parallel: 0 is out of range, allowed are 1 to 64");
+  CHECK_THAT(error_of_config(kNode + "[rebuild]\nparallel = 65"), Contains("out of range"));
   CHECK(config_of(kNode + "[rebuild]\nparallel = 64").rebuild_parallel == 64);
-  CHECK_THAT(error_of(kNode + "[rebuild]\nparalel = 1"), Contains("the nearest known one is \"parallel\""));
-  CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = 4097"), Contains("whole blocks"));
-  CHECK_THAT(error_of(kNode + "[rebuild]\nchunk = \"1GiB\""), Contains("out of range"));
-  CHECK_THAT(error_of(kNode + "[rebuild]\nrate_max = \"fast\""), Contains("expected a size"));
+  CHECK_THAT(error_of_config(kNode + "[rebuild]\nparalel = 1"), Contains("the nearest known one is \"parallel\""));
+  CHECK_THAT(error_of_config(kNode + "[rebuild]\nchunk = 4097"), Contains("whole blocks"));
+  CHECK_THAT(error_of_config(kNode + "[rebuild]\nchunk = \"1GiB\""), Contains("out of range"));
+  CHECK_THAT(error_of_config(kNode + "[rebuild]\nrate_max = \"fast\""), Contains("expected a size"));
 }
 
 TEST_CASE("config: a volume's sizes are whole blocks within their limits", "[config]") {
@@ -258,73 +258,73 @@ TEST_CASE("config: a volume's sizes are whole blocks within their limits", "[con
   };
   CHECK(config_of(sized("4096")).volumes[0].size_bytes == 4096);
   CHECK(config_of(sized("\"16TiB\"")).volumes[0].size_bytes == kVolumeBytesMax);
-  CHECK_THAT(error_of(sized("0")), StartsWith("x.toml:6: ") && Contains("out of range"));
-  CHECK_THAT(error_of(sized("4095")), Contains("out of range"));
-  CHECK_THAT(error_of(sized("4097")), Contains("whole blocks of 4096"));
-  CHECK_THAT(error_of(sized("\"17TiB\"")), Contains("out of range"));
-  CHECK_THAT(error_of(sized("-4096")), Contains("negative"));
-  CHECK_THAT(error_of(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 64GiB"));
-  CHECK_THAT(error_of(kVolume + "wal_size = 8388609"), Contains("whole blocks"));
+  CHECK_THAT(error_of_config(sized("0")), StartsWith("x.toml:6: ") && Contains("out of range"));
+  CHECK_THAT(error_of_config(sized("4095")), Contains("out of range"));
+  CHECK_THAT(error_of_config(sized("4097")), Contains("whole blocks of 4096"));
+  CHECK_THAT(error_of_config(sized("\"17TiB\"")), Contains("out of range"));
+  CHECK_THAT(error_of_config(sized("-4096")), Contains("negative"));
+  CHECK_THAT(error_of_config(kVolume + "wal_size = \"4MiB\""), Contains("allowed are 8MiB to 64GiB"));
+  CHECK_THAT(error_of_config(kVolume + "wal_size = 8388609"), Contains("whole blocks"));
 }
 
 TEST_CASE("config: names and ids are checked", "[config]") {
-  CHECK_THAT(error_of("[node]\nid = \"n/1\"\ndata_dir = \"/d\""), StartsWith("x.toml:2: [node] id"));
-  CHECK_THAT(error_of("[node]\nid = \"\"\ndata_dir = \"/d\""), Contains("must not be empty"));
-  CHECK_THAT(error_of("[node]\nid = \"n1\"\ndata_dir = \"\""), StartsWith("x.toml:3: "));
-  CHECK_THAT(error_of("[node]\nid = \"n1\"\ndata_dir = \"/d\\u0000x\""), Contains("control"));
+  CHECK_THAT(error_of_config("[node]\nid = \"n/1\"\ndata_dir = \"/d\""), StartsWith("x.toml:2: [node] id"));
+  CHECK_THAT(error_of_config("[node]\nid = \"\"\ndata_dir = \"/d\""), Contains("must not be empty"));
+  CHECK_THAT(error_of_config("[node]\nid = \"n1\"\ndata_dir = \"\""), StartsWith("x.toml:3: "));
+  CHECK_THAT(error_of_config("[node]\nid = \"n1\"\ndata_dir = \"/d\\u0000x\""), Contains("control"));
   for (const std::string name : {"..", ".", "a b", "", "a/b"}) {
-    CHECK_THAT(error_of(kNode + "[[volume]]\nname = \"" + name + "\"\nsize = 4096"),
+    CHECK_THAT(error_of_config(kNode + "[[volume]]\nname = \"" + name + "\"\nsize = 4096"),
                StartsWith("x.toml:5: [[volume]] name"));
   }
   const std::string primary = kVolume + "role = \"primary\"\n[[volume.replica]]\n";
-  CHECK_THAT(error_of(primary + "id = \"a b\"\naddress = \"h:1\""), StartsWith("x.toml:9: "));
+  CHECK_THAT(error_of_config(primary + "id = \"a b\"\naddress = \"h:1\""), StartsWith("x.toml:9: "));
 }
 
 TEST_CASE("config: words are checked against the known ones", "[config]") {
-  CHECK(error_of(kVolume + "role = \"leader\"") ==
+  CHECK(error_of_config(kVolume + "role = \"leader\"") ==
         "x.toml:7: [[volume]] role: \"leader\" is none of \"primary\", \"replica\", \"none\"");
-  CHECK_THAT(error_of(kVolume + "durability = \"async\""), Contains("\"sync_quorum\""));
-  CHECK(error_of(kNode + "[replication]\nwhen_lost = \"block\"") ==
+  CHECK_THAT(error_of_config(kVolume + "durability = \"async\""), Contains("\"sync_quorum\""));
+  CHECK(error_of_config(kNode + "[replication]\nwhen_lost = \"block\"") ==
         "x.toml:5: [replication] when_lost: \"block\" is none of \"drop\", \"wait\"");
-  CHECK_THAT(error_of(kVolume + "epoch = 0"), Contains("out of range"));
-  CHECK_THAT(error_of(kVolume + "epoch = -1"), Contains("negative"));
+  CHECK_THAT(error_of_config(kVolume + "epoch = 0"), Contains("out of range"));
+  CHECK_THAT(error_of_config(kVolume + "epoch = -1"), Contains("negative"));
 }
 
 TEST_CASE("config: addresses are checked", "[config]") {
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = []"), Contains("at least one address"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1\"]"),
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = []"), Contains("at least one address"));
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = [\"127.0.0.1\"]"),
              StartsWith("x.toml:5: ") && Contains("HOST:PORT"));
-  CHECK_THAT(error_of(kNode + "[replication]\nlisten = \"unix:/x\""), Contains("address \""));
-  CHECK_THAT(error_of(kNode + "[admin]\nlisten = \"127.0.0.1:99999\""), Contains("address \""));
-  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\naddress = "
+  CHECK_THAT(error_of_config(kNode + "[replication]\nlisten = \"unix:/x\""), Contains("address \""));
+  CHECK_THAT(error_of_config(kNode + "[admin]\nlisten = \"127.0.0.1:99999\""), Contains("address \""));
+  CHECK_THAT(error_of_config(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\naddress = "
                                 "\"10.0.0.1:0\""),
              StartsWith("x.toml:10: "));
 }
 
 TEST_CASE("config: two listeners on one address are refused, defaults included", "[config]") {
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
              Contains("already used on line 5"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = \"127.0.0.1:1\"\n[admin]\nlisten = \"127.0.0.1:1\""),
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = \"127.0.0.1:1\"\n[admin]\nlisten = \"127.0.0.1:1\""),
              StartsWith("x.toml:7: ") && Contains("already used on line 5"));
-  CHECK_THAT(error_of(kNode + "[nbd]\nlisten = \"127.0.0.1:10811\"\n"), Contains("already used"));
+  CHECK_THAT(error_of_config(kNode + "[nbd]\nlisten = \"127.0.0.1:10811\"\n"), Contains("already used"));
   config_of(kNode +
             "[nbd]\nlisten = \"127.0.0.1:0\"\n[replication]\nlisten = \"127.0.0.1:0\"\n[admin]\n"
             "listen = \"127.0.0.1:0\"");
 }
 
 TEST_CASE("config: duplicates are refused with the line of the first", "[config]") {
-  CHECK(error_of(kVolume + "[[volume]]\nname = \"vol0\"\nsize = 4096\n") ==
+  CHECK(error_of_config(kVolume + "[[volume]]\nname = \"vol0\"\nsize = 4096\n") ==
         "x.toml:8: [[volume]] name: \"vol0\" is already used on line 5");
-  CHECK_THAT(error_of(kVolume + "path = \"/dev/a\"\nwal_path = \"/dev/./a\"\n"),
+  CHECK_THAT(error_of_config(kVolume + "path = \"/dev/a\"\nwal_path = \"/dev/./a\"\n"),
              StartsWith("x.toml:8: ") && Contains("already used on line 7"));
-  CHECK_THAT(error_of(kVolume + "path = \"/dev/a\"\n[[volume]]\nname = \"b\"\nsize = 4096\n"
+  CHECK_THAT(error_of_config(kVolume + "path = \"/dev/a\"\n[[volume]]\nname = \"b\"\nsize = 4096\n"
                                 "wal_path = \"/dev/x/../a\"\n"),
              StartsWith("x.toml:11: "));
   const std::string primary = kVolume + "role = \"primary\"\n";
   const std::string n2 = "[[volume.replica]]\nid = \"n2\"\naddress = \"h:1\"\n";
-  CHECK_THAT(error_of(primary + n2 + "[[volume.replica]]\nid = \"n2\"\naddress = \"h:2\"\n"),
+  CHECK_THAT(error_of_config(primary + n2 + "[[volume.replica]]\nid = \"n2\"\naddress = \"h:2\"\n"),
              StartsWith("x.toml:12: ") && Contains("line 9"));
-  CHECK_THAT(error_of(primary + n2 + "[[volume.replica]]\nid = \"n3\"\naddress = \"h:1\"\n"),
+  CHECK_THAT(error_of_config(primary + n2 + "[[volume.replica]]\nid = \"n3\"\naddress = \"h:1\"\n"),
              StartsWith("x.toml:13: ") && Contains("line 10"));
 }
 
@@ -335,7 +335,7 @@ TEST_CASE("config: a link to a path that is in use counts as that path", "[confi
   const std::string link = std::string(directory) + "/link";
   std::ofstream(real) << "x";
   REQUIRE(symlink(real.c_str(), link.c_str()) == 0);
-  CHECK_THAT(error_of(kVolume + "path = \"" + real + "\"\nwal_path = \"" + link + "\"\n"),
+  CHECK_THAT(error_of_config(kVolume + "path = \"" + real + "\"\nwal_path = \"" + link + "\"\n"),
              Contains("already used on line 7"));
   unlink(link.c_str());
   unlink(real.c_str());
@@ -344,12 +344,12 @@ TEST_CASE("config: a link to a path that is in use counts as that path", "[confi
 
 TEST_CASE("config: replicas belong to a primary and are other nodes", "[config]") {
   const std::string n2 = "[[volume.replica]]\nid = \"n2\"\naddress = \"h:1\"\n";
-  CHECK_THAT(error_of(kVolume + n2), Contains("only a primary has replicas"));
-  CHECK_THAT(error_of(kVolume + "role = \"replica\"\n" + n2), Contains("is replica"));
-  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n1\"\naddress = "
+  CHECK_THAT(error_of_config(kVolume + n2), Contains("only a primary has replicas"));
+  CHECK_THAT(error_of_config(kVolume + "role = \"replica\"\n" + n2), Contains("is replica"));
+  CHECK_THAT(error_of_config(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n1\"\naddress = "
                                 "\"h:1\"\n"),
              StartsWith("x.toml:9: ") && Contains("this node itself"));
-  CHECK_THAT(error_of(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\naddress = "
+  CHECK_THAT(error_of_config(kVolume + "role = \"primary\"\n[[volume.replica]]\nid = \"n2\"\naddress = "
                                 "\"127.0.0.1:10810\"\n"),
              Contains("this node itself listens"));
   std::string many = kVolume + "role = \"primary\"\n";
@@ -357,7 +357,7 @@ TEST_CASE("config: replicas belong to a primary and are other nodes", "[config]"
     many += "[[volume.replica]]\nid = \"r" + std::to_string(i) + "\"\naddress = \"h:" +
             std::to_string(i + 1) + "\"\n";
   }
-  CHECK_THAT(error_of(many), Contains("9 replicas, at most 8"));
+  CHECK_THAT(error_of_config(many), Contains("9 replicas, at most 8"));
 }
 
 TEST_CASE("config: a file that cannot be read is an error with its name", "[config]") {

@@ -126,7 +126,7 @@ TEST_CASE("ctl: --json prints the API's answer to an order, refused or not", "[c
   admin.daemon().refuse_orders(make_error(Errc::kStaleEpoch, "epoch 4 is over"));
   const Outcome refused = call(admin.address(), {"--json", "promote", "vol0", "--epoch", "4"});
   CHECK(refused.code == 1);
-  CHECK(refused.out == error_json("stale_epoch", "epoch 4 is over") + "\n");
+  CHECK(refused.out == error_json(ErrorCode::kStaleEpoch, "epoch 4 is over") + "\n");
   CHECK_THAT(refused.err, StartsWith("ringboltctl: epoch 4 is over\n"));
 }
 

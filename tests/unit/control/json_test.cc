@@ -30,7 +30,14 @@ TEST_CASE("json: a volume has exactly the fields of the interface", "[json]") {
         R"("rebuild_order":null,"session":{"id":7,"kind":"keepup","phase":"running","base_lsn":null,"target_lsn":null,)"
         R"("achieved_lsn":null,"base_bytes_total":0,"base_bytes_done":0,"base_bytes_skipped":0,)"
         R"("base_bytes_per_second":null,"seconds_left":null,"losing_ground":false,)"
-        R"("reason":""},"written_lsn":42,"durable_lsn":40,"lag_bytes":0}]})");
+        R"("reason":""},"written_lsn":42,"durable_lsn":40,"lag_bytes":0}],"alarms":[]})");
+}
+
+TEST_CASE("json: alarms have exactly the fields of the interface", "[json]") {
+  VolumeStatus volume = test::volume_status("vol0");
+  volume.alarms = {{Alarm::kCopyFailed, "", "a \"word\""}, {Alarm::kCopiesDiffer, "n2", "\xff"}};
+  CHECK_THAT(to_json(volume), Catch::Matchers::EndsWith(R"("alarms":[{"code":"copy_failed","replica":null,"message":"a \"word\""},)"
+                                                        R"({"code":"copies_differ","replica":"n2","message":"?"}]})"));
 }
 
 TEST_CASE("json: why has exactly the fields of the interface", "[json]") {
@@ -92,7 +99,7 @@ TEST_CASE("json: node and error", "[json]") {
   CHECK(to_json(node) ==
         R"({"id":"n1","version":"0.1.0","kernel":"6.1","shards":2,"memory_limit_bytes":3,)"
         R"("memory_used_bytes":4,"uptime_seconds":5,"volumes":6,"connections":7})");
-  CHECK(error_json("not_found", "no \"x\"") ==
+  CHECK(error_json(ErrorCode::kNotFound, "no \"x\"") ==
         R"({"error":{"code":"not_found","message":"no \"x\""}})");
 }
 

@@ -29,7 +29,7 @@ TEST_CASE("plan: seeds differ, and each kind of event comes up in some", "[sim]"
   for (uint64_t seed = 1; seed <= 1000; ++seed) {
     const Plan plan = draw_plan("default", seed).value();
     plans.insert(print_plan(plan));
-    for (const Event& event : plan.events) {
+    for (const sim::Event& event : plan.events) {
       acts.insert(to_string(event.act));
       CHECK(event.node < plan.nodes);
       CHECK(event.other < plan.nodes);

@@ -1,0 +1,58 @@
+// Every `error.code` that the admin API answers with. Scripts and openapi.json depend on the names; a test holds the
+// document against this list.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace ringbolt {
+
+enum class ErrorCode : uint8_t {
+  kBadRequest,        ///< not a request that can be read
+  kHeaderTooLarge,
+  kBodyTooLarge,
+  kNotFound,          ///< no such resource, volume or replica
+  kMethodNotAllowed,
+  kForbidden,         ///< orders are not taken from web pages
+  kInvalid,           ///< the order cannot be meant
+  kStaleEpoch,        ///< the order is of an epoch that is over
+  kRefused,           ///< this copy must not do that now
+  kUnsupported,
+  kFailed,            ///< it was tried
+  kStarting,          ///< the daemon is not ready yet
+  kStopping,
+  kBusy,              ///< too much of this kind at once
+  kUnavailable,       ///< the daemon's shards did not answer in time
+  kUnfinished,        ///< the order is still being carried out
+};
+
+inline constexpr std::array kErrorCodes = {
+    ErrorCode::kBadRequest, ErrorCode::kHeaderTooLarge, ErrorCode::kBodyTooLarge, ErrorCode::kNotFound,
+    ErrorCode::kMethodNotAllowed, ErrorCode::kForbidden, ErrorCode::kInvalid, ErrorCode::kStaleEpoch,
+    ErrorCode::kRefused, ErrorCode::kUnsupported, ErrorCode::kFailed, ErrorCode::kStarting,
+    ErrorCode::kStopping, ErrorCode::kBusy, ErrorCode::kUnavailable, ErrorCode::kUnfinished,
+};
+
+constexpr const char* to_string(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kBadRequest: return "bad_request";
+    case ErrorCode::kHeaderTooLarge: return "header_too_large";
+    case ErrorCode::kBodyTooLarge: return "body_too_large";
+    case ErrorCode::kNotFound: return "not_found";
+    case ErrorCode::kMethodNotAllowed: return "method_not_allowed";
+    case ErrorCode::kForbidden: return "forbidden";
+    case ErrorCode::kInvalid: return "invalid";
+    case ErrorCode::kStaleEpoch: return "stale_epoch";
+    case ErrorCode::kRefused: return "refused";
+    case ErrorCode::kUnsupported: return "unsupported";
+    case ErrorCode::kFailed: return "failed";
+    case ErrorCode::kStarting: return "starting";
+    case ErrorCode::kStopping: return "stopping";
+    case ErrorCode::kBusy: return "busy";
+    case ErrorCode::kUnavailable: return "unavailable";
+    case ErrorCode::kUnfinished: return "unfinished";
+  }
+  return "unknown";
+}
+
+}  // namespace ringbolt
