@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -66,6 +67,7 @@ void RebuildSession::begin() {
   achieved_.reset();
   next_base_ = Lba{};
   last_chunk_ = 0;
+  newest_read_ = Lsn{};
   blocks_done_ = blocks_skipped_ = 0;
   if (config_.deadline > 0) io_.arm(deadline_, config_.deadline);
   store_.begin_rebuild(config_.base, config_.history, [this](const Status& status) {
@@ -138,6 +140,7 @@ OrRefused<bool> RebuildSession::apply_base(SessionId session, Epoch epoch, const
   chunk.done = false;
   chunk.buffer = std::exchange(data, {});
   next_base_ = next_base_.plus(fields.blocks);
+  newest_read_ = std::max(newest_read_, fields.read);
   order_.push_back(&chunk);
   ++in_flight_;
   chunk.write.first = fields.first;
@@ -187,6 +190,11 @@ OrRefused<void> RebuildSession::mark_base_complete(SessionId session, Epoch epoc
   if (barrier < config_.target) {
     return Refused{Reason::kProtocolViolation,
                    fmt::format("complete at Lsn {}, before its target {}", barrier.value(), config_.target.value())};
+  }
+  // Up to there the base image has something of every record: below it nothing may be cut off any more.
+  if (barrier < newest_read_) {
+    return Refused{Reason::kProtocolViolation,
+                   fmt::format("complete at Lsn {}, before a block read at {}", barrier.value(), newest_read_.value())};
   }
   phase_ = SessionPhase::kBaseComplete;
   barrier_ = barrier;

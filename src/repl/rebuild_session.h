@@ -134,6 +134,7 @@ class RebuildSession {
   Lsn marked_;  // records up to here are in the bitmap
   Lba next_base_;
   uint64_t last_chunk_ = 0;
+  Lsn newest_read_;  // of the chunks
   uint64_t blocks_done_ = 0, blocks_skipped_ = 0;
   Lsn barrier_;
   std::optional<Lsn> achieved_;

@@ -365,6 +365,18 @@ TEST_CASE("rebuild_session: what does not belong to the session is refused by na
   expect_equal_to_source(bed);
 }
 
+TEST_CASE("rebuild_session: not complete at a barrier before what was read last", "[repl][rebuild]") {
+  SessionBed bed;
+  bed.run_session(Lsn(7));
+  bed.put(RecordKind::kWrite, 3, 2);  // 8
+  REQUIRE(bed.give(bed.read_chunk(64)).has_value());
+  REQUIRE(bed.newest_read == Lsn(8));
+  REQUIRE(bed.run([&] { return bed.applied_chunk == 1; }));
+  expect_refused(bed.base_complete(Lsn(7)), Reason::kProtocolViolation, "complete at Lsn 7, before a block read at 8");
+  CHECK(bed.session->phase() == SessionPhase::kRunning);
+  REQUIRE(bed.base_complete(Lsn(8)).has_value());
+}
+
 TEST_CASE("rebuild_session: not complete while base writes are in flight, and not at a barrier before its target", "[repl][rebuild]") {
   SessionBed bed;
   bed.run_session(Lsn(7));
