@@ -290,6 +290,14 @@ class Container:
         values = dict(line.split('=', 1) for line in text.splitlines())
         return [values[name] for name in names]
 
+    def wait_active(self):
+        def is_active():
+            state, result = self.show('ActiveState', 'Result')
+            if state == 'failed':
+                raise Failure(f'the service has failed ({result}):\n{self.journal()}')
+            return state == 'active'
+        wait_for(is_active, 'the service')
+
     def pid(self):
         """The daemon's, as this host counts."""
         inner = self.show('MainPID')[0]
@@ -324,7 +332,7 @@ def prepare_service(system):
 def check_service(script, system, container):
     address = '127.0.0.1:10809'
     with script.test('systemd: the service is started at boot, within its limits, and serves'):
-        wait_for(lambda: container.show('ActiveState') == ['active'], 'the service')
+        container.wait_active()
         assert container.show('SubState', 'StatusText') == ['running', 'serving 1 volumes'], container.journal()
         with open(f'/proc/{container.pid()}/status') as file:
             status = dict(line.rstrip('\n').split(':\t', 1) for line in file if ':\t' in line)
@@ -354,7 +362,8 @@ def check_service(script, system, container):
         pid = container.show('MainPID')
         with thread_held(container.pid(), 'shard-0'):
             wait_for(lambda: 'Watchdog timeout' in container.journal(), 'the watchdog')
-        wait_for(lambda: container.show('ActiveState') == ['active'] and container.show('MainPID') != pid, 'the restart')
+        wait_for(lambda: container.show('MainPID') not in (pid, ['0']), 'the restart')
+        container.wait_active()
         run([*container.network(), 'qemu-io', '-f', 'raw', '-c', 'read -P 7 4k 256k', f'nbd://{address}/vol0'])
     with script.test('an update neither restarts the daemon nor touches the configuration'):
         pid = container.show('MainPID')
