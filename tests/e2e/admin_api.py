@@ -24,7 +24,8 @@ VOLUME = {'name': str, 'uuid': str, 'size': NUMBER, 'block_size': NUMBER, 'role'
           'readiness': {name: bool for name in (
               'assigned', 'role_applied', 'receiver_ready', 'shipper_configured',
               'shipper_connected')},
-          'clients': NUMBER, 'replicas': [REPLICA]}
+          'clients': NUMBER, 'replicas': [REPLICA],
+          'alarms': [{'code': str, 'replica': (str, type(None)), 'message': str}]}
 NODE = {'id': str, 'version': str, 'kernel': str, 'shards': NUMBER, 'memory_limit_bytes': NUMBER,
         'memory_used_bytes': NUMBER, 'uptime_seconds': NUMBER, 'volumes': NUMBER,
         'connections': NUMBER}
@@ -94,7 +95,7 @@ def check_errors(script, node):
     def is_error(body):
         return isinstance(body['error']['code'], str) and isinstance(body['error']['message'], str)
     with script.test('what is not there is 404 with an error object'):
-        for path in ('/none', '/v1', '/v1/volumes/none', '/v1/volumes/vol0/none', '/v2/volumes'):
+        for path in ('/index.html', '/v1', '/v1/volumes/none', '/v1/volumes/vol0/none', '/v2/volumes'):
             status, body = node.get(path)
             assert status == 404 and is_error(body), (path, status, body)
     with script.test('a wrong method is 405 with an error object'):
