@@ -30,7 +30,7 @@ class RebuildPace {
   static constexpr uint64_t kRequestsMin = 30;
   /// Of what clients see without the lane, in percent: the most that a slice may show. Below the twice that is promised, as the rate goes
   /// up until a slice shows more, and as there is more between here and a client.
-  static constexpr io::Nanos kLimitPercent = 150;
+  static constexpr int64_t kLimitPercent = 150;
 
   /// A part as it was.
   struct Seen {
