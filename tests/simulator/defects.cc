@@ -52,7 +52,7 @@ constexpr Expectation kExpected[] = {
     {Defect::kAckAtReceipt, "heirs", 30},
     {Defect::kDurableIsWritten, "heirs", 20},
     {Defect::kCheckpointBeyondStable, "checkpoints", 80},
-    {Defect::kRebuildingCounts, "anew", 80},
+    {Defect::kRebuildingCounts, "anew", 150},
     {Defect::kNoProof, "heirs", 100},
     {Defect::kLeftUnrecorded, "heirs", 150},
     {Defect::kStaleEpoch, "terms", 60},
