@@ -210,7 +210,8 @@ bool Faults::rot_in_log(const Event& event) {
   const auto superblock = c_.superblock(event.node);
   io::SimDisk& disk = host.node->host().disk();
   const std::string path = path_of("wal");
-  if (!superblock || !disk.exists(path)) return false;
+  // Nor one that is just being made.
+  if (!superblock || !disk.exists(path) || disk.file_bytes(path) < superblock->wal_bytes) return false;
   host.destroyed_at = host.node->boots();
   host.lost_unflushed = true;  // at the very end of the log it looks like a torn tail
   c_.kill(event.node);
