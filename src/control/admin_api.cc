@@ -12,6 +12,7 @@
 #include "control/http_target.h"
 #include "control/json.h"
 #include "control/rebuild_request.h"
+#include "control/volume_request.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -20,6 +21,7 @@ namespace {
 
 enum : unsigned {
   kOk = 200,
+  kCreated = 201,
   kAccepted = 202,
   kBadRequest = 400,
   kForbidden = 403,
@@ -47,8 +49,8 @@ AdminReply refusal(const Error& error) {
     case Errc::kInvalid: return error_reply(kBadRequest, ErrorCode::kInvalid, error.message);
     case Errc::kNotFound: return error_reply(kNoSuchResource, ErrorCode::kNotFound, error.message);
     case Errc::kStaleEpoch: return error_reply(kConflict, ErrorCode::kStaleEpoch, error.message);
-    case Errc::kNotPermitted:
-    case Errc::kExists: return error_reply(kConflict, ErrorCode::kRefused, error.message);
+    case Errc::kNotPermitted: return error_reply(kConflict, ErrorCode::kRefused, error.message);
+    case Errc::kExists: return error_reply(kConflict, ErrorCode::kExists, error.message);
     case Errc::kUnsupported: return error_reply(kNotImplemented, ErrorCode::kUnsupported, error.message);
     case Errc::kBusy: return error_reply(kUnavailable, ErrorCode::kBusy, error.message);
     case Errc::kNoSpace:
@@ -194,7 +196,9 @@ AdminReply AdminApi::open_stream(const NodeStatus& node) {
 // --- orders -------------------------------------------------------------------------------------
 
 AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
+  if (route.resource == AdminResource::kVolumes) return create(body, std::move(done));
   if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
+  if (route.resource == AdminResource::kVolume) return remove(route.volume, std::move(done));
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
   if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
   if (route.resource == AdminResource::kRebuildOf) {
@@ -207,30 +211,44 @@ AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& bo
   return rebuild(route.volume, {replica.value(), true}, std::move(done));
 }
 
+AdminApi::Outcome AdminApi::create(const std::string& body, Done done) {
+  const Result<VolumeConfig> volume = parse_volume_request(body);
+  if (volume.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, volume.error().message);
+  const VolumeConfig& wanted = volume.value();
+  return give<VolumeStatus>({wanted.name, "creation", kCreated, std::move(done)}, fmt::format("is to be created, {}", format_size(wanted.size_bytes)),
+                            [&](Daemon& daemon, auto answer) { daemon.create(wanted, std::move(answer)); }, to_json);
+}
+
+AdminApi::Outcome AdminApi::remove(const std::string& volume, Done done) {
+  return give<RemovedVolume>({volume, "deletion", kOk, std::move(done)}, "is to be deleted",
+                             [&](Daemon& daemon, auto answer) { daemon.remove(volume, std::move(answer)); }, to_json);
+}
+
 AdminApi::Outcome AdminApi::assign(const AdminRoute& route, const std::string& body, Done done) {
   const std::string& volume = route.volume;
   const Result<AssignmentOrder> order = parse_assignment(body);
   if (order.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, order.error().message);
-  return give({volume, "assignment", kOk, std::move(done)}, "is to be " + words(order.value()),
-              [&](Daemon& daemon, auto answer) { daemon.assign(volume, order.value(), std::move(answer)); });
+  return give<VolumeStatus>({volume, "assignment", kOk, std::move(done)}, "is to be " + words(order.value()),
+                            [&](Daemon& daemon, auto answer) { daemon.assign(volume, order.value(), std::move(answer)); }, to_json);
 }
 
 AdminApi::Outcome AdminApi::rebuild(const std::string& volume, const RebuildOrder& order, Done done) {
-  return give({volume, order.wanted ? "rebuild" : "cancellation", order.wanted ? kAccepted : kOk, std::move(done)},
-              fmt::format("is {} rebuild replica {}", order.wanted ? "to" : "not to", order.replica),
-              [&](Daemon& daemon, auto answer) { daemon.rebuild(volume, order, std::move(answer)); });
+  return give<VolumeStatus>({volume, order.wanted ? "rebuild" : "cancellation", order.wanted ? kAccepted : kOk, std::move(done)},
+                            fmt::format("is {} rebuild replica {}", order.wanted ? "to" : "not to", order.replica),
+                            [&](Daemon& daemon, auto answer) { daemon.rebuild(volume, order, std::move(answer)); }, to_json);
 }
 
 AdminApi::Outcome AdminApi::verify(const AdminRoute& route, const std::string& body, Done done) {
   const Result<std::optional<std::string>> parsed = parse_verify(body);
   if (parsed.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, parsed.error().message);
   const std::optional<std::string>& replica = parsed.value();
-  return give({route.volume, "comparison", kAccepted, std::move(done), verify_json},
-              fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
-              [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); });
+  return give<VolumeStatus>({route.volume, "comparison", kAccepted, std::move(done)},
+                            fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
+                            [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); }, verify_json);
 }
 
-AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give& give) {
+template <class Answer>
+AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give<Answer>& give, std::string (*render)(const Answer&)) {
   // An order whose giver has stopped waiting is still with the daemon: without a bound, who repeats it
   // while a volume is stuck would pile them up.
   const std::string volume = order.volume;
@@ -244,9 +262,12 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
   const uint64_t ticket = next_ticket_++;
   orders_.emplace(ticket, std::move(order));
   RINGBOLT_LOG_LIMITED(kInfo, "admin: volume {} {}", volume, words);
-  give(*daemon_, [weak = weak_from_this(), &io = io_, ticket](Result<VolumeStatus> result) {
-    boost::asio::post(io, [weak, ticket, result = std::move(result)] {
-      if (const auto self = weak.lock()) self->on_answered(ticket, result);
+  give(*daemon_, [weak = weak_from_this(), &io = io_, ticket, render](Result<Answer> result) {
+    boost::asio::post(io, [weak, ticket, render, result = std::move(result)] {
+      const auto self = weak.lock();
+      if (!self) return;
+      if (result.has_error()) return self->on_answered(ticket, result.error());
+      self->on_answered(ticket, render(result.value()));
     });
   });
   return AdminWait{limits_.order_time,
@@ -260,7 +281,7 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
                    }};
 }
 
-void AdminApi::on_answered(uint64_t ticket, const Result<VolumeStatus>& result) {
+void AdminApi::on_answered(uint64_t ticket, const Result<std::string>& result) {
   const auto found = orders_.find(ticket);
   RINGBOLT_ASSERT(found != orders_.end());  // answered once
   const Order order = std::move(found->second);
@@ -268,7 +289,7 @@ void AdminApi::on_answered(uint64_t ticket, const Result<VolumeStatus>& result) 
   if (result.has_error()) {
     RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the {} was not carried out: {}", order.volume, order.what, result.error().message);
   }
-  if (order.done) order.done(result.has_value() ? AdminReply{order.status, order.render(result.value())} : refusal(result.error()));
+  if (order.done) order.done(result.has_value() ? AdminReply{order.status, result.value()} : refusal(result.error()));
 }
 
 }  // namespace ringbolt

@@ -70,19 +70,23 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
     const char* what;  ///< "assignment", for people
     unsigned status;   ///< of the reply if it was taken
     Done done;  ///< empty: who gave the order is not waiting any more
-    std::string (*render)(const VolumeStatus& volume) = to_json;
   };
 
   Outcome read(const AdminRoute& route, Done done);
   [[nodiscard]] AdminReply open_stream(const NodeStatus& node);
   Outcome order(const AdminRoute& route, const std::string& body, Done done);
+  Outcome create(const std::string& body, Done done);
+  Outcome remove(const std::string& volume, Done done);
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
   Outcome verify(const AdminRoute& route, const std::string& body, Done done);
   /// An order as it is given to the daemon, which answers the second.
-  using Give = std::function<void(Daemon&, std::function<void(Result<VolumeStatus>)>)>;
-  Outcome give(Order order, const std::string& words, const Give& give);
-  void on_answered(uint64_t ticket, const Result<VolumeStatus>& result);
+  template <class Answer>
+  using Give = std::function<void(Daemon&, std::function<void(Result<Answer>)>)>;
+  template <class Answer>
+  Outcome give(Order order, const std::string& words, const Give<Answer>& give, std::string (*render)(const Answer&));
+  /// `result`: the body of the reply.
+  void on_answered(uint64_t ticket, const Result<std::string>& result);
   template <class Answer, class Render>
   Outcome ask(Question<Answer>& question, Done done, Render render);
 

@@ -544,7 +544,9 @@ Result<Config> parse_config(const std::string& text, const std::string& name) {
     return error_in(name, parsed.error().source().begin.line, parsed.error().description());
   }
   try {
-    return read_root(parsed.table());
+    Config config = read_root(parsed.table());
+    config.file = name;
+    return config;
   } catch (const Bad& bad) {
     return error_in(name, bad.line, bad.message);
   }

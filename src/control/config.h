@@ -70,6 +70,8 @@ struct Config {
   uint32_t rebuild_parallel = 2;                ///< rebuilds at a time
 
   std::vector<VolumeConfig> volumes;
+  /// Where it was read from, for messages.
+  std::string file;
 };
 
 /// Reads and checks a file. The error message begins with `FILE:LINE: ` where a line is known.

@@ -11,6 +11,7 @@
 #include "ctl/order.h"
 #include "ctl/render.h"
 #include "ctl/session.h"
+#include "ctl/volume_commands.h"
 
 namespace ringbolt::ctl {
 namespace {
@@ -111,6 +112,8 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   volume->fallthrough();
   volume->require_subcommand(1);
   add_volume_show(*volume, session);
+  add_volume_create(*volume, session);
+  add_volume_delete(*volume, session);
 
   // Before they are parsed: the words of an unfinished command line are mostly no valid one.
   if (!arguments.empty() && arguments.front() == kCompleteCommand) return print_candidates(app, session, {arguments.begin() + 1, arguments.end()});

@@ -113,12 +113,12 @@ void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
   admin_.serve(*daemon_);
   log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
             fmt::join(config_.nbd_listen, " "), config_.replication_listen, admin_.local_address(),
-            config_.volumes.size());
+            daemon_->volume_count());
   manager_.ready(serving_words());
   watchdog_.watch(*daemon_);
 }
 
-std::string Application::serving_words() const { return fmt::format("serving {} volumes", config_.volumes.size()); }
+std::string Application::serving_words() const { return fmt::format("serving {} volumes", daemon_->volume_count()); }
 
 void Application::wait_for_signal() {
   signals_.async_wait([this](const boost::system::error_code& error, int number) {

@@ -41,6 +41,8 @@ struct VolumeOptions {
   std::shared_ptr<RebuildLimits> rebuild = std::make_shared<RebuildLimits>();
   /// What a volume that is made here is to be called; nil: something random. Simulations set it.
   Uuid new_volume;
+  /// Whatever keeps it from being opened, it is an open volume in failed state, and open() succeeds.
+  bool keep_failed = false;
   /// Told whenever refusal() changes. May be empty.
   std::function<void(const std::string& refusal)> on_refusal;
 };
@@ -83,6 +85,10 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void take_call(const PeerCall& call);
 
   [[nodiscard]] VolumeStatus status() const;
+  /// Why this copy must not be deleted now, for people; empty: nothing uses it, and only an order could change that.
+  [[nodiscard]] std::string use() const;
+  /// Why open() has left it in failed state; empty: it has not.
+  [[nodiscard]] const std::string& open_failure() const { return open_failure_; }
   [[nodiscard]] const core::Engine& engine() const { return engine_; }
 
   // BlockService

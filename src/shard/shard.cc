@@ -99,6 +99,7 @@ void Shard::main(std::promise<Status>& started) {
   refusals_.reset();
   clients_.reset();
   client_log_.reset();
+  claim_.reset();
   volumes_.clear();
   checkpoint_memory_.reset();
   ring_->attach_pool(nullptr);
@@ -137,6 +138,37 @@ void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(S
   volumes_.back()->open(std::move(done));
 }
 
+void Shard::add_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
+  RINGBOLT_ASSERT(claim_ == nullptr);
+  claim_ = std::make_unique<ReserveClaim>(*ring_, *pool_);
+  claim_->start([this, added = repl::VolumeOptions(options), done = std::move(done)](std::shared_ptr<io::BufferReserve> reserve) mutable {
+    run([this] { claim_.reset(); });  // not from inside
+    if (reserve == nullptr) {
+      return done(make_error(Errc::kBusy, fmt::format("volume {}: clients have had all memory of shard {} for {} s; try again, or give node.memory more",
+                                                      added.store.name, options_.index, ReserveClaim::kPatience / io::kSecond)));
+    }
+    added.store.reserve = std::move(reserve);
+    open_volume(added, [this, name = added.store.name, done](const Status& status) {
+      const std::string& failure = find_volume(name)->open_failure();
+      if (status.has_value() && !failure.empty()) return done(make_error(Errc::kIo, failure));
+      done(status);
+    });
+  });
+}
+
+void Shard::close_volume(const std::string& name, std::function<void()> done) {
+  repl::Volume* const volume = find_volume(name);
+  if (volume == nullptr) return done();
+  volume->stop([this, volume, done = std::move(done)](const Status& status) {
+    if (!status.has_value()) log::error("volume {}: closed with {}", volume->name(), status.error().message);
+    // From inside the volume: it is destroyed in a message of its own.
+    run([this, volume, done] {
+      std::erase_if(volumes_, [volume](const auto& one) { return one.get() == volume; });
+      done();
+    });
+  });
+}
+
 repl::Volume* Shard::find_volume(const std::string& name) {
   for (const auto& volume : volumes_) {
     if (volume->name() == name) return volume.get();
@@ -145,9 +177,13 @@ repl::Volume* Shard::find_volume(const std::string& name) {
 }
 
 void Shard::add_client(nbd::Client client) {
-  repl::Volume* volume = find_volume(client.negotiated.export_name);
-  RINGBOLT_ASSERT(volume != nullptr);  // the directory names the owner, and volumes stay
-  static_cast<void>(clients_->add(std::move(client), *volume));
+  if (repl::Volume* volume = find_volume(client.negotiated.export_name)) {
+    static_cast<void>(clients_->add(std::move(client), *volume));
+    return;
+  }
+  // Deleted since the directory named its owner.
+  client_log_->line(fmt::format("refused the NBD client of {} at {}: there is no such volume any more", client.negotiated.export_name, client.address));
+  ring_->close_socket(client.socket);
 }
 
 void Shard::take_call(const repl::PeerCall& call) {

@@ -39,6 +39,8 @@ struct StoreConfig {
   /// A copy whose log is damaged may be made anew from another one (a replica's): it opens, see
   /// Store::damage(). False: opening it fails.
   bool rebuildable = false;
+  /// The volume's own memory (io/memory_share.h), for a pool that may have none just then; null: there is enough.
+  std::shared_ptr<io::BufferReserve> reserve;
 };
 
 class StoreListener {

@@ -159,7 +159,7 @@ Status Store::build_parts() {
   WalListener& wal_listener = *this;
   CheckpointListener& checkpoint_listener = *this;
   const Wal::Geometry geometry{wal_file_, wal_blocks, volume_blocks, superblock_.current().volume};
-  wal_ = std::make_unique<Wal>(io_, pool_, geometry, wal_listener);
+  wal_ = std::make_unique<Wal>(io_, pool_, geometry, wal_listener, config_.reserve);
   const Checkpointer::Parts parts{io_, memory_, *wal_, *index_, gate_, superblock_, base_file_, config_.wal_retain_percent};
   checkpointer_ = std::make_unique<Checkpointer>(parts, checkpoint_listener);
   reader_ = std::make_unique<BlockReader>(io_, *wal_, *index_, gate_, base_file_, config_.name);

@@ -1,6 +1,7 @@
 #include "volume/wal.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
@@ -8,8 +9,9 @@
 
 namespace ringbolt {
 
-Wal::Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener)
-    : io_(io), pool_(pool), geometry_(geometry), listener_(listener), window_(kFramesMax), places_(geometry.capacity_blocks) {
+Wal::Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener, std::shared_ptr<io::BufferReserve> reserve)
+    : io_(io), pool_(pool), reserve_memory_(reserve != nullptr ? std::move(reserve) : std::make_shared<io::BufferReserve>(pool)),
+      geometry_(geometry), listener_(listener), window_(kFramesMax), places_(geometry.capacity_blocks) {
   frames_.reserve(kFramesMax);
   free_frames_.reserve(kFramesMax);
   reclaimer_ = pool_.add_reclaimer([this] { return reclaim_oldest(); });
@@ -105,7 +107,7 @@ Wal::Admission Wal::reserve(uint32_t total_blocks, bool is_term) {
     mark(Mark::kWalWrapped);
     Frame* frame = take_frame();
     if (frame == nullptr) return Admission::kNoMemory;
-    frame->buffer = reserve_memory_.allocate(io::BufferReserve::Use::kPad, kBlockBytes);
+    frame->buffer = reserve_memory_->allocate(io::BufferReserve::Use::kPad, kBlockBytes);
     if (!frame->buffer) {
       free_frames_.push_back(frame);
       return Admission::kNoMemory;
@@ -155,7 +157,7 @@ Wal::Admission Wal::prepare(RecordKind kind, uint32_t blocks) {
   for (uint32_t bytes = kFrameBytesMax; !buffer && bytes >= (1 + payload_blocks) * kBlockBytes; bytes /= 2) {
     buffer = pool_.allocate(bytes);
   }
-  if (!buffer) buffer = reserve_memory_.take(io::BufferReserve::Use::kFrame);
+  if (!buffer) buffer = reserve_memory_->take(io::BufferReserve::Use::kFrame);
   if (!buffer) {
     free_frames_.push_back(frame);
     return Admission::kNoMemory;

@@ -73,7 +73,8 @@ class Wal {
     uint64_t volume_blocks = 0;
     Uuid volume;
   };
-  Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener);
+  /// `reserve`: of this pool; null: it is taken from there now.
+  Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener, std::shared_ptr<io::BufferReserve> reserve = nullptr);
   ~Wal();
   Wal(const Wal&) = delete;
   Wal& operator=(const Wal&) = delete;
@@ -139,7 +140,7 @@ class Wal {
   [[nodiscard]] bool failed() const { return failed_; }
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
   /// The volume's, see io/memory_share.h.
-  [[nodiscard]] io::BufferReserve& reserve_memory() { return reserve_memory_; }
+  [[nodiscard]] io::BufferReserve& reserve_memory() { return *reserve_memory_; }
 
   // --- finding frames ----------------------------------------------------------------------------
   /// The place of the frame that holds `lsn`; empty if `lsn` is not in the WAL (or still in the open
@@ -189,7 +190,7 @@ class Wal {
 
   io::Io& io_;
   io::BufferPool& pool_;
-  io::BufferReserve reserve_memory_{pool_};
+  const std::shared_ptr<io::BufferReserve> reserve_memory_;
   Geometry geometry_;
   WalListener& listener_;
   uint32_t reclaimer_ = 0;

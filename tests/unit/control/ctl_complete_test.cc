@@ -40,7 +40,7 @@ bool contains(const Words& words, const std::string& word) { return std::find(wo
 
 TEST_CASE("ctl complete: commands, with what they are for", "[ctl]") {
   CHECK(offered({"st"}) == std::vector<Candidate>{{"status", "every volume on the node"}});
-  CHECK(words_offered({"volume", ""}) == Words{"show"});
+  CHECK(words_offered({"volume", ""}) == Words{"show", "create", "delete"});
   const Words all = words_offered({""});
   for (const char* const command : {"status", "assign", "promote", "why", "rebuild", "verify", "watch", "volume"}) CHECK(contains(all, command));
   CHECK(!contains(all, std::string(kCompleteCommand)));
@@ -75,6 +75,8 @@ TEST_CASE("ctl complete: volumes and replicas as the daemon has them", "[ctl]") 
         std::vector<Candidate>{{"vol0", "primary, publish_healthy"}, {"vol1", "primary, publish_healthy"}});
   CHECK(words_offered({"--admin=" + address, "watch", "--interval", "2", "vol1"}) == Words{"vol1"});
   CHECK(words_offered({"--admin", address, "why", "vol0", ""}).empty());
+  CHECK(words_offered({"--admin", address, "volume", "delete", ""}) == Words{"vol0", "vol1"});
+  CHECK(words_offered({"--admin", address, "volume", "create", ""}).empty());  // what it is to be called is not there yet
   CHECK(words_offered({"--admin", address, "rebuild", ""}) == Words{"cancel", "vol0", "vol1"});
   CHECK(offered({"--admin", address, "rebuild", "vol0", ""}) == std::vector<Candidate>{{"n2", "in sync"}});
   CHECK(words_offered({"--admin", address, "rebuild", "cancel", "vol0", "n"}) == Words{"n2"});
