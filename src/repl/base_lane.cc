@@ -140,6 +140,7 @@ bool BaseLane::on_frame(const MessageHeader&, const WalDataFields&, io::Buffer&)
 void BaseLane::pump() {
   while (welcomed_ && !pace_.pausing() && !stopped_ && !failed_ && next_.value() < blocks_total_ && order_.size() < window_) {
     const io::Nanos now = io_.now();
+    if (limits_.quiet_until() > now && pace_.join_pause()) return begin_part();
     // Of the rate as it is now: one that was raised takes effect at once.
     const io::Nanos turn = std::max(turn_began_ + static_cast<io::Nanos>(turn_bytes_ * uint64_t{io::kSecond} / rate()), limits_.quiet_until());
     if (turn > now) return io_.arm(turn_, turn - now);
@@ -184,6 +185,10 @@ uint64_t BaseLane::rate() const {
 void BaseLane::begin_part() {
   own_began_ = *options_.clients;
   node_began_ = limits_.clients.total();
+  start_part();
+}
+
+void BaseLane::start_part() {
   part_bytes_ = 0;
   if (pace_.pausing()) limits_.keep_quiet(io_.now() + pace_.part());
   io_.arm(part_, pace_.part());
@@ -194,8 +199,12 @@ void BaseLane::on_part_over() {
   const auto seen = [](const ClientLoad& now, const ClientLoad& began) {
     return ClientWatch::Seen{.latency = now.latency.since(began.latency), .waited = began.open(), .waiting = now.open()};
   };
-  pace_.end_part({.own = seen(*options_.clients, own_began_), .node = seen(limits_.clients.total(), node_began_), .bytes = part_bytes_});
-  begin_part();
+  const ClientLoad own = *options_.clients;
+  const ClientLoad node = limits_.clients.total();
+  pace_.end_part({.own = seen(own, own_began_), .node = seen(node, node_began_), .bytes = part_bytes_, .under_way = !order_.empty()});
+  own_began_ = own;
+  node_began_ = node;
+  start_part();
   pump();
 }
 

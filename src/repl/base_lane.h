@@ -81,6 +81,7 @@ class BaseLane final : private LinkListener {
   void fail(Reason reason, std::string text);
   void on_tick();
   void begin_part();
+  void start_part();
   void on_part_over();
   [[nodiscard]] uint64_t rate() const;
   void destroy_closed_link();

@@ -78,14 +78,18 @@ void InSyncSet::let_go(Member& member) {
 void InSyncSet::start_rebuild(const core::StartRebuild& command) {
   for (const auto& member : members_) {
     if (member->leaving || member->shipper->peer().id != command.replica) continue;
-    // A copy that counts goes on counting until its rebuild can begin.
-    if (!member->shipper->reserve_rebuild(command)) return;
+    const bool reserved = member->shipper->reserve_rebuild(command);
+    if (store_.failed()) return;
     if (member->state == State::kProving) member->state = State::kOut;
     // With "wait" it stays in the set, and writes wait: nobody said that fewer copies would do.
     const bool stays = member->state == State::kOut || options_.wait_for_lost;
-    if (stays) return member->shipper->start_rebuild(command);
+    if (stays) {
+      if (reserved) member->shipper->start_rebuild(command);
+      return;
+    }
     mark(Mark::kRebuiltMemberLeaves);
-    member->rebuild = command;
+    // Without a place it leaves all the same: it has no session, and writes would wait for it in vain.
+    if (reserved) member->rebuild = command;
     if (member->state == State::kRemoving) return;
     member->recording = false;  // a write under way that adds it does not take it out
     member->state = State::kRemoving;
@@ -151,6 +155,11 @@ void InSyncSet::stop(std::function<void()> stopped) {
 }
 
 void InSyncSet::on_failed() {
+  for (const auto& member : members_) {
+    // Nobody says any more that the set without it is recorded.
+    member->rebuild.reset();
+    member->shipper->drop_reservation();
+  }
   if (!set_recorded_.waiting()) set_recording_ = false;  // nobody is told that a write failed
   io_.defer(remove_);
 }
@@ -175,6 +184,10 @@ bool InSyncSet::contains(const std::string& id) const {
   return std::any_of(members_.begin(), members_.end(), [&](const auto& member) {
     return member->shipper->peer().id == id && (member->state == State::kIn || member->state == State::kRemoving);
   });
+}
+
+bool InSyncSet::counts(const std::string& id) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const auto& member) { return !member->leaving && member->shipper->peer().id == id && counts(*member); });
 }
 
 std::vector<std::string> InSyncSet::ids() const {

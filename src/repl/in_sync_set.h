@@ -64,6 +64,8 @@ class InSyncSet {
 
   [[nodiscard]] Shipper* find(const std::string& id) const;
   [[nodiscard]] bool contains(const std::string& id) const;
+  /// Writes wait for it: also one that is about to be recorded.
+  [[nodiscard]] bool counts(const std::string& id) const;
   /// In the set, or about to leave it.
   [[nodiscard]] std::vector<std::string> ids() const;
   [[nodiscard]] size_t size() const { return members_.size(); }

@@ -27,6 +27,10 @@ class LatencyHistogram {
     const size_t bucket = bucket_of(latency);
     set(bucket, at(bucket) + 1);
   }
+  /// Each count becomes half of it.
+  void halve() {
+    for (size_t i = 0; i < kBuckets; ++i) set(i, at(i) / 2);
+  }
   void add(const LatencyHistogram& other) {
     for (size_t i = 0; i < kBuckets; ++i) set(i, at(i) + other.at(i));
   }

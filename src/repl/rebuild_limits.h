@@ -1,4 +1,4 @@
-// How much of this node rebuilds may take, together: one for all volumes and shards.
+// How much of this node the rebuilds that it feeds may take, together: one for all volumes and shards.
 #pragma once
 
 #include <algorithm>
@@ -32,19 +32,18 @@ class RebuildPlaces {
 /// What does not change while the daemon runs is not atomic. Thread: any.
 struct RebuildLimits {
   std::atomic<uint64_t> rate_max{0};  ///< bytes per second of all base lanes together; 0: no cap
-  uint32_t parallel = 2;              ///< how many may run at a time, at least 1: as many that this node feeds, as many that make a copy here
+  uint32_t parallel = 2;              ///< how many may run at a time, at least 1
   uint64_t chunk_bytes = uint64_t{1} << 20;
   uint32_t in_flight = 4;             ///< chunks per rebuild
 
-  RebuildPlaces feeding;    ///< base lanes that read here
-  RebuildPlaces receiving;  ///< copies here that are made anew
-  ClientLoads clients;      ///< of all volumes of this node
+  RebuildPlaces places;  ///< of base lanes that read here
+  ClientLoads clients;   ///< of all volumes of this node
 
   /// What one of the lanes that run may use at this moment, in bytes per second; 0: no cap. A share of a cap stays a cap.
   [[nodiscard]] uint64_t rate_per_lane() const {
     const uint64_t rate = rate_max.load(std::memory_order_relaxed);
     if (rate == 0) return 0;
-    return std::max<uint64_t>(rate / std::max(feeding.running(), 1u), 1);
+    return std::max<uint64_t>(rate / std::max(places.running(), 1u), 1);
   }
 
   /// A lane that pauses to see how clients are without it: no other one of this node reads meanwhile, or each would take for the clients' own

@@ -25,8 +25,9 @@ class RebuildPace {
   static constexpr io::Nanos kSlice = 200 * io::kMillisecond;
   /// As long as there are no clients at all.
   static constexpr io::Nanos kSliceAlone = 25 * io::kMillisecond;
-  /// Of a pause: what the lane had under way ends, and requests that it had slowed down.
+  /// Before a pause: what the lane had under way ends, and requests that it had slowed down.
   static constexpr io::Nanos kSettle = 20 * io::kMillisecond;
+  static constexpr uint32_t kSettlesMost = 15;
   static constexpr io::Nanos kPause = 40 * io::kMillisecond;
   /// Of pauses in a row, where clients send little.
   static constexpr io::Nanos kPauseMost = 200 * io::kMillisecond;
@@ -37,16 +38,28 @@ class RebuildPace {
     ClientWatch::Seen own;   ///< clients of the volume
     ClientWatch::Seen node;  ///< of all volumes of this node
     uint64_t bytes = 0;      ///< what the lane began to read
+    bool under_way = false;  ///< some of it is not dealt with yet
   };
 
   /// The present part is over.
   void end_part(const Seen& seen) {
     switch (part_) {
-      case Part::kSettling: part_ = Part::kPause; return;
+      case Part::kSettling:
+        // Once more when all is done: what the lane delayed ends then.
+        if (settled_ || ++settles_ >= kSettlesMost) part_ = Part::kPause;
+        settled_ = !seen.under_way;
+        return;
       case Part::kPause: return end_pause(seen);
       case Part::kSliceAlone:
       case Part::kSlice: return end_slice(seen);
     }
+  }
+
+  /// Another lane of this node pauses: this one does, too, and learns from it. Who just did so goes on instead; false then.
+  bool join_pause() {
+    if (pausing() || just_paused_) return false;
+    begin_pause();
+    return true;
   }
 
   [[nodiscard]] bool pausing() const { return part_ == Part::kSettling || part_ == Part::kPause; }
@@ -69,44 +82,69 @@ class RebuildPace {
   using Verdict = ClientWatch::Verdict;
   enum class Part : uint8_t { kSliceAlone, kSlice, kSettling, kPause };
 
+  void begin_pause() {
+    slices_ = settles_ = 0;
+    settled_ = false;
+    paused_ = 0;
+    own_.begin_pauses();
+    node_.begin_pauses();
+    part_ = Part::kSettling;
+  }
+
   void end_pause(const Seen& seen) {
     paused_ += kPause;
     own_.end_pause(seen.own.latency);
     node_.end_pause(seen.node.latency);
-    if ((own_.learned() && node_.learned()) || paused_ >= kPauseMost) part_ = Part::kSlice;
+    if (!(own_.pauses_suffice() && node_.pauses_suffice()) && paused_ < kPauseMost) return;
+    own_.end_pauses();
+    node_.end_pauses();
+    just_paused_ = true;
+    part_ = Part::kSlice;
   }
 
   void end_slice(const Seen& seen) {
     const bool whole = part_ == Part::kSlice;
     const io::Nanos length = part();
-    switch (std::max(own_.end_slice(seen.own, length, whole), node_.end_slice(seen.node, length, whole))) {
+    bytes_ += seen.bytes;
+    time_ += length;
+    just_paused_ = false;
+    const Verdict verdict = std::max(own_.end_slice(seen.own, length, whole), node_.end_slice(seen.node, length, whole));
+    switch (verdict) {
       case Verdict::kNobody: rate_ = std::min(rate_ * 2, kRateMax); break;
-      case Verdict::kFine: rate_ = std::min(rate_ + rate_ / 8, kRateMax); break;
+      case Verdict::kFine:
+        // Of slices that were put together each one counts, up to a few.
+        rate_ = std::min(rate_ + rate_ / 8 * static_cast<uint64_t>(std::clamp<io::Nanos>(time_ / kSlice, 1, 4)), kRateMax);
+        break;
       case Verdict::kUnknown: break;
       case Verdict::kSlow: {
         // A rate that the lane has never reached is not what slows clients down, and takes long to come down.
-        const uint64_t achieved = seen.bytes * uint64_t{io::kSecond / kSliceAlone} / static_cast<uint64_t>(length / kSliceAlone);
+        const uint64_t achieved = bytes_ * uint64_t{io::kSecond / kSliceAlone} / static_cast<uint64_t>(time_ / kSliceAlone);
         rate_ = std::max(std::min(rate_, achieved) * 3 / 5, kRateMin);
         break;
       }
     }
+    if (verdict != Verdict::kUnknown) {
+      bytes_ = 0;
+      time_ = 0;
+    }
+    const bool unknown = own_.unknown() || node_.unknown();
+    // Whatever it was before they came.
+    if (unknown) rate_ = std::min(rate_, kRateStart);
     const bool present = own_.present() || node_.present();
     part_ = !present && seen.own.nothing() && seen.node.nothing() ? Part::kSliceAlone : Part::kSlice;
     if (whole && present) ++slices_;
     // The first pause comes at once: without it nothing can be compared.
-    if (own_.unknown() || node_.unknown() || slices_ >= kSlicesPerPause) {
-      slices_ = 0;
-      paused_ = 0;
-      own_.begin_pause();
-      node_.begin_pause();
-      part_ = Part::kSettling;
-    }
+    if (own_.wants_pause() || node_.wants_pause() || slices_ >= kSlicesPerPause) begin_pause();
   }
 
   uint64_t rate_ = kRateStart;
   ClientWatch own_, node_;
-  io::Nanos paused_ = 0;
-  uint32_t slices_ = 0;
+  uint64_t bytes_ = 0;   // read since the last verdict
+  io::Nanos time_ = 0;
+  io::Nanos paused_ = 0;  // in this run of pauses
+  uint32_t slices_ = 0, settles_ = 0;
+  bool settled_ = false;
+  bool just_paused_ = false;
   Part part_ = Part::kSliceAlone;
 };
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -14,20 +13,11 @@
 
 namespace ringbolt::repl {
 
-namespace {
-
-Refused no_place(const RebuildLimits& limits) {
-  return Refused{Reason::kNotReady, fmt::format("{} copies are made anew on this node, as many as may", limits.parallel)};
-}
-
-}  // namespace
-
-RebuildSession::RebuildSession(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, RebuildListener& listener)
-    : io_(io), pool_(pool), store_(store), limits_(limits), listener_(listener) {}
+RebuildSession::RebuildSession(io::Io& io, io::BufferPool& pool, Store& store, RebuildListener& listener)
+    : io_(io), pool_(pool), store_(store), listener_(listener) {}
 
 RebuildSession::~RebuildSession() {
   io_.disarm(deadline_);
-  give_place_back();
   for (const auto& chunk : chunks_) {
     if (chunk->buffer) pool_.release(chunk->buffer);
   }
@@ -54,7 +44,6 @@ OrRefused<void> RebuildSession::start(const RebuildConfig& config) {
   if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
   if (auto problem = problem_of(config)) return std::move(*problem);
   if (active() || !quiet()) return Refused{Reason::kNotReady, fmt::format("session {} is not over", config_.id.value())};
-  if (!take_place()) return no_place(limits_);
   config_ = config;
   begin();
   return boost::outcome_v2::success();
@@ -63,10 +52,8 @@ OrRefused<void> RebuildSession::start(const RebuildConfig& config) {
 OrRefused<void> RebuildSession::supersede(const RebuildConfig& config) {
   if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
   if (auto problem = problem_of(config)) return std::move(*problem);
-  if (!take_place()) return no_place(limits_);
   if (active()) mark(Mark::kRebuildSuperseded);
   cancel(Reason::kSuperseded);
-  if (!take_place()) return no_place(limits_);  // another shard was faster
   next_ = config;
   tell_if_quiet();
   return boost::outcome_v2::success();
@@ -219,7 +206,6 @@ OrRefused<void> RebuildSession::mark_base_complete(SessionId session, Epoch epoc
   }
   phase_ = SessionPhase::kBaseComplete;
   barrier_ = barrier;
-  give_place_back();
   try_complete();
   return boost::outcome_v2::success();
 }
@@ -260,10 +246,7 @@ void RebuildSession::fail(Reason reason, std::string text) {
 }
 
 void RebuildSession::cancel(Reason reason) {
-  if (next_) {
-    next_.reset();
-    give_place_back();
-  }
+  next_.reset();
   if (!active()) return;
   log::info("volume {}: rebuild {} ends: {}", store_.config().name, config_.id.value(), to_string(reason));
   end(SessionPhase::kFailed);
@@ -273,16 +256,6 @@ void RebuildSession::cancel(Reason reason) {
 void RebuildSession::end(SessionPhase phase) {
   phase_ = phase;
   io_.disarm(deadline_);
-  give_place_back();
-}
-
-bool RebuildSession::take_place() {
-  if (!holds_place_) holds_place_ = limits_.receiving.try_begin(limits_.parallel);
-  return holds_place_;
-}
-
-void RebuildSession::give_place_back() {
-  if (std::exchange(holds_place_, false)) limits_.receiving.end();
 }
 
 void RebuildSession::on_deadline() {

@@ -16,8 +16,8 @@ constexpr io::Nanos kReplicaDrainTimeout = 2 * io::kSecond;
 constexpr io::Nanos kProgressInterval = 200 * io::kMillisecond;
 }
 
-Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, io::Nanos timeout, ReplicaListener& listener)
-    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener), rebuild_(io, pool, store, limits, *this),
+Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener)
+    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener), rebuild_(io, pool, store, *this),
       verify_(pool, store, [](void* self) { static_cast<Replica*>(self)->on_rebuild_quiet(); }, this) {}
 
 Replica::~Replica() {
@@ -323,8 +323,8 @@ void Replica::start_rebuild(const SessionControl& control) {
   // The one before it first: its connection's end must not be taken for this one's.
   rebuild_.cancel(Reason::kSuperseded);
   if (bulk_ != nullptr) bulk_->close("superseded by another session");
-  log::info("volume {}: {} rebuilds this copy in session {}, from Lsn {} on", store_.config().name, primary_id_, session_.value(),
-            config.base.value());
+  RINGBOLT_LOG_LIMITED(kInfo, "volume {}: {} rebuilds this copy in session {}, from Lsn {} on", store_.config().name, primary_id_, session_.value(),
+                       config.base.value());
   const auto started = rebuild_.supersede(config);
   if (!started.has_value()) return session_failed(started.error().reason, started.error().text);
 }

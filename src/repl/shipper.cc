@@ -333,7 +333,7 @@ void Shipper::on_session_ack(std::span<const std::byte> payload) {
       if (phase_ == Phase::kStarting && rebuilding() && ack.reason == Reason::kNotReady) {
         // Nothing of it has begun, and there is nothing wrong with the connection.
         give_place_back();
-        return obstructed("it waits: its node makes as many copies anew as may, or is not done with what was before");
+        return obstructed("it waits: its node has no memory for it now");
       }
       return close_link(ack.reason, fmt::format("the replica ended the session: {}", to_string(ack.reason)));
     case SessionPhase::kAccepted:
@@ -474,12 +474,18 @@ bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
     session_not_possible(command.term, command.session, "the connection that it was decided for is over");
     return false;
   }
+  if (store_.failed()) {
+    // It could not be ended, and a copy that is perhaps the only good one would be gone.
+    give_place_back();
+    obstructed("it waits: the primary's own copy has failed");
+    return false;
+  }
   if (command.why != last_logged_) {
     log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, command.why);
     last_logged_ = command.why;
   }
   reason_ = command.why;
-  if (!holds_place_ && !limits_.feeding.try_begin(limits_.parallel)) {
+  if (!holds_place_ && !limits_.places.try_begin(limits_.parallel)) {
     obstructed(fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel));
     return false;
   }
@@ -488,7 +494,7 @@ bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
 }
 
 bool Shipper::reserve_ahead() {
-  if (!holds_place_) place_ahead_ = holds_place_ = limits_.feeding.try_begin(limits_.parallel);
+  if (!holds_place_) place_ahead_ = holds_place_ = limits_.places.try_begin(limits_.parallel);
   return holds_place_;
 }
 
@@ -663,7 +669,7 @@ void Shipper::on_verified() {
 
 void Shipper::give_place_back() {
   place_ahead_ = false;
-  if (std::exchange(holds_place_, false)) limits_.feeding.end();
+  if (std::exchange(holds_place_, false)) limits_.places.end();
 }
 
 void Shipper::end_lane() {

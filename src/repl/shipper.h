@@ -94,6 +94,10 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   /// The same place, for a rebuild that is about to be ordered: it is kept until that is decided, through the end of the session that the order ends. A copy
   /// that counts should not stop to only in order to wait. False: there is none.
   bool reserve_ahead();
+  /// What has not begun will not begin.
+  void drop_reservation() {
+    if (!rebuilding()) give_place_back();
+  }
   /// Copies it anew. Requires: reserve_rebuild(); it is out of the in-sync set.
   void start_rebuild(const core::StartRebuild& command);
   /// The primary has accepted the end of its recovery: what went wrong before is over.

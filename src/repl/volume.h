@@ -14,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -147,7 +146,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   // volume_rebuild.cc
   void answer_rebuild_orders(const Status& status);
   bool may_order_rebuild(const std::string& replica);
-  void order_rebuild(const std::string& replica, bool wanted);
+  void order_rebuild(core::RebuildOrdered order);
+  [[nodiscard]] std::string rebuild_waits_for() const;
   void ask_for_rebuild_places();
 
   // volume_verify.cc
@@ -203,7 +203,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   uint64_t rebuild_orders_ = 0;
   std::vector<std::function<void(Status)>> rebuilds_ordered_;  // told to the engine in this turn
-  std::set<std::string> rebuilds_waiting_;                     // replicas: ordered, for a place among those that run on this node
+  std::map<std::string, core::RebuildOrdered> rebuilds_waiting_;  // by replica: for a place among those that run on this node
 
   std::map<std::string, Verification> verifications_;  // the last one of each replica
 

@@ -10,7 +10,8 @@ namespace ringbolt::repl {
 
 namespace {
 
-constexpr io::Nanos kAskForPlace = 500 * io::kMillisecond;
+/// Longer than copies that are lost and need one wait between two attempts.
+constexpr io::Nanos kAskForPlace = 3 * io::kSecond;
 
 }  // namespace
 
@@ -25,13 +26,15 @@ void Volume::rebuild(const std::string& replica, bool wanted, std::function<void
   }
   log::info("volume {}: replica {}: a rebuild is {}", name(), replica, wanted ? "ordered" : "cancelled");
   rebuilds_waiting_.erase(replica);
+  // Sessions of syncs up to the newest one are older than the order, also one that is just being decided on.
+  const core::RebuildOrdered order{replica, primary_->term(), 0, wanted, primary_->last_sync()};
   if (wanted && !may_order_rebuild(replica)) {
-    log::info("volume {}: replica {}: the rebuild waits: {} run on this node, as many as may", name(), replica, options_.rebuild->parallel);
-    rebuilds_waiting_.insert(replica);
-    io_.arm(rebuild_places_, kAskForPlace);
+    log::info("volume {}: replica {}: the rebuild waits: {}", name(), replica, rebuild_waits_for());
+    rebuilds_waiting_.emplace(replica, order);
+    if (!rebuild_places_.armed()) io_.arm(rebuild_places_, kAskForPlace);
     return done(boost::outcome_v2::success());
   }
-  order_rebuild(replica, wanted);
+  order_rebuild(order);
   rebuilds_ordered_.push_back(std::move(done));
 }
 
@@ -39,21 +42,29 @@ void Volume::rebuild(const std::string& replica, bool wanted, std::function<void
 bool Volume::may_order_rebuild(const std::string& replica) {
   InSyncSet& members = primary_->members();
   Shipper* const shipper = members.find(replica);
-  return shipper == nullptr || !members.contains(replica) || shipper->reserve_ahead();
+  return shipper == nullptr || !members.counts(replica) || shipper->reserve_ahead();
 }
 
-void Volume::order_rebuild(const std::string& replica, bool wanted) {
-  // Sessions of syncs up to the newest one are older than the order, also one that is just being decided on.
-  tell(core::RebuildOrdered{replica, primary_->term(), ++rebuild_orders_, wanted, primary_->last_sync()});
+void Volume::order_rebuild(core::RebuildOrdered order) {
+  order.count = ++rebuild_orders_;
+  tell(std::move(order));
 }
+
+std::string Volume::rebuild_waits_for() const { return fmt::format("{} rebuilds run on this node, as many as may", options_.rebuild->parallel); }
 
 /// Nobody says when a place is free: another volume's rebuild, on another shard, may have had it.
 void Volume::ask_for_rebuild_places() {
-  if (primary_ == nullptr || serving_stopped_ || stopping_) return rebuilds_waiting_.clear();
-  std::erase_if(rebuilds_waiting_, [this](const std::string& replica) {
-    if (!core::is_assigned(engine_.state(), replica)) return true;
+  const bool over = primary_ == nullptr || serving_stopped_ || stopping_ || !damage().empty();
+  std::erase_if(rebuilds_waiting_, [this, over](const auto& waiting) {
+    const auto& [replica, order] = waiting;
+    if (over || !core::is_assigned(engine_.state(), replica)) {
+      log::info("volume {}: replica {}: the rebuild that waited is not done: {}", name(), replica,
+                over ? "this copy is not a primary that could" : "it is a replica no more");
+      return true;
+    }
     if (!may_order_rebuild(replica)) return false;
-    order_rebuild(replica, true);
+    // As of when it was given: a rebuild that has begun since has fulfilled it.
+    order_rebuild(order);
     return true;
   });
   if (!rebuilds_waiting_.empty()) io_.arm(rebuild_places_, kAskForPlace);

@@ -64,7 +64,7 @@ TEST_CASE(
     Cluster c({.seed = seed});
     // As many rebuilds as may run on this node do: this one waits.
     c.adjust_options = [](repl::VolumeOptions& options) {
-      while (options.rebuild->feeding.try_begin(options.rebuild->parallel)) {
+      while (options.rebuild->places.try_begin(options.rebuild->parallel)) {
       }
     };
     c.load.options().depth = 16;

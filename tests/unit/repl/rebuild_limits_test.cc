@@ -51,14 +51,14 @@ TEST_CASE("repl: the cap on the rate is divided among the rebuilds that run", "[
   CHECK(limits.rate_per_lane() == 0);  // no cap
   limits.rate_max = 1000;
   CHECK(limits.rate_per_lane() == 1000);  // of one that is about to begin
-  REQUIRE(limits.feeding.try_begin(4));
+  REQUIRE(limits.places.try_begin(4));
   CHECK(limits.rate_per_lane() == 1000);
-  REQUIRE(limits.feeding.try_begin(4));
+  REQUIRE(limits.places.try_begin(4));
   CHECK(limits.rate_per_lane() == 500);
-  limits.feeding.end();
+  limits.places.end();
   CHECK(limits.rate_per_lane() == 1000);
   // At run time; and a cap that does not divide is not none.
-  REQUIRE(limits.feeding.try_begin(4));
+  REQUIRE(limits.places.try_begin(4));
   limits.rate_max = 1;
   CHECK(limits.rate_per_lane() == 1);
   limits.rate_max = 0;

@@ -2,6 +2,7 @@
 #include "repl/rebuild_pace.h"
 
 #include <catch2/catch.hpp>
+#include <random>
 
 namespace ringbolt::repl {
 namespace {
@@ -27,7 +28,10 @@ struct Model {
   int per_second = 5000;  // requests; 0: no clients
   uint64_t open = 0;      // requests that are not answered
   int others = 0;         // requests per second to other volumes, with the same latency
+  int only_in_pauses = 0; // requests per second that end then
+  int slow_one_in = 0;    // of the requests one takes ten times as long, lane or not; 0: none
   double due = 0, others_due = 0;
+  std::minstd_rand random{7};
   io::Nanos elapsed = 0;
   uint64_t bytes = 0;
   io::Nanos slowest = 0;
@@ -45,8 +49,15 @@ struct Model {
       left -= whole;
       return whole;
     };
-    const int own = ended(per_second, due);
-    pace.end_part({.own = clients(own, latency(), open), .node = clients(own + ended(others, others_due), latency(), open), .bytes = moved});
+    const int own = ended(pace.pausing() && only_in_pauses > 0 ? only_in_pauses : per_second, due);
+    ClientWatch::Seen mine = clients(own, latency(), open);
+    if (slow_one_in > 0) {
+      mine.latency = {};
+      for (int i = 0; i < own; ++i) mine.latency.add(random() % static_cast<unsigned>(slow_one_in) == 0 ? 10 * latency() : latency());
+    }
+    ClientWatch::Seen all = mine;
+    for (int i = ended(others, others_due); i > 0; --i) all.latency.add(latency());
+    pace.end_part({.own = mine, .node = all, .bytes = moved});
   }
   void run(io::Nanos time) {
     for (const io::Nanos end = elapsed + time; elapsed < end;) part();
@@ -105,16 +116,62 @@ TEST_CASE("pace: clients that come back to a lane at full speed are yielded to s
   CHECK(m.rate() < 80 * kMiB);
 }
 
-TEST_CASE("pace: clients whose requests are not answered are not taken for none", "[repl][rebuild]") {
+TEST_CASE("pace: clients whose requests are not answered beside the lane are not taken for none", "[repl][rebuild]") {
   Model m;
   m.per_second = 0;
   m.run(5 * io::kSecond);
   REQUIRE(m.pace.rate() == RebuildPace::kRateMax);
   m.open = 32;
+  m.only_in_pauses = 5000;
   m.run(2 * io::kSecond);
   CHECK(m.rate() < 80 * kMiB);
   m.run(5 * io::kSecond);
-  CHECK(m.rate() == RebuildPace::kRateMin);
+  CHECK(m.pace.rate() == RebuildPace::kRateMin);
+}
+
+TEST_CASE("pace: what waits without the lane, too, may be waiting for it, and is not yielded to", "[repl][rebuild]") {
+  Model m;
+  m.per_second = 5000;
+  m.per_mib = 4 * kMicrosecond;
+  m.run(20 * io::kSecond);
+  m.per_second = 0;
+  m.open = 32;
+  m.run(10 * io::kSecond);
+  CHECK(m.rate() == m.disk);
+  // And when they are answered again, they are clients again.
+  m.per_second = 5000;
+  m.run(5 * io::kSecond);
+  CHECK(m.rate() < 80 * kMiB);
+}
+
+TEST_CASE("pace: now and then a slow request, as there is without the lane, is no sign of anything", "[repl][rebuild]") {
+  const int per_second = GENERATE(20, 150, 1000, 5000);
+  const int one_in = GENERATE(50, 200);
+  INFO(per_second << " requests a second, one of " << one_in << " ten times as slow");
+  Model m;
+  m.per_second = per_second;
+  m.slow_one_in = one_in;
+  m.run(180 * io::kSecond);
+  const uint64_t before = m.bytes;
+  m.run(120 * io::kSecond);
+  CHECK((m.bytes - before) / 120 > m.disk / 2);
+}
+
+TEST_CASE("pace: a lane that sees another one pause learns from that pause, and not twice from one", "[repl][rebuild]") {
+  Model m;
+  m.per_mib = 4 * kMicrosecond;
+  m.run(5 * io::kSecond);
+  while (m.pace.pausing()) m.part();
+  m.part();
+  if (m.pace.pausing()) m.run(300 * kMillisecond);
+  REQUIRE_FALSE(m.pace.pausing());
+  CHECK(m.pace.join_pause());
+  CHECK(m.pace.pausing());
+  CHECK_FALSE(m.pace.join_pause());
+  while (m.pace.pausing()) m.part();
+  CHECK_FALSE(m.pace.join_pause());
+  m.part();
+  CHECK(m.pace.join_pause());
 }
 
 TEST_CASE("pace: a request now and then holds nobody up", "[repl][rebuild]") {

@@ -287,51 +287,6 @@ TEST_CASE("rebuild_session: a failed store takes no session, and ends the one th
   expect_refused(bed.session->start(bed.wanted(2)), Reason::kLocalWalCorrupt, "");
 }
 
-TEST_CASE("rebuild_session: as many copies are made anew on a node as may, and a place is held for as long as the base image may come", "[repl][rebuild]") {
-  SessionBed bed;
-  bed.prepare(Lsn(7));
-  bed.limits.parallel = 1;
-  REQUIRE(bed.limits.receiving.try_begin(1));
-  expect_refused(bed.session->start(bed.wanted(1)), Reason::kNotReady, "1 copies are made anew on this node, as many as may");
-  expect_refused(bed.session->supersede(bed.wanted(1)), Reason::kNotReady, "1 copies are made anew on this node");
-  CHECK(bed.session->phase() == SessionPhase::kIdle);
-  bed.world.run_for(kSecond);
-  CHECK(bed.store->base_usable());
-  CHECK_FALSE(bed.marked_on_disk());
-  bed.limits.receiving.end();
-  REQUIRE(bed.session->start(bed.wanted(1)).has_value());
-  CHECK(bed.limits.receiving.running() == 1);
-  // One that supersedes it has its place.
-  REQUIRE(bed.session->supersede(bed.wanted(2)).has_value());
-  CHECK(bed.limits.receiving.running() == 1);
-  SECTION("until the base image is here") {
-    REQUIRE(bed.run([&] { return bed.session->phase() == SessionPhase::kRunning; }));
-    bed.give_all();
-    CHECK(bed.limits.receiving.running() == 1);
-    const auto hold = bed.node.disk().hold({.kind = SimOpKind::kFlush, .path = ""});
-    REQUIRE(bed.base_complete(std::max(bed.newest_read, bed.wanted().target)).has_value());
-    // Its own disk is what it waits for now: that is nothing to others.
-    CHECK(bed.session->active());
-    CHECK(bed.limits.receiving.running() == 0);
-    bed.node.disk().release(hold);
-    REQUIRE(bed.run([&] { return !bed.completed.empty(); }));
-  }
-  SECTION("until it ends otherwise") {
-    bed.session->cancel(Reason::kCancelled);
-    CHECK(bed.limits.receiving.running() == 0);
-    REQUIRE(bed.wait_quiet());
-  }
-  SECTION("until it is given up before it began") {
-    bed.session->cancel(Reason::kTransportLost);
-    REQUIRE(bed.session->supersede(bed.wanted(3)).has_value());
-    CHECK(bed.limits.receiving.running() == 1);
-    bed.session->cancel(Reason::kTransportLost);
-    CHECK(bed.limits.receiving.running() == 0);
-    REQUIRE(bed.wait_quiet());
-  }
-  CHECK(bed.limits.receiving.running() == 0);
-}
-
 #if !defined(__SANITIZE_ADDRESS__)  // its own memory is beyond any limit
 TEST_CASE("rebuild_session: without memory for the bitmap nothing begins, and the copy stays what it was", "[repl][rebuild]") {
   SessionBed bed({.volume_blocks = 1u << 20});
@@ -359,7 +314,6 @@ TEST_CASE("rebuild_session: without memory for the bitmap nothing begins, and th
   REQUIRE(bed.failed.size() == 1);
   CHECK(bed.failed[0].first == Reason::kNotReady);
   CHECK(bed.failed[0].second.find("no memory for a bitmap") != std::string::npos);
-  CHECK(bed.limits.receiving.running() == 0);
   REQUIRE(bed.wait_quiet());
   CHECK(bed.running == 0);
   CHECK(bed.store->base_usable());
@@ -990,7 +944,7 @@ TEST_CASE("rebuild_session: a volume of one block", "[repl][rebuild]") {
   REQUIRE(bed.open().has_value());
   bed.store->adopt_volume(Uuid{{1, 2, 3}});
   bed.store->superblock().change().epoch = Epoch(1);
-  bed.session = std::make_unique<RebuildSession>(*bed.io, *bed.pool, *bed.store, bed.limits, bed);
+  bed.session = std::make_unique<RebuildSession>(*bed.io, *bed.pool, *bed.store, bed);
   bed.source.append(RecordKind::kWrite, 0, 1);
   bed.model = bed.source;
   REQUIRE(bed.session->start(bed.wanted()).has_value());
