@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "control/config_values.h"
+#include "ctl/bench_command.h"
 #include "ctl/complete.h"
 #include "ctl/doctor_command.h"
 #include "ctl/live_commands.h"
@@ -109,6 +110,7 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_verify(app, session);
   add_watch(app, session);
   add_doctor(app, session);
+  add_bench(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);

@@ -122,7 +122,9 @@ class Line {
     }
     size_t place = 0;
     for (const CLI::Option* option : command_->get_options()) {
-      if (option->get_positional() && place++ == positionals_.size()) offer_values(*option, "");
+      if (!option->get_positional()) continue;
+      const bool takes_more = option->get_items_expected_max() > 1 && place < positionals_.size();
+      if (place++ == positionals_.size() || takes_more) offer_values(*option, "");
     }
   }
 
@@ -130,7 +132,10 @@ class Line {
   void offer_values(const CLI::Option& option, const std::string& before) {
     for (const std::string& choice : choices_of(option)) offer(before + choice, "");
     if (is_file(option)) offer_files(before);
-    const bool is_volume = option.get_positional() && option.get_name() == "NAME";
+    // A target is a path as soon as it has a slash.
+    const bool is_target = option.get_positional() && option.get_name() == "TARGET";
+    if (is_target && last_.find('/') != std::string::npos) return offer_files(before);
+    const bool is_volume = is_target || (option.get_positional() && option.get_name() == "NAME");
     if (!is_volume && !is_replica_id(option)) return;
     const json::value volumes = ask_(admin());
     for (const json::value& volume : elements(&volumes)) {

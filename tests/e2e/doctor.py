@@ -4,8 +4,9 @@ Nothing that takes time is held against a number."""
 import json
 import os
 import socket
+import subprocess
 
-from harness import RINGBOLTCTL, Pair, Script, ctl, free_port, run
+from harness import RINGBOLTCTL, Pair, Script, ctl, end_with_parent, free_port, run
 
 DOCTOR = [RINGBOLTCTL, '--json', 'doctor']
 
@@ -92,9 +93,84 @@ def check_without_daemon(script):
         assert os.listdir(script.path('empty')) == []
 
 
+def bench(node, *arguments, expect=0):
+    """What it printed as JSON, or, if it failed, on stderr."""
+    result = ctl(node, '--json', 'bench', *arguments, '--seconds', '0.05', '--nbd', f'127.0.0.1:{node.nbd_port}', check=False)
+    assert result.returncode == expect, (result.returncode, result.out, result.err)
+    return json.loads(result.out) if expect == 0 else result.err
+
+
+def names(report, target):
+    lines = [row for row in report['rows'] if row['target'].startswith(target)]
+    assert all(row['problem'] is None and row['operations'] > 0 and 0 < row['median_us'] <= row['p99_us'] for row in lines), lines
+    return [row['name'] for row in lines]
+
+
+def content(script, pair):
+    run(['nbdcopy', pair.uri, script.path('copy')])
+    with open(script.path('copy'), 'rb') as file:
+        return file.read()
+
+
+DISK = ['sequential_write', 'sequential_read', 'durable_write', 'random_write', 'random_read']
+
+
+def check_bench(script, pair):
+    primary, replica = pair.primary, pair.replica
+    pattern = os.urandom(1 << 20)
+    with script.test('bench: disk, network and volume in one table, and what the volume holds stays'):
+        run(['nbdcopy', '/dev/stdin', pair.uri], data=pattern)
+        os.mkdir(script.path('scratch'))
+        report = bench(primary, 'vol0', script.path('scratch'), '--size', '16MiB')
+        assert names(report, 'disk ') == DISK and os.listdir(script.path('scratch')) == [], report
+        assert names(report, f'network to n2, {replica.replication_address}') == ['round_trip', 'stream'], report
+        assert names(report, 'volume vol0') == ['read', 'read_deep', 'flush'], report
+        assert [(one['target'], one['what']) for one in report['not_measured']] == [('volume vol0', 'writes')], report
+        assert content(script, pair)[:len(pattern)] == pattern
+        pair.wait_healthy()
+    with script.test('bench: as text it fits 80 columns'):
+        text = ctl(primary, 'bench', script.path('scratch'), '--size', '16MiB', '--seconds', '0.05').out
+        assert max(map(len, text.splitlines())) <= 80 and 'MEDIAN' in text.splitlines()[0], text
+    with script.test('bench: the files of a volume that is served are never touched'):
+        image = primary.image_path()
+        assert 'exists' in bench(primary, image, expect=1)
+        for option in ('--overwrite', '--read-only'):
+            assert 'in use' in bench(primary, image, option, expect=1)
+    with script.test('bench: a volume that has a client is not written to, and the client named as the reason'):
+        with open(script.path('client.py'), 'w') as file:
+            file.write(f'import nbd, sys\nh = nbd.NBD()\nh.connect_uri("{pair.uri}")\nsys.stdin.read()\n')
+        before = content(script, pair)
+        client = subprocess.Popen(['/usr/bin/python3', script.path('client.py')], stdin=subprocess.PIPE, preexec_fn=end_with_parent)
+        script.children.append(client)
+        primary.wait_volume(lambda volume: volume['clients'] == 1, 'the client to connect')
+        assert 'in use by 1 client' in bench(primary, 'vol0', '--overwrite', expect=1)
+        assert names(bench(primary, 'vol0'), 'volume ') == ['read', 'read_deep', 'flush']
+        client.stdin.close()
+        client.wait()
+        primary.wait_volume(lambda volume: volume['clients'] == 0, 'the client to go')
+        assert content(script, pair) == before
+    with script.test('bench: on demand a volume is written over, its replica with it'):
+        report = bench(primary, 'vol0', '--overwrite')
+        assert names(report, 'volume ') == ['read', 'read_deep', 'flush', 'durable_write', 'write_deep', 'sequential_write'], report
+        assert report['not_measured'] == [], report
+        pair.wait_healthy()
+    with script.test('bench: what cannot be measured is said, with exit code 1, and the rest measured'):
+        result = ctl(primary, 'bench', 'vol0', '--seconds', '0.05', '--nbd', '127.0.0.1:1', check=False)
+        assert result.returncode == 1 and 'refused' in result.err and 'answer back' in result.out, (result.out, result.err)
+        assert 'only its primary' in bench(replica, 'vol0', expect=1)
+        assert 'no volume' in bench(primary, 'none', expect=1)
+    with script.test('bench: a replica that is gone is said, by its name'):
+        replica.stop()
+        result = ctl(primary, 'bench', 'vol0', '--seconds', '0.05', '--nbd', f'127.0.0.1:{primary.nbd_port}', check=False)
+        assert result.returncode == 1 and 'network to n2' in result.err and 'flush' in result.out, (result.out, result.err)
+        replica.start()
+        pair.wait_healthy()
+
+
 with Script() as main:
     check_without_daemon(main)
     pair = Pair(main)
     pair.start()
     check_doctor(main, pair.primary)
-    pair.stop()
+    check_bench(main, pair)
+    pair.stop_and_compare()
