@@ -89,7 +89,6 @@ namespace ringbolt {
   X(kBaseNotFlushed, "a checkpoint is recorded before the base image is flushed")                 \
   X(kBaseLimitNotAnnounced, "a checkpoint begins before its limit is recorded")                   \
   X(kReusedUnrecorded, "space in the log is reused before the checkpoint is recorded")            \
-  X(kReusedUnderRead, "space in the log is reused while a read needs it")                         \
   X(kSuperblockNotFlushed, "a change of the superblock is not flushed")                           \
   X(kOneSlot, "a change of the superblock is written to one slot, always the same")               \
   X(kLateWritesNotAwaited, "a start does not wait for a killed predecessor's writes")             \

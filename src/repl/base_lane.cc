@@ -121,8 +121,7 @@ void BaseLane::on_message(const MessageHeader& header, std::span<const std::byte
     }
     welcomed_ = true;
     progress_at_ = io_.now();
-    part_began_ = *options_.clients;
-    io_.arm(part_, pace_.part());
+    begin_part();
     return pump();
   }
   if (header.type == MessageType::kSessionDataAck && welcomed_ && header.session == options_.session) return on_ack(payload);
@@ -141,11 +140,14 @@ bool BaseLane::on_frame(const MessageHeader&, const WalDataFields&, io::Buffer&)
 void BaseLane::pump() {
   while (welcomed_ && !pace_.pausing() && !stopped_ && !failed_ && next_.value() < blocks_total_ && order_.size() < window_) {
     const io::Nanos now = io_.now();
-    if (next_read_at_ > now) return io_.arm(turn_, next_read_at_ - now);
+    // Of the rate as it is now: one that was raised takes effect at once.
+    const io::Nanos turn = std::max(turn_began_ + static_cast<io::Nanos>(turn_bytes_ * uint64_t{io::kSecond} / rate()), limits_.quiet_until());
+    if (turn > now) return io_.arm(turn_, turn - now);
     const auto blocks = static_cast<uint32_t>(std::min<uint64_t>(piece_blocks_, blocks_total_ - next_.value()));
     const io::Buffer buffer = pool_.allocate(blocks * kBlockBytes);
     if (!buffer) return pool_.wait(memory_);
-    next_read_at_ = std::max(next_read_at_, now - kBurst) + static_cast<io::Nanos>(uint64_t{blocks} * kBlockBytes * io::kSecond / rate());
+    turn_began_ = std::max(turn, now - kBurst);
+    turn_bytes_ = uint64_t{blocks} * kBlockBytes;
     if (free_.empty()) free_.push_back(std::make_unique<Piece>());
     order_.push_back(std::move(free_.back()));
     free_.pop_back();
@@ -179,13 +181,21 @@ uint64_t BaseLane::rate() const {
   return cap == 0 ? pace_.rate() : std::min(cap, pace_.rate());
 }
 
+void BaseLane::begin_part() {
+  own_began_ = *options_.clients;
+  node_began_ = limits_.clients.total();
+  part_bytes_ = 0;
+  if (pace_.pausing()) limits_.keep_quiet(io_.now() + pace_.part());
+  io_.arm(part_, pace_.part());
+}
+
 void BaseLane::on_part_over() {
   if (stopped_ || failed_ || complete_) return;
-  const ClientLoad& clients = *options_.clients;
-  pace_.end_part({.clients = clients.latency.since(part_began_.latency), .waited = part_began_.open, .waiting = clients.open,
-                  .bytes = std::exchange(part_bytes_, 0)});
-  part_began_ = *options_.clients;
-  io_.arm(part_, pace_.part());
+  const auto seen = [](const ClientLoad& now, const ClientLoad& began) {
+    return ClientWatch::Seen{.latency = now.latency.since(began.latency), .waited = began.open(), .waiting = now.open()};
+  };
+  pace_.end_part({.own = seen(*options_.clients, own_began_), .node = seen(limits_.clients.total(), node_began_), .bytes = part_bytes_});
+  begin_part();
   pump();
 }
 

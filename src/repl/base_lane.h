@@ -80,6 +80,7 @@ class BaseLane final : private LinkListener {
   void retire();
   void fail(Reason reason, std::string text);
   void on_tick();
+  void begin_part();
   void on_part_over();
   [[nodiscard]] uint64_t rate() const;
   void destroy_closed_link();
@@ -108,10 +109,12 @@ class BaseLane final : private LinkListener {
   std::deque<std::unique_ptr<Piece>> order_;  // begun and not acknowledged, in order
   std::vector<std::unique_ptr<Piece>> free_;
   io::Nanos progress_at_ = 0;
-  io::Nanos next_read_at_ = 0;  // the rate's next turn
+  // The rate's turns: when the last one began, and what it took. The next one is when the rate of then says.
+  io::Nanos turn_began_ = 0;
+  uint64_t turn_bytes_ = 0;
   RebuildPace pace_;
-  ClientLoad part_began_;        // what clients had seen then
-  uint64_t part_bytes_ = 0;      // begun to be read in this part
+  ClientLoad own_began_, node_began_;  // what clients had seen when the part began
+  uint64_t part_bytes_ = 0;            // begun to be read in this part
 
   struct MemoryWaiter : io::PoolWaiter {
     explicit MemoryWaiter(BaseLane& owner)

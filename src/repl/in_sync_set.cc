@@ -78,6 +78,8 @@ void InSyncSet::let_go(Member& member) {
 void InSyncSet::start_rebuild(const core::StartRebuild& command) {
   for (const auto& member : members_) {
     if (member->leaving || member->shipper->peer().id != command.replica) continue;
+    // A copy that counts goes on counting until its rebuild can begin.
+    if (!member->shipper->reserve_rebuild(command)) return;
     if (member->state == State::kProving) member->state = State::kOut;
     // With "wait" it stays in the set, and writes wait: nobody said that fewer copies would do.
     const bool stays = member->state == State::kOut || options_.wait_for_lost;

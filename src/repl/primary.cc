@@ -20,9 +20,11 @@ constexpr io::Nanos kDrainTimeout = 3 * io::kSecond;
 Primary::Primary(io::Io& io, io::BufferPool& pool, Store& store, const PrimaryConfig& config, PrimaryListener& listener)
     : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), members_(io, pool, store, *this, config.members) {
   RINGBOLT_ASSERT(config.replicas.size() <= kReplicasMax);
+  config_.members.rebuild->clients.add(load_);
 }
 
 Primary::~Primary() {
+  config_.members.rebuild->clients.remove(load_);
   // Reads in flight, if any are left, are the store's to assert on: it outlives this.
   pool_.cancel_wait(memory_);
   io_.undefer(seal_);

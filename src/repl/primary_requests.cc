@@ -41,7 +41,7 @@ enum ZeroStep : uint8_t { kHead, kMiddle, kTail };
 }  // namespace
 
 void Primary::submit(Request& request) {
-  ++load_.open;
+  load_.begin();
   request.submitted_at = io_.now();
   request.progress = 0;
   request.step = kHead;
@@ -396,8 +396,7 @@ void Primary::release_edges(Request& request) {
 // --- answers ----------------------------------------------------------------------------------------------
 
 void Primary::answer(Request& request, RequestError error) {
-  --load_.open;
-  load_.latency.add(io_.now() - request.submitted_at);
+  load_.end(io_.now() - request.submitted_at);
   request.done(request, error);
 }
 

@@ -1,37 +1,63 @@
-// How much of this node the rebuilds that it feeds may take, together: one for all volumes and shards.
+// How much of this node rebuilds may take, together: one for all volumes and shards.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 
+#include "io/io.h"
+#include "repl/client_loads.h"
+
 namespace ringbolt::repl {
+
+/// Places for rebuilds that run at a time. Thread: any.
+class RebuildPlaces {
+ public:
+  /// Takes one; false if all are taken. Who has one gives it back by end(), once.
+  [[nodiscard]] bool try_begin(uint32_t places) {
+    uint32_t now = running();
+    // Shards begin at the same moment: the place must still be free when it is taken.
+    while (now < places) {
+      if (running_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+  void end() { running_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] uint32_t running() const { return running_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint32_t> running_{0};
+};
 
 /// What does not change while the daemon runs is not atomic. Thread: any.
 struct RebuildLimits {
   std::atomic<uint64_t> rate_max{0};  ///< bytes per second of all base lanes together; 0: no cap
-  std::atomic<uint32_t> running{0};   ///< rebuilds that have begun and not ended
-  uint32_t parallel = 2;              ///< how many may run at a time, at least 1
+  uint32_t parallel = 2;              ///< how many may run at a time, at least 1: as many that this node feeds, as many that make a copy here
   uint64_t chunk_bytes = uint64_t{1} << 20;
   uint32_t in_flight = 4;             ///< chunks per rebuild
 
-  /// Takes one of the places; false if all are taken. Who has one gives it back by end(), once.
-  [[nodiscard]] bool try_begin() {
-    uint32_t now = running.load(std::memory_order_relaxed);
-    // Shards begin at the same moment: the place must still be free when it is taken.
-    while (now < parallel) {
-      if (running.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
-    }
-    return false;
-  }
-  void end() { running.fetch_sub(1, std::memory_order_relaxed); }
+  RebuildPlaces feeding;    ///< base lanes that read here
+  RebuildPlaces receiving;  ///< copies here that are made anew
+  ClientLoads clients;      ///< of all volumes of this node
 
-  /// What one of those that run may use at this moment, in bytes per second; 0: no cap. A share of a cap stays a cap.
+  /// What one of the lanes that run may use at this moment, in bytes per second; 0: no cap. A share of a cap stays a cap.
   [[nodiscard]] uint64_t rate_per_lane() const {
     const uint64_t rate = rate_max.load(std::memory_order_relaxed);
     if (rate == 0) return 0;
-    return std::max<uint64_t>(rate / std::max(running.load(std::memory_order_relaxed), 1u), 1);
+    return std::max<uint64_t>(rate / std::max(feeding.running(), 1u), 1);
   }
+
+  /// A lane that pauses to see how clients are without it: no other one of this node reads meanwhile, or each would take for the clients' own
+  /// latency what the others do to them. `until`: of the clock that all shards have.
+  void keep_quiet(io::Nanos until) {
+    io::Nanos now = quiet_until_.load(std::memory_order_relaxed);
+    while (now < until && !quiet_until_.compare_exchange_weak(now, until, std::memory_order_relaxed)) {
+    }
+  }
+  [[nodiscard]] io::Nanos quiet_until() const { return quiet_until_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<io::Nanos> quiet_until_{0};
 };
 
 }  // namespace ringbolt::repl

@@ -4,13 +4,16 @@
 // It alternates. In a short pause the lane reads nothing, and clients show what their latency is alone; in the slices between
 // they show what the lane does to them. Too slow in a slice: the rate goes down by much, from what was really read; else it goes
 // up by little. Where clients do nothing there is nobody to yield to: the rate doubles in short steps.
+//
+// Two sets of clients are looked at: those of the volume that is copied, and all of this node together. The second is coarse, since a
+// percentile of all says little of one volume among many; but an idle volume's rebuild must not push a busy one aside.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "io/io.h"
-#include "repl/latency_histogram.h"
+#include "repl/client_watch.h"
 
 namespace ringbolt::repl {
 
@@ -25,58 +28,24 @@ class RebuildPace {
   /// Of a pause: what the lane had under way ends, and requests that it had slowed down.
   static constexpr io::Nanos kSettle = 20 * io::kMillisecond;
   static constexpr io::Nanos kPause = 40 * io::kMillisecond;
+  /// Of pauses in a row, where clients send little.
+  static constexpr io::Nanos kPauseMost = 200 * io::kMillisecond;
   static constexpr uint32_t kSlicesPerPause = 8;
-  /// Fewer requests say nothing of a percentile.
-  static constexpr uint64_t kRequestsMin = 30;
-  /// Of what clients see without the lane, in percent: the most that a slice may show. Below the twice that is promised, as the rate goes
-  /// up until a slice shows more, and as there is more between here and a client.
-  static constexpr int64_t kLimitPercent = 150;
 
   /// A part as it was.
   struct Seen {
-    LatencyHistogram clients;  ///< the requests that ended in it
-    uint64_t waited = 0;       ///< those that were open when it began
-    uint64_t waiting = 0;      ///< and when it ended
-    uint64_t bytes = 0;        ///< what the lane began to read
+    ClientWatch::Seen own;   ///< clients of the volume
+    ClientWatch::Seen node;  ///< of all volumes of this node
+    uint64_t bytes = 0;      ///< what the lane began to read
   };
 
   /// The present part is over.
   void end_part(const Seen& seen) {
-    const uint64_t count = seen.clients.count();
-    const io::Nanos p99 = seen.clients.percentile(990);
-    // Clients that get no answer at all must not be taken for none: what was open then has waited for all of the part.
-    const bool stalled = count == 0 && seen.waited > 0;
-    const bool nobody = count == 0 && seen.waited == 0 && seen.waiting == 0;
     switch (part_) {
       case Part::kSettling: part_ = Part::kPause; return;
-      case Part::kPause:
-        if (count >= kRequestsMin / 2) alone_ = alone_ == 0 ? p99 : (alone_ * 3 + p99) / 4;
-        part_ = Part::kSlice;
-        return;
+      case Part::kPause: return end_pause(seen);
       case Part::kSliceAlone:
-        if (nobody) {
-          rate_ = std::min(rate_ * 2, kRateMax);
-        } else {
-          part_ = Part::kSlice;  // too short to judge by
-        }
-        return;
-      case Part::kSlice: break;
-    }
-    if (stalled || (count >= kRequestsMin && alone_ != 0 && p99 * 100 > kLimitPercent * alone_)) {
-      // A rate that the lane has never reached is not what slows clients down, and takes long to come down.
-      const uint64_t achieved = seen.bytes * uint64_t{io::kSecond / kSlice};
-      rate_ = std::max(std::min(rate_, achieved) * 3 / 5, kRateMin);
-    } else if (count < kRequestsMin) {
-      rate_ = std::min(rate_ * 2, kRateMax);  // nobody minds
-    } else if (alone_ != 0) {
-      rate_ = std::min(rate_ + rate_ / 8, kRateMax);
-    }
-    if (nobody) {
-      part_ = Part::kSliceAlone;
-    } else if (count >= kRequestsMin && (alone_ == 0 || ++slices_ >= kSlicesPerPause)) {
-      // The first pause comes at once: without it nothing can be compared.
-      slices_ = 0;
-      part_ = Part::kSettling;
+      case Part::kSlice: return end_slice(seen);
     }
   }
 
@@ -93,14 +62,51 @@ class RebuildPace {
   }
   /// Bytes per second, kRateMin .. kRateMax.
   [[nodiscard]] uint64_t rate() const { return rate_; }
-  /// What clients see without the lane, as far as known; 0: not yet.
-  [[nodiscard]] io::Nanos alone() const { return alone_; }
+  /// What the volume's clients see without the lane, as far as known; 0: not yet.
+  [[nodiscard]] io::Nanos alone() const { return own_.alone(); }
 
  private:
-  uint64_t rate_ = kRateStart;
-  io::Nanos alone_ = 0;
-  uint32_t slices_ = 0;
+  using Verdict = ClientWatch::Verdict;
   enum class Part : uint8_t { kSliceAlone, kSlice, kSettling, kPause };
+
+  void end_pause(const Seen& seen) {
+    paused_ += kPause;
+    own_.end_pause(seen.own.latency);
+    node_.end_pause(seen.node.latency);
+    if ((own_.learned() && node_.learned()) || paused_ >= kPauseMost) part_ = Part::kSlice;
+  }
+
+  void end_slice(const Seen& seen) {
+    const bool whole = part_ == Part::kSlice;
+    const io::Nanos length = part();
+    switch (std::max(own_.end_slice(seen.own, length, whole), node_.end_slice(seen.node, length, whole))) {
+      case Verdict::kNobody: rate_ = std::min(rate_ * 2, kRateMax); break;
+      case Verdict::kFine: rate_ = std::min(rate_ + rate_ / 8, kRateMax); break;
+      case Verdict::kUnknown: break;
+      case Verdict::kSlow: {
+        // A rate that the lane has never reached is not what slows clients down, and takes long to come down.
+        const uint64_t achieved = seen.bytes * uint64_t{io::kSecond / kSliceAlone} / static_cast<uint64_t>(length / kSliceAlone);
+        rate_ = std::max(std::min(rate_, achieved) * 3 / 5, kRateMin);
+        break;
+      }
+    }
+    const bool present = own_.present() || node_.present();
+    part_ = !present && seen.own.nothing() && seen.node.nothing() ? Part::kSliceAlone : Part::kSlice;
+    if (whole && present) ++slices_;
+    // The first pause comes at once: without it nothing can be compared.
+    if (own_.unknown() || node_.unknown() || slices_ >= kSlicesPerPause) {
+      slices_ = 0;
+      paused_ = 0;
+      own_.begin_pause();
+      node_.begin_pause();
+      part_ = Part::kSettling;
+    }
+  }
+
+  uint64_t rate_ = kRateStart;
+  ClientWatch own_, node_;
+  io::Nanos paused_ = 0;
+  uint32_t slices_ = 0;
   Part part_ = Part::kSliceAlone;
 };
 

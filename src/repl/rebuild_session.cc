@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -13,11 +14,20 @@
 
 namespace ringbolt::repl {
 
-RebuildSession::RebuildSession(io::Io& io, io::BufferPool& pool, Store& store, RebuildListener& listener)
-    : io_(io), pool_(pool), store_(store), listener_(listener) {}
+namespace {
+
+Refused no_place(const RebuildLimits& limits) {
+  return Refused{Reason::kNotReady, fmt::format("{} copies are made anew on this node, as many as may", limits.parallel)};
+}
+
+}  // namespace
+
+RebuildSession::RebuildSession(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, RebuildListener& listener)
+    : io_(io), pool_(pool), store_(store), limits_(limits), listener_(listener) {}
 
 RebuildSession::~RebuildSession() {
   io_.disarm(deadline_);
+  give_place_back();
   for (const auto& chunk : chunks_) {
     if (chunk->buffer) pool_.release(chunk->buffer);
   }
@@ -44,6 +54,7 @@ OrRefused<void> RebuildSession::start(const RebuildConfig& config) {
   if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
   if (auto problem = problem_of(config)) return std::move(*problem);
   if (active() || !quiet()) return Refused{Reason::kNotReady, fmt::format("session {} is not over", config_.id.value())};
+  if (!take_place()) return no_place(limits_);
   config_ = config;
   begin();
   return boost::outcome_v2::success();
@@ -52,8 +63,10 @@ OrRefused<void> RebuildSession::start(const RebuildConfig& config) {
 OrRefused<void> RebuildSession::supersede(const RebuildConfig& config) {
   if (active() && config.id == config_.id && config.epoch == config_.epoch) return boost::outcome_v2::success();
   if (auto problem = problem_of(config)) return std::move(*problem);
+  if (!take_place()) return no_place(limits_);
   if (active()) mark(Mark::kRebuildSuperseded);
   cancel(Reason::kSuperseded);
+  if (!take_place()) return no_place(limits_);  // another shard was faster
   next_ = config;
   tell_if_quiet();
   return boost::outcome_v2::success();
@@ -69,6 +82,15 @@ void RebuildSession::begin() {
   last_chunk_ = 0;
   newest_read_ = Lsn{};
   blocks_done_ = blocks_skipped_ = 0;
+  marked_ = config_.base;
+  log_begun_ = false;
+  // Before the copy is marked unusable: without a bitmap nothing can be made of it.
+  bitmap_ = std::make_unique<RebuildBitmap>(blocks_total());
+  if (!bitmap_->has_memory()) {
+    store_busy_ = false;
+    fail(Reason::kNotReady, fmt::format("no memory for a bitmap of {} bytes", bitmap_->bytes()));
+    return tell_if_quiet();
+  }
   if (config_.deadline > 0) io_.arm(deadline_, config_.deadline);
   store_.begin_rebuild(config_.base, config_.history, [this](const Status& status) {
     store_busy_ = false;
@@ -76,8 +98,7 @@ void RebuildSession::begin() {
       if (!status.has_value()) {
         fail(Reason::kLocalWalCorrupt, status.error().message);
       } else {
-        bitmap_ = std::make_unique<RebuildBitmap>(blocks_total());
-        marked_ = config_.base;
+        log_begun_ = true;
         phase_ = SessionPhase::kRunning;
         listener_.on_rebuild_running();
       }
@@ -89,7 +110,7 @@ void RebuildSession::begin() {
 // --- the two lanes ----------------------------------------------------------------------------------------
 
 void RebuildSession::wal_applied() {
-  if (bitmap_ == nullptr) return;
+  if (bitmap_ == nullptr || !log_begun_) return;
   const Wal& wal = store_.wal();
   const Lsn limit = defect(Defect::kBitsLate) ? store_.checkpoint() : wal.written();
   while (marked_ < limit) {
@@ -198,6 +219,7 @@ OrRefused<void> RebuildSession::mark_base_complete(SessionId session, Epoch epoc
   }
   phase_ = SessionPhase::kBaseComplete;
   barrier_ = barrier;
+  give_place_back();
   try_complete();
   return boost::outcome_v2::success();
 }
@@ -238,7 +260,10 @@ void RebuildSession::fail(Reason reason, std::string text) {
 }
 
 void RebuildSession::cancel(Reason reason) {
-  next_.reset();
+  if (next_) {
+    next_.reset();
+    give_place_back();
+  }
   if (!active()) return;
   log::info("volume {}: rebuild {} ends: {}", store_.config().name, config_.id.value(), to_string(reason));
   end(SessionPhase::kFailed);
@@ -248,6 +273,16 @@ void RebuildSession::cancel(Reason reason) {
 void RebuildSession::end(SessionPhase phase) {
   phase_ = phase;
   io_.disarm(deadline_);
+  give_place_back();
+}
+
+bool RebuildSession::take_place() {
+  if (!holds_place_) holds_place_ = limits_.receiving.try_begin(limits_.parallel);
+  return holds_place_;
+}
+
+void RebuildSession::give_place_back() {
+  if (std::exchange(holds_place_, false)) limits_.receiving.end();
 }
 
 void RebuildSession::on_deadline() {

@@ -26,6 +26,7 @@
 #include "core/reason.h"
 #include "io/buffer_pool.h"
 #include "io/io.h"
+#include "repl/rebuild_limits.h"
 #include "repl/wire.h"
 #include "ringbolt/result.h"
 #include "volume/rebuild_bitmap.h"
@@ -66,13 +67,14 @@ class RebuildListener {
 
 class RebuildSession {
  public:
-  RebuildSession(io::Io& io, io::BufferPool& pool, Store& store, RebuildListener& listener);
+  /// `limits`: of all copies that are made anew on this node.
+  RebuildSession(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, RebuildListener& listener);
   ~RebuildSession();
   RebuildSession(const RebuildSession&) = delete;
   RebuildSession& operator=(const RebuildSession&) = delete;
 
-  /// Refused while another session is active (kNotReady; the same one again: nothing new), and for a lower epoch than the copy has
-  /// promised, an impossible Lsn or a snapshot.
+  /// Refused while another session is active or as many copies are made anew on this node as may (kNotReady; the same one again: nothing
+  /// new), and for a lower epoch than the copy has promised, an impossible Lsn or a snapshot.
   OrRefused<void> start(const RebuildConfig& config);
   /// Ends the active session, if there is one, as superseded, and starts this one as soon as that is quiet.
   OrRefused<void> supersede(const RebuildConfig& config);
@@ -120,18 +122,23 @@ class RebuildSession {
   void chunk_written(Chunk& chunk, int error);
   void fail(Reason reason, std::string text);
   void end(SessionPhase phase);
+  bool take_place();
+  void give_place_back();
   void tell_if_quiet();
   void on_deadline();
 
   io::Io& io_;
   io::BufferPool& pool_;
   Store& store_;
+  RebuildLimits& limits_;
   RebuildListener& listener_;
   SessionPhase phase_ = SessionPhase::kIdle;
   RebuildConfig config_;
   std::optional<RebuildConfig> next_;  // supersedes the one that is ending
+  bool holds_place_ = false;           // of the copies that may be made anew on this node: while the base lane may come
   std::unique_ptr<RebuildBitmap> bitmap_;
-  Lsn marked_;  // records up to here are in the bitmap
+  bool log_begun_ = false;  // anew, after the base Lsn: what it had before is nothing to the bitmap
+  Lsn marked_;              // records up to here are in the bitmap
   Lba next_base_;
   uint64_t last_chunk_ = 0;
   Lsn newest_read_;  // of the chunks

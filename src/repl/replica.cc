@@ -16,8 +16,8 @@ constexpr io::Nanos kReplicaDrainTimeout = 2 * io::kSecond;
 constexpr io::Nanos kProgressInterval = 200 * io::kMillisecond;
 }
 
-Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener)
-    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener), rebuild_(io, pool, store, *this),
+Replica::Replica(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, io::Nanos timeout, ReplicaListener& listener)
+    : io_(io), pool_(pool), store_(store), timeout_(timeout), listener_(listener), rebuild_(io, pool, store, limits, *this),
       verify_(pool, store, [](void* self) { static_cast<Replica*>(self)->on_rebuild_quiet(); }, this) {}
 
 Replica::~Replica() {
@@ -219,7 +219,8 @@ void Replica::on_control(const SessionControl& control) {
 }
 
 void Replica::session_failed(Reason reason, const std::string& why) {
-  log::warn("volume {}: session {} of {} is refused: {}", store_.config().name, session_.value(), primary_id_, why);
+  // A primary that waits for something here asks again and again.
+  RINGBOLT_LOG_LIMITED(kWarn, "volume {}: session {} of {} is refused: {}", store_.config().name, session_.value(), primary_id_, why);
   SessionAck ack;
   ack.phase = SessionPhase::kFailed;
   ack.reason = reason;

@@ -27,7 +27,7 @@ class ReplicaListener {
 class Replica final : public LinkListener, private RebuildListener, private BaseReceiverOwner {
  public:
   /// `timeout`: a primary that says nothing for so long is gone (it speaks several times as often).
-  Replica(io::Io& io, io::BufferPool& pool, Store& store, io::Nanos timeout, ReplicaListener& listener);
+  Replica(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, io::Nanos timeout, ReplicaListener& listener);
   ~Replica() override;
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;

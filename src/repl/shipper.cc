@@ -35,7 +35,7 @@ Shipper::~Shipper() {
   io_.undefer(verified_);
   io_.undefer(pin_lost_);
   io_.undefer(end_session_);
-  if (holds_place_) limits_.end();
+  give_place_back();
 }
 
 // --- connecting ---------------------------------------------------------------------------------------
@@ -55,6 +55,7 @@ void Shipper::probe() {
 
 void Shipper::probe_later(Term term, SessionId decision) {
   if (phase_ != Phase::kDeciding || term != connection_term_ || decision.value() != sync_) return;  // newer facts are on their way
+  give_place_back();
   phase_ = Phase::kObstructed;
   asked_at_ = io_.now();
   owner_.on_replica_changed(*this);
@@ -87,6 +88,7 @@ void Shipper::on_connected(int32_t result) {
   }
   if (result < 0) {
     std::string why = fmt::format("cannot connect: {}", std::strerror(-result));
+    give_place_back();
     tell_lost(why);
     return retry_later(std::move(why));
   }
@@ -161,6 +163,8 @@ void Shipper::on_link_closed(const std::string& reason) {
   closed_link_ = std::move(link_);
   io_.defer(destroy_);
   reader_.drop();
+  // What was ordered ends the session; what comes after it is to begin at once. A replica that does not come back keeps no place.
+  if (!place_ahead_ || phase_ != Phase::kShipping) give_place_back();
   end_lane();
   if (verifier_ != nullptr) verifier_->stop("the session ended");
   tell_lost(reason);
@@ -190,6 +194,7 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(tick_);
   io_.disarm(positions_);
   // What it read may be on its way out still: it is dropped when the link is closed.
+  give_place_back();
   end_lane();
   if (verifier_ != nullptr) verifier_->stop("the primary stops");
   if (connect_.pending()) io_.cancel(connect_);
@@ -262,6 +267,7 @@ void Shipper::on_welcome(std::span<const std::byte> payload) {
 
 /// Asks for facts. The replica answers when they are facts: flushed.
 void Shipper::ask() {
+  if (!place_ahead_) give_place_back();  // it may not be a rebuild that is decided on what it says now
   phase_ = Phase::kSyncing;
   asked_at_ = io_.now();
   sync_ = owner_.next_sync();
@@ -324,6 +330,11 @@ void Shipper::on_session_ack(std::span<const std::byte> payload) {
   const SessionAck& ack = decoded.value();
   switch (ack.phase) {
     case SessionPhase::kFailed:
+      if (phase_ == Phase::kStarting && rebuilding() && ack.reason == Reason::kNotReady) {
+        // Nothing of it has begun, and there is nothing wrong with the connection.
+        give_place_back();
+        return obstructed("it waits: its node makes as many copies anew as may, or is not done with what was before");
+      }
       return close_link(ack.reason, fmt::format("the replica ended the session: {}", to_string(ack.reason)));
     case SessionPhase::kAccepted:
       if (phase_ != Phase::kStarting) break;
@@ -424,7 +435,12 @@ void Shipper::start_session(Term term, SessionId session, core::SessionKind kind
 
 void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn position, Lsn target) {
   if (kind == core::SessionKind::kCatchup) mark(Mark::kCatchUp);
-  if (kind == core::SessionKind::kRebuild) mark(Mark::kRebuild);
+  if (kind == core::SessionKind::kRebuild) {
+    mark(Mark::kRebuild);
+    place_ahead_ = false;
+  } else {
+    give_place_back();
+  }
   session_ = session;
   session_kind_ = kind;
   session_base_ = position;
@@ -452,23 +468,43 @@ void Shipper::cut_tail(Term term, SessionId decision, Lsn fork) {
   ask();  // answered when the cut is done
 }
 
-void Shipper::start_rebuild(const core::StartRebuild& command) {
-  if (phase_ != Phase::kDeciding || command.term != connection_term_ || command.session.value() != sync_) return;  // newer facts are on their way
-  if (link_->closing()) return session_not_possible(command.term, command.session, "the connection that it was decided for is over");
+bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
+  if (phase_ != Phase::kDeciding || command.term != connection_term_ || command.session.value() != sync_) return false;  // newer facts are on their way
+  if (link_->closing()) {
+    session_not_possible(command.term, command.session, "the connection that it was decided for is over");
+    return false;
+  }
   if (command.why != last_logged_) {
     log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, command.why);
     last_logged_ = command.why;
   }
   reason_ = command.why;
-  if (!holds_place_ && !limits_.try_begin()) {
-    mark(Mark::kRebuildObstructed);
-    phase_ = Phase::kObstructed;
-    asked_at_ = io_.now();
-    owner_.report(core::NeedsRebuildObserved{peer_.id, connection_term_, sync_,
-                                             fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel)});
-    return owner_.on_replica_changed(*this);
+  if (!holds_place_ && !limits_.feeding.try_begin(limits_.parallel)) {
+    obstructed(fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel));
+    return false;
   }
   holds_place_ = true;
+  return true;
+}
+
+bool Shipper::reserve_ahead() {
+  if (!holds_place_) place_ahead_ = holds_place_ = limits_.feeding.try_begin(limits_.parallel);
+  return holds_place_;
+}
+
+/// The rebuild that was decided cannot begin now: the engine knows why, and new facts are asked for after a while.
+void Shipper::obstructed(std::string why) {
+  mark(Mark::kRebuildObstructed);
+  phase_ = Phase::kObstructed;
+  asked_at_ = io_.now();
+  owner_.report(core::NeedsRebuildObserved{peer_.id, connection_term_, sync_, std::move(why)});
+  owner_.on_replica_changed(*this);
+}
+
+void Shipper::start_rebuild(const core::StartRebuild& command) {
+  if (phase_ != Phase::kDeciding || command.term != connection_term_ || command.session.value() != sync_) return;  // newer facts are on their way
+  if (link_->closing()) return session_not_possible(command.term, command.session, "the connection that it was decided for is over");
+  RINGBOLT_ASSERT(holds_place_);
   // As little as possible through the log: everything up to here comes with the base image.
   const Lsn base = store_.wal().sealed();
   begin_session(command.session, core::SessionKind::kRebuild, base, std::max({base, command.target, Lsn(1)}));
@@ -519,7 +555,11 @@ void Shipper::handed_over(bool taken) {
 
 // --- a rebuild's base lane ----------------------------------------------------------------------------------
 
-void Shipper::on_base_sent() { complete_base_if_due(); }
+/// The place is for reading the base image. What comes now is up to the replica, and one whose disk hangs must not keep others waiting.
+void Shipper::on_base_sent() {
+  give_place_back();
+  complete_base_if_due();
+}
 
 /// Nothing in the base image may be newer than what this node can still lose: else the replica would be ahead of it after a power cut.
 void Shipper::complete_base_if_due() {
@@ -621,8 +661,12 @@ void Shipper::on_verified() {
   if (phase_ == Phase::kStopped) finish_stop();
 }
 
+void Shipper::give_place_back() {
+  place_ahead_ = false;
+  if (std::exchange(holds_place_, false)) limits_.feeding.end();
+}
+
 void Shipper::end_lane() {
-  if (std::exchange(holds_place_, false)) limits_.end();
   if (lane_ != nullptr) lane_->stop();
 }
 

@@ -88,7 +88,13 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   void start_session(Term term, SessionId session, core::SessionKind kind, Lsn position, Lsn target);
   /// It discards what is beyond `fork` and reports again.
   void cut_tail(Term term, SessionId decision, Lsn fork);
-  /// Copies it anew. Requires: it is out of the in-sync set.
+  /// Takes one of the places for rebuilds of this node, for this one, before anything is given up for it. False: it is not to begin now (there is none, and
+  /// it is asked again after a while; or the decision is no longer what counts).
+  bool reserve_rebuild(const core::StartRebuild& command);
+  /// The same place, for a rebuild that is about to be ordered: it is kept until that is decided, through the end of the session that the order ends. A copy
+  /// that counts should not stop to only in order to wait. False: there is none.
+  bool reserve_ahead();
+  /// Copies it anew. Requires: reserve_rebuild(); it is out of the in-sync set.
   void start_rebuild(const core::StartRebuild& command);
   /// The primary has accepted the end of its recovery: what went wrong before is over.
   void session_proven() { retry_delay_ = 0; }
@@ -181,6 +187,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   void on_rebuild_ack(const SessionAck& ack);
   void complete_base_if_due();
   void end_lane();
+  void give_place_back();
+  void obstructed(std::string why);
   void destroy_lane();
   void begin_verifier(uint64_t blocks, Verifier::Ranges ranges);
   void on_verify_ack(std::span<const std::byte> payload);
@@ -226,6 +234,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   // Of a rebuild:
   std::unique_ptr<BaseLane> lane_;
   bool holds_place_ = false;  // of the rebuilds that may run on this node
+  bool place_ahead_ = false;  // it is for one that has been ordered
   bool base_sampled_ = false;  // blocks of it were compared, and are equal
   bool base_told_complete_ = false;
   std::optional<Lsn> achieved_;

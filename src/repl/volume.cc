@@ -27,6 +27,7 @@ Volume::~Volume() {
   io_.undefer(change_role_soon_);
   io_.undefer(close_store_);
   io_.disarm(tick_);
+  io_.disarm(rebuild_places_);
 }
 
 // --- opening ----------------------------------------------------------------------------------------------
@@ -154,6 +155,7 @@ void Volume::stop(std::function<void(Status)> done) {
   });
   io_.undefer(engine_turn_);
   io_.disarm(tick_);
+  io_.disarm(rebuild_places_);
   events_.clear();
   finish_assignment(make_error(Errc::kBusy, "the volume is being stopped"));
   answer_rebuild_orders(make_error(Errc::kBusy, "the volume is being stopped"));

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -139,6 +140,9 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   // volume_rebuild.cc
   void answer_rebuild_orders(const Status& status);
+  bool may_order_rebuild(const std::string& replica);
+  void order_rebuild(const std::string& replica, bool wanted);
+  void ask_for_rebuild_places();
 
   // volume_verify.cc
   struct Verification {
@@ -193,6 +197,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   uint64_t rebuild_orders_ = 0;
   std::vector<std::function<void(Status)>> rebuilds_ordered_;  // told to the engine in this turn
+  std::set<std::string> rebuilds_waiting_;                     // replicas: ordered, for a place among those that run on this node
 
   std::map<std::string, Verification> verifications_;  // the last one of each replica
 
@@ -216,6 +221,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   io::DeferredOf<&Volume::change_role> change_role_soon_{*this};
   io::DeferredOf<&Volume::close_store> close_store_{*this};
   io::TimerOf<&Volume::on_tick> tick_{*this};
+  io::TimerOf<&Volume::ask_for_rebuild_places> rebuild_places_{*this};
 };
 
 }  // namespace ringbolt::repl

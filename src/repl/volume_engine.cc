@@ -346,7 +346,7 @@ void Volume::enter_role() {
   }
   if (role_ == Role::kReplica && replica_ == nullptr) {
     ReplicaListener& listener = *this;
-    replica_ = std::make_unique<Replica>(io_, pool_, store_, options_.replica_timeout, listener);
+    replica_ = std::make_unique<Replica>(io_, pool_, store_, *options_.rebuild, options_.replica_timeout, listener);
   }
   role_applied();
 }

@@ -116,7 +116,7 @@ void Volume::fill_primary(VolumeStatus& s) const {
         r.session->seconds_left = base.meter.seconds_for(size_bytes() - r.session->base_bytes_done - r.session->base_bytes_skipped);
         r.session->losing_ground = base.meter.losing_ground();
       }
-      if (core::rebuild_is_ordered(*replica)) r.rebuild_order = RebuildOrderStatus::kOrdered;
+      if (core::rebuild_is_ordered(*replica) || rebuilds_waiting_.contains(r.id)) r.rebuild_order = RebuildOrderStatus::kOrdered;
       if (core::rebuild_is_cancelled(*replica)) r.rebuild_order = RebuildOrderStatus::kCancelled;
       // The volume's are those of the recovery that has furthest to go.
       if (r.session && r.session->target_lsn && (!s.target_lsn || *r.session->target_lsn > *s.target_lsn)) {

@@ -511,7 +511,6 @@ void Checkpointer::on_recorded() {
   unrecorded_copied_ -= unrecorded_recording_;
   recording_ = Recording::kReleasing;
   if (!p_.gate.idle()) mark(Mark::kReuseWaited);
-  if (defect(Defect::kReusedUnderRead)) return on_readers_gone();
   // Reads that found their blocks in the part given up are done before it is written again.
   drain(release_drain_wanted_);
 }

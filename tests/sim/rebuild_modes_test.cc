@@ -127,11 +127,11 @@ TEST_CASE("sim_rebuild_modes: two of three copies are rebuilt at once, never mor
     limits->rate_max = 256u << 10;
     REQUIRE(order(c, "n2").has_value());
     REQUIRE(order(c, "n3").has_value());
-    REQUIRE(c.run_until([&] { return limits->running == parallel; }, 10 * kSecond));
+    REQUIRE(c.run_until([&] { return limits->feeding.running() == parallel; }, 10 * kSecond));
     c.run_for(300 * kMillisecond);
     uint32_t most = 0;
     const auto look = [&] {
-      most = std::max(most, limits->running.load());
+      most = std::max(most, limits->feeding.running());
       return false;
     };
     static_cast<void>(c.run_until(look, 100 * kMillisecond));
@@ -140,7 +140,8 @@ TEST_CASE("sim_rebuild_modes: two of three copies are rebuilt at once, never mor
     CHECK(both == (parallel == 2));
     if (!both) {
       const size_t waiting = marked(c, 1) ? 2 : 1;
-      CHECK(c.status(0).reason.find("1 rebuilds run on this node, as many as may") != std::string::npos);
+      CHECK(c.replica_status(0, waiting).rebuild_order == RebuildOrderStatus::kOrdered);
+      CHECK(c.replica_status(0, waiting).in_sync);
       CHECK_FALSE(rebuilding(c, waiting));
     }
     limits->rate_max = 0;
@@ -152,7 +153,7 @@ TEST_CASE("sim_rebuild_modes: two of three copies are rebuilt at once, never mor
         },
         30 * kSecond));
     CHECK(most == parallel);
-    CHECK(limits->running == 0);  // every place was given back
+    CHECK(limits->feeding.running() == 0);  // every place was given back
     finish_equal(c, 3);
   });
 }
@@ -168,16 +169,138 @@ TEST_CASE("sim_rebuild_modes: a failed rebuild gives its place back, however it 
     REQUIRE(order(c, "n2").has_value());
     REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
     HeldBase held(c, 1);
-    CHECK(limits->running == 1);
+    CHECK(limits->feeding.running() == 1);
     if (seed % 3 == 0) c.kill(1);
     if (seed % 3 == 1) REQUIRE(order(c, "n2", false).has_value());
     if (seed % 3 == 2) c.world.net().cut_between("n1", "n2");
-    REQUIRE(c.run_until([&] { return limits->running == 0 || seed % 3 == 2; }, 10 * kSecond));
+    REQUIRE(c.run_until([&] { return limits->feeding.running() == 0 || seed % 3 == 2; }, 10 * kSecond));
     held.release();
     if (seed % 3 == 0) c.start(1);
     if (seed % 3 == 1) REQUIRE(order(c, "n2").has_value());
     REQUIRE(c.wait_in_sync(0, 1));
-    CHECK(limits->running == 0);
+    CHECK(limits->feeding.running() == 0);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a copy that is to be rebuilt goes on counting until there is a place for it", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(limits->feeding.try_begin(1));  // another volume's
+    c.load.options().pause_max = 10 * kMillisecond;
+    const auto session = c.replica_status(0, 1).session->id;
+    REQUIRE(order(c, "n2").has_value());
+    CHECK(c.replica_status(0, 1).rebuild_order == RebuildOrderStatus::kOrdered);
+    const uint64_t answered = c.load.writes_answered();
+    c.run_for(3 * kSecond);
+    CHECK(c.replica_status(0, 1).session->id == session);
+    CHECK(c.replica_status(0, 1).rebuild_order == RebuildOrderStatus::kOrdered);
+    CHECK(c.replica_status(0, 1).in_sync);
+    CHECK(contains(c.in_sync_on_disk(0), "n2"));
+    CHECK_FALSE(marked(c, 1));
+    // What is acknowledged meanwhile is on both.
+    CHECK(c.load.writes_answered() > answered);
+    CHECK(*c.status(1).written_lsn >= *c.status(0).committed_lsn);
+    if (seed == 2) {
+      // An order that waits can be taken back.
+      REQUIRE(order(c, "n2", false).has_value());
+      limits->feeding.end();
+      c.run_for(2 * kSecond);
+      CHECK(c.replica_status(0, 1).in_sync);
+      CHECK_FALSE(marked(c, 1));
+      REQUIRE(order(c, "n2").has_value());
+    } else {
+      limits->feeding.end();
+    }
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK_FALSE(marked(c, 1));
+    CHECK(limits->feeding.running() == 0);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a replica whose disk hangs at the end of its rebuild keeps no place that others wait for", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    CHECK(limits->feeding.running() == 1);
+    CHECK(limits->receiving.running() == 1);
+    const uint64_t hold = c.sim(1).disk().hold({.kind = SimOpKind::kFlush, .path = "/base"});
+    REQUIRE(c.run_until([&] { return c.sim(1).disk().held(hold) > 0 && c.replica_status(0, 1).session->phase == "base_complete"; }, 20 * kSecond));
+    CHECK(rebuilding(c));
+    CHECK(limits->feeding.running() == 0);
+    CHECK(limits->receiving.running() == 0);
+    c.sim(1).disk().release(hold);
+    REQUIRE(c.wait_in_sync(0, 1));
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a node on which as many copies are made anew as may says so, and the copy stays what it was until then", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(limits->receiving.try_begin(1));  // another volume's, from another node
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return c.status(0).reason.find("its node makes as many copies anew as may") != std::string::npos; }, 10 * kSecond));
+    CHECK(c.replica_status(0, 1).connected);
+    c.load.options().pause_max = 10 * kMillisecond;
+    c.run_for(3 * kSecond);
+    CHECK_FALSE(marked(c, 1));
+    CHECK(limits->feeding.running() == 0);  // which others may have
+    limits->receiving.end();
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK(limits->receiving.running() == 0);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a rate that is raised takes effect at once, and while one lane is quiet all are", "[sim][repl][rebuild]") {
+  for_seeds(1, 2, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->chunk_bytes = 64u << 10;
+    limits->rate_max = 1;  // the first piece would be followed by the next one after a day
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    c.run_for(2 * kSecond);
+    const auto done = [&] {
+      const auto session = c.replica_status(0, 1).session;
+      return session->base_bytes_done + session->base_bytes_skipped;
+    };
+    CHECK(done() <= 64u << 10);
+    limits->rate_max = 256u << 10;
+    REQUIRE(c.run_until([&] { return done() >= 256u << 10; }, 2 * kSecond));
+    // Another lane shows what clients are without any.
+    limits->keep_quiet(c.world.now() + 2 * kSecond);
+    c.run_for(kSecond);  // what was under way ends, and is told
+    const uint64_t before = done();
+    c.run_for(900 * kMillisecond);
+    CHECK(done() == before);
+    REQUIRE(c.run_until([&] { return done() > before; }, kSecond));
+    limits->rate_max = 0;
+    REQUIRE(c.wait_in_sync(0, 1));
     finish_equal(c);
   });
 }

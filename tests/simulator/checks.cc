@@ -90,6 +90,12 @@ std::optional<Broken> Checks::verification(const VolumeStatus& status) const {
                                                     verify.differing.empty() ? 0 : verify.differing[0].offset)};
     }
   }
+  // The sample at a rebuild's end would have it done again, and nobody would know that it went wrong.
+  for (const ReplicaStatus& replica : status.replicas) {
+    if (replica.session && replica.session->reason.find("sampled blocks differ") != std::string::npos) {
+      return Broken{"copies are equal", fmt::format("{}: {}", replica.id, replica.session->reason)};
+    }
+  }
   return std::nullopt;
 }
 

@@ -163,6 +163,17 @@ void shape_for_lanes(Plan& plan, io::SimRandom& random) {
   // What was read of the base image arrives late.
   const io::Nanos at = random.between({20 * kMillisecond, 60 * kMillisecond});
   add(plan, at, Act::kRebuild, 1, 0, 0);
+  if (random.chance(1, 3)) {
+    // So late that the replica's log has brought newer versions of many of its blocks, and they are in its base image already. Nobody writes them again.
+    plan.volume_bytes = 128 * kBlockBytes;
+    plan.chunk_bytes = 32 * kBlockBytes;
+    plan.chunks_in_flight = 4;
+    plan.requests_max = random.between({200, 600});
+    plan.pause_max = 100 * io::kMicrosecond;
+    plan.duration = 400 * kMillisecond;
+    add(plan, at, Act::kHold, 0, kBaseImage, 250 * kMillisecond);
+    return;
+  }
   add(plan, at + random.between({0, 40 * kMillisecond}), Act::kHold, 0, kBaseImage, random.between({20 * kMillisecond, 100 * kMillisecond}));
 }
 

@@ -11,10 +11,11 @@ using io::kMillisecond;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
-LatencyHistogram clients(int count, io::Nanos latency) {
-  LatencyHistogram histogram;
-  for (int i = 0; i < count; ++i) histogram.add(latency);
-  return histogram;
+ClientWatch::Seen clients(int count, io::Nanos latency, uint64_t open = 0) {
+  ClientWatch::Seen seen;
+  for (int i = 0; i < count; ++i) seen.latency.add(latency);
+  seen.waited = seen.waiting = open;
+  return seen;
 }
 
 /// A lane on a disk that reads `disk` bytes per second at most, and clients that are slowed down in proportion.
@@ -23,8 +24,10 @@ struct Model {
   uint64_t disk = 500 * kMiB;
   io::Nanos alone = 200 * kMicrosecond;
   io::Nanos per_mib = 0;  // that each MiB/s of the lane adds
-  int requests = 1000;    // of a part; 0: no clients
+  int per_second = 5000;  // requests; 0: no clients
   uint64_t open = 0;      // requests that are not answered
+  int others = 0;         // requests per second to other volumes, with the same latency
+  double due = 0, others_due = 0;
   io::Nanos elapsed = 0;
   uint64_t bytes = 0;
   io::Nanos slowest = 0;
@@ -36,7 +39,14 @@ struct Model {
     bytes += moved;
     slowest = std::max(slowest, latency());
     elapsed += pace.part();
-    pace.end_part({.clients = clients(requests, latency()), .waited = open, .waiting = open, .bytes = moved});
+    const auto ended = [this](int rate, double& left) {
+      left += static_cast<double>(rate) * static_cast<double>(pace.part()) / static_cast<double>(io::kSecond);
+      const int whole = static_cast<int>(left);
+      left -= whole;
+      return whole;
+    };
+    const int own = ended(per_second, due);
+    pace.end_part({.own = clients(own, latency(), open), .node = clients(own + ended(others, others_due), latency(), open), .bytes = moved});
   }
   void run(io::Nanos time) {
     for (const io::Nanos end = elapsed + time; elapsed < end;) part();
@@ -47,7 +57,7 @@ struct Model {
 
 TEST_CASE("pace: without clients it is at any disk's speed within a quarter of a second", "[repl][rebuild]") {
   Model m;
-  m.requests = 0;
+  m.per_second = 0;
   m.run(250 * kMillisecond);
   CHECK(m.pace.rate() > 16 * 1024 * kMiB);
   CHECK_FALSE(m.pace.pausing());
@@ -86,10 +96,10 @@ TEST_CASE("pace: whatever clients see, it goes on", "[repl][rebuild]") {
 TEST_CASE("pace: clients that come back to a lane at full speed are yielded to soon", "[repl][rebuild]") {
   Model m;
   m.per_mib = 4 * kMicrosecond;
-  m.requests = 0;
+  m.per_second = 0;
   m.run(5 * io::kSecond);
   REQUIRE(m.pace.rate() == RebuildPace::kRateMax);
-  m.requests = 1000;
+  m.per_second = 5000;
   m.run(2500 * kMillisecond);
   // From what the disk gave, not from a rate that nothing ever had.
   CHECK(m.rate() < 80 * kMiB);
@@ -97,7 +107,7 @@ TEST_CASE("pace: clients that come back to a lane at full speed are yielded to s
 
 TEST_CASE("pace: clients whose requests are not answered are not taken for none", "[repl][rebuild]") {
   Model m;
-  m.requests = 0;
+  m.per_second = 0;
   m.run(5 * io::kSecond);
   REQUIRE(m.pace.rate() == RebuildPace::kRateMax);
   m.open = 32;
@@ -109,11 +119,60 @@ TEST_CASE("pace: clients whose requests are not answered are not taken for none"
 
 TEST_CASE("pace: a request now and then holds nobody up", "[repl][rebuild]") {
   Model m;
-  m.requests = 3;
+  m.per_second = 1;
   m.per_mib = kMillisecond;
   m.run(10 * io::kSecond);
   CHECK(m.pace.rate() == RebuildPace::kRateMax);
   CHECK(m.pace.alone() == 0);
+}
+
+TEST_CASE("pace: clients that send few requests are yielded to like those that send many", "[repl][rebuild]") {
+  const int per_second = GENERATE(4, 10, 20, 100, 250, 500);
+  INFO(per_second << " requests a second");
+  Model m;
+  m.per_second = per_second;
+  m.per_mib = 4 * kMicrosecond;  // twice at 50 MiB/s
+  m.run(60 * io::kSecond);
+  REQUIRE(m.pace.alone() != 0);
+  CHECK(m.pace.alone() < 2 * m.alone);
+  const uint64_t before = m.bytes;
+  m.slowest = 0;
+  m.run(60 * io::kSecond);
+  CHECK(m.slowest <= 2 * m.alone);
+  CHECK((m.bytes - before) / 60 > 10 * kMiB);
+}
+
+TEST_CASE("pace: a lane that hurts nobody gets to the disk's speed beside clients, however few", "[repl][rebuild]") {
+  const int per_second = GENERATE(10, 5000);
+  Model m;
+  m.per_second = per_second;
+  m.run(120 * io::kSecond);
+  CHECK(m.rate() == m.disk);
+}
+
+TEST_CASE("pace: clients of other volumes are yielded to, also where this one has none", "[repl][rebuild]") {
+  const int own = GENERATE(0, 1000);
+  Model m;
+  m.per_second = own;
+  m.others = 5000;
+  m.per_mib = 4 * kMicrosecond;
+  m.run(20 * io::kSecond);
+  m.slowest = 0;
+  m.run(20 * io::kSecond);
+  CHECK(m.slowest <= 2 * m.alone);
+}
+
+TEST_CASE("pace: a moment without requests does not let a lane loose", "[repl][rebuild]") {
+  Model m;
+  m.per_mib = 4 * kMicrosecond;
+  m.run(20 * io::kSecond);
+  const uint64_t rate = m.pace.rate();
+  m.per_second = 0;
+  m.run(kMillisecond * 600);
+  CHECK(m.pace.rate() <= rate * 3 / 2);
+  // Who is away for long is not waited for.
+  m.run(5 * io::kSecond);
+  CHECK(m.pace.rate() == RebuildPace::kRateMax);
 }
 
 }  // namespace ringbolt::repl

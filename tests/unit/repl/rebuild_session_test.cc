@@ -1,8 +1,13 @@
 // A replica's side of a rebuild, on a real store: who may say what and when, that the log always wins over the base lane,
 // what a crash leaves, and what the end needs.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <deque>
+#include <memory>
+#include <new>
+#include <vector>
 
 #include "session_bed.h"
 
@@ -281,6 +286,89 @@ TEST_CASE("rebuild_session: a failed store takes no session, and ends the one th
   REQUIRE(bed.wait_quiet());
   expect_refused(bed.session->start(bed.wanted(2)), Reason::kLocalWalCorrupt, "");
 }
+
+TEST_CASE("rebuild_session: as many copies are made anew on a node as may, and a place is held for as long as the base image may come", "[repl][rebuild]") {
+  SessionBed bed;
+  bed.prepare(Lsn(7));
+  bed.limits.parallel = 1;
+  REQUIRE(bed.limits.receiving.try_begin(1));
+  expect_refused(bed.session->start(bed.wanted(1)), Reason::kNotReady, "1 copies are made anew on this node, as many as may");
+  expect_refused(bed.session->supersede(bed.wanted(1)), Reason::kNotReady, "1 copies are made anew on this node");
+  CHECK(bed.session->phase() == SessionPhase::kIdle);
+  bed.world.run_for(kSecond);
+  CHECK(bed.store->base_usable());
+  CHECK_FALSE(bed.marked_on_disk());
+  bed.limits.receiving.end();
+  REQUIRE(bed.session->start(bed.wanted(1)).has_value());
+  CHECK(bed.limits.receiving.running() == 1);
+  // One that supersedes it has its place.
+  REQUIRE(bed.session->supersede(bed.wanted(2)).has_value());
+  CHECK(bed.limits.receiving.running() == 1);
+  SECTION("until the base image is here") {
+    REQUIRE(bed.run([&] { return bed.session->phase() == SessionPhase::kRunning; }));
+    bed.give_all();
+    CHECK(bed.limits.receiving.running() == 1);
+    const auto hold = bed.node.disk().hold({.kind = SimOpKind::kFlush, .path = ""});
+    REQUIRE(bed.base_complete(std::max(bed.newest_read, bed.wanted().target)).has_value());
+    // Its own disk is what it waits for now: that is nothing to others.
+    CHECK(bed.session->active());
+    CHECK(bed.limits.receiving.running() == 0);
+    bed.node.disk().release(hold);
+    REQUIRE(bed.run([&] { return !bed.completed.empty(); }));
+  }
+  SECTION("until it ends otherwise") {
+    bed.session->cancel(Reason::kCancelled);
+    CHECK(bed.limits.receiving.running() == 0);
+    REQUIRE(bed.wait_quiet());
+  }
+  SECTION("until it is given up before it began") {
+    bed.session->cancel(Reason::kTransportLost);
+    REQUIRE(bed.session->supersede(bed.wanted(3)).has_value());
+    CHECK(bed.limits.receiving.running() == 1);
+    bed.session->cancel(Reason::kTransportLost);
+    CHECK(bed.limits.receiving.running() == 0);
+    REQUIRE(bed.wait_quiet());
+  }
+  CHECK(bed.limits.receiving.running() == 0);
+}
+
+#if !defined(__SANITIZE_ADDRESS__)  // its own memory is beyond any limit
+TEST_CASE("rebuild_session: without memory for the bitmap nothing begins, and the copy stays what it was", "[repl][rebuild]") {
+  SessionBed bed({.volume_blocks = 1u << 20});
+  bed.prepare(Lsn(7));
+  struct rlimit before {};
+  REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+  struct rlimit none = before;
+  none.rlim_cur = 1;
+  // What the process has already and has not used: all pieces of it that are large enough are taken first.
+  std::vector<std::unique_ptr<char[]>> taken;
+  const size_t bytes = RebuildBitmap::bytes_for(bed.session->blocks_total());
+  taken.reserve(1u << 16);
+  REQUIRE(setrlimit(RLIMIT_AS, &none) == 0);
+  while (taken.size() < taken.capacity()) {
+    char* const memory = new (std::nothrow) char[bytes];
+    if (memory == nullptr) break;
+    taken.emplace_back(memory);
+  }
+  const bool all_taken = taken.size() < taken.capacity();
+  const auto started = bed.session->start(bed.wanted(1));
+  REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+  taken.clear();
+  REQUIRE(all_taken);
+  REQUIRE(started.has_value());
+  REQUIRE(bed.failed.size() == 1);
+  CHECK(bed.failed[0].first == Reason::kNotReady);
+  CHECK(bed.failed[0].second.find("no memory for a bitmap") != std::string::npos);
+  CHECK(bed.limits.receiving.running() == 0);
+  REQUIRE(bed.wait_quiet());
+  CHECK(bed.running == 0);
+  CHECK(bed.store->base_usable());
+  CHECK_FALSE(bed.marked_on_disk());
+  // And when there is some, it begins.
+  REQUIRE(bed.session->start(bed.wanted(2)).has_value());
+  REQUIRE(bed.wait_running());
+}
+#endif
 
 TEST_CASE("rebuild_session: what does not belong to the session is refused by name, and changes nothing", "[repl][rebuild]") {
   SessionBed bed;
@@ -902,7 +990,7 @@ TEST_CASE("rebuild_session: a volume of one block", "[repl][rebuild]") {
   REQUIRE(bed.open().has_value());
   bed.store->adopt_volume(Uuid{{1, 2, 3}});
   bed.store->superblock().change().epoch = Epoch(1);
-  bed.session = std::make_unique<RebuildSession>(*bed.io, *bed.pool, *bed.store, bed);
+  bed.session = std::make_unique<RebuildSession>(*bed.io, *bed.pool, *bed.store, bed.limits, bed);
   bed.source.append(RecordKind::kWrite, 0, 1);
   bed.model = bed.source;
   REQUIRE(bed.session->start(bed.wanted()).has_value());

@@ -30,7 +30,7 @@ void SessionBed::on_store_durable() {
   if (session != nullptr) session->try_complete();
 }
 
-void SessionBed::make_session() { session = std::make_unique<repl::RebuildSession>(*io, *pool, *store, *this); }
+void SessionBed::make_session() { session = std::make_unique<repl::RebuildSession>(*io, *pool, *store, limits, *this); }
 
 void SessionBed::prepare(Lsn base, bool blank) {
   if (blank) {

@@ -63,6 +63,7 @@ class SessionBed : public RebuildBed, public repl::RebuildListener {
   void on_rebuild_quiet() override { ++quiet; }
 
   BlockModel source;
+  repl::RebuildLimits limits;
   std::unique_ptr<repl::RebuildSession> session;
   uint64_t running = 0, quiet = 0, applied_chunk = 0;
   std::vector<Lsn> completed;
