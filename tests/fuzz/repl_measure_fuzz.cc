@@ -1,6 +1,6 @@
 // Fuzz target: a caller of the replication port that measures. The input is cut into messages (a type, a length, bytes) whose
 // headers and checksums are made right, so that the bytes reach what is behind them; some inputs stay as they are. Whatever comes,
-// each whole measure message is answered once, in order, and nothing is left when the caller has gone.
+// each whole measure message is answered once, in order, none after one that is wrong, and nothing is left when the caller has gone.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -25,10 +25,10 @@ struct MeasureFuzzRouter final : CallRouter {
   io::Io& io;
 };
 
-/// `whole`: how many measure messages it begins with that are right.
-std::vector<std::byte> make_measure_stream(const uint8_t* data, size_t size, uint64_t& whole) {
+/// `whole`: how many measure messages it begins with that are right; `right`: nothing else follows.
+std::vector<std::byte> make_measure_stream(const uint8_t* data, size_t size, uint64_t& whole, bool& right) {
   std::vector<std::byte> stream;
-  bool right = true;
+  right = true;
   for (size_t at = 0; at + 3 <= size;) {
     const uint8_t kind = data[at];
     const size_t length = std::min<size_t>(data[at + 1] * 64u + data[at + 2], size - at - 3);
@@ -89,7 +89,8 @@ struct FuzzMeasurer {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   log::set_level(log::Level::kError);
   uint64_t whole = 0;
-  std::vector<std::byte> stream = make_measure_stream(data, size, whole);
+  bool right = true;
+  std::vector<std::byte> stream = make_measure_stream(data, size, whole, right);
   if (stream.empty()) return 0;
   io::SimWorld world({.seed = 1 + size});
   io::SimNode& server = world.add_node("s");
@@ -105,7 +106,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   iovec iov{stream.data(), stream.size()};
   client_io->send(io::Socket{caller.fd}, {&iov, 1}, caller.send);
   world.run_for(io::kSecond);
-  RINGBOLT_ASSERT(caller.answers == whole);
+  // The end of a call that went wrong may take answers with it that were on their way.
+  RINGBOLT_ASSERT(right ? caller.answers == whole : caller.answers <= whole);
   world.run_for(2 * MeasureResponder::kMessageTime);
   RINGBOLT_ASSERT(caller.ended && !caller.send.pending());
   bool stopped = false;
