@@ -6,7 +6,9 @@
 #include <ostream>
 
 #include "control/config_values.h"
+#include "ctl/bench_command.h"
 #include "ctl/complete.h"
+#include "ctl/doctor_command.h"
 #include "ctl/live_commands.h"
 #include "ctl/order.h"
 #include "ctl/render.h"
@@ -108,6 +110,8 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_rebuild(app, session);
   add_verify(app, session);
   add_watch(app, session);
+  add_doctor(app, session);
+  add_bench(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);
