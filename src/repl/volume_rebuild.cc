@@ -16,7 +16,7 @@ void Volume::rebuild(const std::string& replica, bool wanted, std::function<void
   if (!core::is_assigned(engine_.state(), replica)) {
     return done(make_error(Errc::kNotFound, fmt::format("volume {} has no replica \"{}\"", name(), replica)));
   }
-  log::info("volume {}: replica {}: a rebuild is {}", name(), replica, wanted ? "ordered" : "cancelled");
+  log::info({.volume = name(), .replica = replica}, "replica {}: a rebuild is {}", replica, wanted ? "ordered" : "cancelled");
   // Sessions of syncs up to the newest one are older than the order, also one that is just being decided on.
   tell(core::RebuildOrdered{replica, primary_->term(), ++rebuild_orders_, wanted, primary_->last_sync()});
   rebuilds_ordered_.push_back(std::move(done));

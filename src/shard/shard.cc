@@ -40,7 +40,7 @@ void pin_to_core(uint32_t index) {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
-    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn("shard {}: cannot be pinned to core {}", index, core);
+    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn({.shard = index}, "shard {}: cannot be pinned to core {}", index, core);
     return;
   }
 }
@@ -125,12 +125,14 @@ void Shard::make_parts() {
 /// Memory is registered as it comes into use: that may fail long after the start. Merely slower, told once.
 void Shard::note_registration() {
   if (ring_->registration_failure().empty() || std::exchange(registration_told_, true)) return;
-  log::warn("shard {}: {}", options_.index, ring_->registration_failure());
+  log::warn({.shard = options_.index}, "shard {}: {}", options_.index, ring_->registration_failure());
 }
 
 void Shard::run(std::function<void()> action) { ring_->post(new ActionMessage(std::move(action))); }
 
-void Shard::client_line(std::string_view line) { log::warn("nbd: {}", line); }
+void Shard::client_line(const nbd::ClientLine& line) {
+  log::warn({.volume = line.volume, .client = line.address, .left_out = line.left_out}, "nbd: {}", line.words);
+}
 
 void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
   volumes_.push_back(std::make_unique<repl::Volume>(*ring_, *pool_, *checkpoint_memory_, options));
@@ -172,7 +174,7 @@ void Shard::begin_stop() {
   refusals_->stop([this] { part_stopped(); });
   for (const auto& volume : volumes_) {
     volume->stop([this, name = volume->name()](const Status& status) {
-      if (!status.has_value()) log::error("volume {}: stopped with {}", name, status.error().message);
+      if (!status.has_value()) log::error({.volume = name}, "stopped with {}", status.error().message);
       part_stopped();
     });
   }
