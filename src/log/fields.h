@@ -10,7 +10,7 @@
 
 namespace ringbolt::log {
 
-/// What is empty, 0 or absent is not there. Text only has to live as long as the call.
+/// What is empty or absent is not there, and what is 0, unless that says something. Text only has to live as long as the call.
 struct Fields {
   std::string_view volume = {};
   std::string_view replica = {};  ///< of the volume whose primary this node is: its id
@@ -20,7 +20,7 @@ struct Fields {
   std::optional<uint32_t> shard = {};
   SessionId session = {};
   Epoch epoch = {};
-  Lsn lsn = {};
+  std::optional<Lsn> lsn = {};  ///< 0 is the beginning of the log
   uint64_t left_out = 0;  ///< lines like this one that were left out since the last one
 };
 

@@ -65,7 +65,7 @@ void for_each(const Fields& fields, Text text, Number number) {
   if (fields.shard) number("shard", *fields.shard);  // there is a shard 0
   number_if("session", fields.session.value());
   number_if("epoch", fields.epoch.value());
-  number_if("lsn", fields.lsn.value());
+  if (fields.lsn) number("lsn", fields.lsn->value());
   number_if("left_out", fields.left_out);
 }
 
