@@ -261,7 +261,7 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
   }
   const uint64_t ticket = next_ticket_++;
   orders_.emplace(ticket, std::move(order));
-  RINGBOLT_LOG_LIMITED(kInfo, "admin: volume {} {}", volume, words);
+  RINGBOLT_LOG_LIMITED(kInfo, {.volume = volume}, "admin: it {}", words);
   give(*daemon_, [weak = weak_from_this(), &io = io_, ticket, render](Result<Answer> result) {
     boost::asio::post(io, [weak, ticket, render, result = std::move(result)] {
       const auto self = weak.lock();
@@ -287,7 +287,7 @@ void AdminApi::on_answered(uint64_t ticket, const Result<std::string>& result) {
   const Order order = std::move(found->second);
   orders_.erase(found);
   if (result.has_error()) {
-    RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the {} was not carried out: {}", order.volume, order.what, result.error().message);
+    RINGBOLT_LOG_LIMITED(kWarn, {.volume = order.volume}, "admin: the {} was not carried out: {}", order.what, result.error().message);
   }
   if (order.done) order.done(result.has_value() ? AdminReply{order.status, result.value()} : refusal(result.error()));
 }

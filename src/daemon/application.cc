@@ -189,7 +189,7 @@ bool Application::change_rebuild_rate(uint64_t bytes_per_second) {
 
 void Application::fail(const std::string& why) {
   // The line that people and scripts look for: without time stamp.
-  fmt::print(stderr, "{}ringboltd: {}\n", log::journal_mark(log::Level::kError), log::printable(why));
+  log::write_bare(log::Level::kError, "ringboltd: " + why);
   manager_.say(why);
   end(kFailed);
 }

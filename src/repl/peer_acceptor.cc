@@ -67,7 +67,10 @@ struct PeerAcceptor::Caller {
   void on_deadline() { end("no hello in time"); }
 
   void end(const std::string& why) {
-    if (!why.empty()) RINGBOLT_LOG_LIMITED(kWarn, "replication: a caller is dropped: {}", why);
+    if (!why.empty()) {
+      const std::string address = owner->io_.peer_address(socket);
+      RINGBOLT_LOG_LIMITED(kWarn, {.client = address}, "replication: a caller is dropped: {}", why);
+    }
     if (receive.pending()) {
       gone = true;
       owner->io_.shutdown(socket);

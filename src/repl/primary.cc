@@ -99,8 +99,7 @@ void Primary::append_term_record() {
   term_open_ = true;
   window_.add(lsn, 1);
   store_.seal();
-  log::info("volume {}: primary of epoch {} (incarnation {}) from Lsn {}, {} of {} replicas in sync", store_.config().name,
-            term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), members_.size());
+  log::info({.volume = store_.config().name, .epoch = term_.epoch, .lsn = lsn}, "primary of epoch {} (incarnation {}) from Lsn {}, {} of {} replicas in sync", term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), members_.size());
   if (flush_wanted_ > store_.wal().durable()) io_.defer(flush_);  // asked for while the term was being recorded
   io_.defer(advance_soon_);
 }
@@ -145,7 +144,7 @@ void Primary::advance() {
   const bool was_serving = serving_;
   if (!serving_ && committed_ >= term_first_) {
     serving_ = true;
-    log::info("volume {}: serving clients, committed up to Lsn {}", store_.config().name, committed_.value());
+    log::info({.volume = store_.config().name, .epoch = term_.epoch, .lsn = committed_}, "serving clients, committed up to Lsn {}", committed_.value());
     listener_.on_primary_serving();
   }
   if (stable_ != stable_before) {

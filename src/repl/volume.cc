@@ -43,7 +43,7 @@ void Volume::open(std::function<void(Status)> done) {
       // Damage of one volume must not keep the others from being served.
       open_failure_ = status.error().message;
       role_ = options_.role;
-      log::error("{}; the volume is not served", open_failure_);
+      log::error({.volume = name()}, "{}; the volume is not served", open_failure_);
     } else {
       opened_ = true;
       take_first_assignment();

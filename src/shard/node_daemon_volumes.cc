@@ -143,7 +143,7 @@ Result<VolumeStatus> NodeDaemon::create_now(const VolumeConfig& volume) {
     return make_error(status.error().code, fmt::format("{}; {}", status.error().message, taken_back.error().message));
   }
   table_.add(entry);
-  log::info("volume {}: created, {}, on shard {}", volume.name, format_size(volume.size_bytes), shard);
+  log::info({.volume = volume.name}, "created, {}, on shard {}", format_size(volume.size_bytes), shard);
   return wait_for<VolumeStatus>(*shards_[shard], [this, &entry](const std::function<void(VolumeStatus)>& answer) {
     answer(entry->report.look(*shards_[entry->shard]->find_volume(entry->volume.name)));
   });
@@ -213,8 +213,8 @@ Result<RemovedVolume> NodeDaemon::remove_now(const std::string& volume) {
     return make_error(kept.error().code, fmt::format("volume {} is deleted, but not all of its files are; the next start tries again: {}", volume,
                                                      kept.error().message));
   }
-  log::info("volume {}: deleted", volume);
-  for (const std::string& path : kept.value()) log::info("volume {}: {} stays as it is, it was there before the volume", volume, path);
+  log::info({.volume = volume}, "deleted");
+  for (const std::string& path : kept.value()) log::info({.volume = volume}, "{} stays as it is, it was there before the volume", path);
   return RemovedVolume{volume, std::move(kept).value()};
 }
 

@@ -40,7 +40,7 @@ void pin_to_core(uint32_t index) {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
-    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn("shard {}: cannot be pinned to core {}", index, core);
+    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn({.shard = index}, "shard {}: cannot be pinned to core {}", index, core);
     return;
   }
 }
@@ -126,12 +126,14 @@ void Shard::make_parts() {
 /// Memory is registered as it comes into use: that may fail long after the start. Merely slower, told once.
 void Shard::note_registration() {
   if (ring_->registration_failure().empty() || std::exchange(registration_told_, true)) return;
-  log::warn("shard {}: {}", options_.index, ring_->registration_failure());
+  log::warn({.shard = options_.index}, "shard {}: {}", options_.index, ring_->registration_failure());
 }
 
 void Shard::run(std::function<void()> action) { ring_->post(new ActionMessage(std::move(action))); }
 
-void Shard::client_line(std::string_view line) { log::warn("nbd: {}", line); }
+void Shard::client_line(const nbd::ClientLine& line) {
+  log::warn({.volume = line.volume, .client = line.address, .left_out = line.left_out}, "nbd: {}", line.words);
+}
 
 void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
   volumes_.push_back(std::make_unique<repl::Volume>(*ring_, *pool_, *checkpoint_memory_, options));
@@ -160,7 +162,7 @@ void Shard::close_volume(const std::string& name, std::function<void()> done) {
   repl::Volume* const volume = find_volume(name);
   if (volume == nullptr) return done();
   volume->stop([this, volume, done = std::move(done)](const Status& status) {
-    if (!status.has_value()) log::error("volume {}: closed with {}", volume->name(), status.error().message);
+    if (!status.has_value()) log::error({.volume = volume->name()}, "closed with {}", status.error().message);
     // From inside the volume: it is destroyed in a message of its own.
     run([this, volume, done] {
       std::erase_if(volumes_, [volume](const auto& one) { return one.get() == volume; });
@@ -208,7 +210,7 @@ void Shard::begin_stop() {
   refusals_->stop([this] { part_stopped(); });
   for (const auto& volume : volumes_) {
     volume->stop([this, name = volume->name()](const Status& status) {
-      if (!status.has_value()) log::error("volume {}: stopped with {}", name, status.error().message);
+      if (!status.has_value()) log::error({.volume = name}, "stopped with {}", status.error().message);
       part_stopped();
     });
   }

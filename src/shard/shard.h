@@ -68,7 +68,7 @@ class Shard : private nbd::ClientLog {
   [[nodiscard]] size_t clients() const { return clients_->count(); }
 
  private:
-  void client_line(std::string_view line) override;
+  void client_line(const nbd::ClientLine& line) override;
   void main(std::promise<Status>& started);
   void make_parts();
   void note_registration();

@@ -69,16 +69,16 @@ Result<std::vector<VolumeRecord>> VolumeCatalog::load() {
 void VolumeCatalog::end_interrupted(const VolumeRecord& record) {
   const std::string& name = record.volume.name;
   const bool creating = record.state == VolumeRecord::State::kCreating;
-  log::warn("volume {}: its {} did not come to its end: what there is of it is removed", name, creating ? "creation" : "deletion");
+  log::warn({.volume = name}, "its {} did not come to its end: what there is of it is removed", creating ? "creation" : "deletion");
   if (creating) {
     const auto may_be_left = [&](const std::string& path, bool made) {
-      if (!path.empty() && !made) log::warn("volume {}: {} stays; if it is an empty file, it may have been made for this volume", name, path);
+      if (!path.empty() && !made) log::warn({.volume = name}, "{} stays; if it is an empty file, it may have been made for this volume", path);
     };
     may_be_left(record.volume.path, record.made_path);
     may_be_left(record.volume.wal_path, record.made_wal_path);
   }
   const auto removed = remove_all(record);
-  if (removed.has_error()) log::error("volume {}: {}; remove it by hand", name, removed.error().message);
+  if (removed.has_error()) log::error({.volume = name}, "{}; remove it by hand", removed.error().message);
 }
 
 // --- creation -------------------------------------------------------------------------------------------------

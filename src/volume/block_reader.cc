@@ -115,15 +115,14 @@ void BlockReader::ReadOp::on_done(int32_t result) { reader->op_done(*this, resul
 void BlockReader::op_done(ReadOp& op, int32_t result) {
   ReadJob& job = *op.job;
   if (result < 0) {
-    RINGBOLT_LOG_LIMITED(kError, "volume {}: reading {} blocks at block {} from the {} failed: {}", name_, op.blocks,
+    RINGBOLT_LOG_LIMITED(kError, {.volume = name_}, "reading {} blocks at block {} from the {} failed: {}", op.blocks,
                        job.first.plus(op.first_block).value(), op.from_wal ? "WAL" : "base image", std::strerror(-result));
     job.error = EIO;
   } else if (op.from_wal) {
     for (uint32_t i = 0; i < op.blocks; ++i) {
       const std::byte* block = job.data + size_t{op.first_block + i} * kBlockBytes;
       if (crc32c(block, kBlockBytes) == op.crcs[i]) continue;
-      RINGBOLT_LOG_LIMITED(kError, "volume {}: block {} in the WAL does not match its checksum", name_,
-                         job.first.plus(op.first_block + i).value());
+      RINGBOLT_LOG_LIMITED(kError, {.volume = name_}, "block {} in the WAL does not match its checksum", job.first.plus(op.first_block + i).value());
       job.error = EIO;
     }
   }
