@@ -397,7 +397,9 @@ void Primary::release_edges(Request& request) {
 
 void Primary::answer(Request& request, RequestError error) {
   --load_.open;
-  load_.latency.add(io_.now() - request.submitted_at);
+  const io::Nanos latency = io_.now() - request.submitted_at;
+  load_.latency.add(latency);
+  meter_.answered(request, error, latency);
   request.done(request, error);
 }
 
