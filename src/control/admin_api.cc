@@ -33,6 +33,10 @@ enum : unsigned {
   kUnavailable = 503,
 };
 
+constexpr std::string_view kPrometheusType = "text/plain; version=0.0.4; charset=utf-8";
+
+double seconds_since_1970() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
 AdminReply error_reply(unsigned status, ErrorCode code, std::string_view message) {
   return {status, error_json(code, message)};
 }
@@ -84,13 +88,18 @@ std::optional<AdminReply> fixed_reply(AdminResource resource) {
 }  // namespace
 
 AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
-    : io_(io), limits_(limits), feed_(std::make_shared<EventFeed>(io, limits, [this] {
+    : io_(io), limits_(limits), reload_{true, seconds_since_1970()}, feed_(std::make_shared<EventFeed>(io, limits, [this] {
         volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
       })) {}
 
 void AdminApi::serve(Daemon& daemon) {
   daemon_ = &daemon;
   stopping_ = false;
+}
+
+void AdminApi::note_reload(bool successful) {
+  reload_.successful = successful;
+  if (successful) reload_.successful_at = seconds_since_1970();
 }
 
 void AdminApi::unserve() {
@@ -145,6 +154,16 @@ bool AdminApi::ask_node() {
   return true;
 }
 
+bool AdminApi::ask_metrics() {
+  if (daemon_ == nullptr) return false;
+  daemon_->metrics([weak = weak_from_this(), &io = io_](NodeMetrics answer) {
+    boost::asio::post(io, [weak, answer = std::move(answer)] {
+      if (const auto self = weak.lock()) self->metrics_.on_answer(answer);
+    });
+  });
+  return true;
+}
+
 template <class Answer, class Render>
 AdminApi::Outcome AdminApi::ask(Question<Answer>& question, Done done, Render render) {
   const auto ticket = question.add([done = std::move(done), render](const Answer& answer) { done(render(answer)); });
@@ -160,6 +179,12 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(node_, std::move(done), [](const NodeStatus&) { return AdminReply{kOk, "{\"status\":\"ok\"}"}; });
     case AdminResource::kNode:
       return ask(node_, std::move(done), [](const NodeStatus& status) { return AdminReply{kOk, to_json(status)}; });
+    case AdminResource::kMetrics:
+      return ask(metrics_, std::move(done), [this](const NodeMetrics& metrics) {
+        std::string text = metrics_text(metrics, io::read_process_facts(), reload_);
+        text.pop_back();  // every reply ends with a line end of its own
+        return AdminReply{.body = std::move(text), .type = kPrometheusType};
+      });
     case AdminResource::kEvents:
       return ask(node_, std::move(done), [this](const NodeStatus& status) { return open_stream(status); });
     case AdminResource::kVolumes:

@@ -18,6 +18,7 @@
 #include "control/event_feed.h"
 #include "control/event_stream.h"
 #include "control/json.h"
+#include "control/metrics_text.h"
 #include "control/question.h"
 
 namespace ringbolt {
@@ -56,6 +57,8 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   void serve(Daemon& daemon);
   /// Ends event streams, too.
   void unserve();
+  /// The configuration was read again.
+  void note_reload(bool successful);
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] const AdminLimits& limits() const { return limits_; }
 
@@ -99,9 +102,12 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
 
   Question<std::vector<VolumeStatus>> volumes_{[this] { return ask_volumes(); }};
   Question<NodeStatus> node_{[this] { return ask_node(); }};
+  Question<NodeMetrics> metrics_{[this] { return ask_metrics(); }};
+  ReloadOutcome reload_;
   const std::shared_ptr<EventFeed> feed_;
   bool ask_volumes();
   bool ask_node();
+  bool ask_metrics();
 };
 
 }  // namespace ringbolt

@@ -24,6 +24,7 @@ constexpr Row kRows[] = {
     {AdminResource::kPage, kRead, ""},
     {AdminResource::kOpenApi, kRead, "openapi.json"},
     {AdminResource::kEvents, kStream, "v1/events"},
+    {AdminResource::kMetrics, kRead, "metrics"},
     {AdminResource::kHealth, kRead, "healthz"},
     {AdminResource::kNode, kRead, "v1/node"},
     {AdminResource::kVolumes, kReadOrOrder, "v1/volumes"},

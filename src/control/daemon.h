@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/config.h"
+#include "control/node_metrics.h"
 #include "control/status.h"
 #include "core/assignment.h"
 #include "ringbolt/result.h"
@@ -47,6 +48,8 @@ class Daemon {
   /// runs on some shard's thread: the caller posts to its own. Never blocks.
   virtual void volumes(std::function<void(std::vector<VolumeStatus>)> done) = 0;
   virtual void node(std::function<void(NodeStatus)> done) = 0;
+  /// Likewise: what every shard and every volume has counted so far.
+  virtual void metrics(std::function<void(NodeMetrics)> done) = 0;
   /// Gives `volume` an assignment; `done` is called once, on some shard's thread, when it is in force
   /// and durable (a role change drains first), or refused with nothing changed. Orders for one volume
   /// are carried out one after another. Never blocks. Errors: kNotFound, there is no such volume;

@@ -163,6 +163,7 @@ void Application::on_hang_up() {
 
 void Application::reread_config() {
   const Result<Config> now = load_config(config_path_);
+  admin_.note_reload(now.has_value());
   if (now.has_error()) {
     log::error("SIGHUP: the configuration is not valid, nothing changes: {}", now.error().message);
     return;

@@ -18,7 +18,7 @@ constexpr io::Nanos kDrainTimeout = 3 * io::kSecond;
 }  // namespace
 
 Primary::Primary(io::Io& io, io::BufferPool& pool, Store& store, const PrimaryConfig& config, PrimaryListener& listener)
-    : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), members_(io, pool, store, *this, config.members) {
+    : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), meter_(listener.request_meter()), members_(io, pool, store, *this, config.members) {
   RINGBOLT_ASSERT(config.replicas.size() <= kReplicasMax);
   config_.members.rebuild->clients.add(load_);
 }
@@ -40,6 +40,7 @@ void Primary::start() {
   const bool same_epoch = facts.epoch == config_.epoch;
   const Term term{config_.epoch, same_epoch ? facts.incarnation.next() : Incarnation(1)};
   committed_ = stable_ = store_.checkpoint();
+  logged_times_.note(store_.wal().head(), io_.now());
   // A volume without any record is the same everywhere, so all its replicas are in sync; later the
   // set says who is. A copy that was a replica knows of nobody.
   const bool brand_new = store_.wal().head() == Lsn{} && !facts.base_seeded;
@@ -113,7 +114,10 @@ void Primary::configure(Durability durability, const std::vector<core::ReplicaAd
 
 // --- positions --------------------------------------------------------------------------------------
 
-void Primary::on_sealed() { members_.pump(); }
+void Primary::on_sealed() {
+  logged_times_.note(store_.wal().sealed(), io_.now());
+  members_.pump();
+}
 
 void Primary::on_positions() {
   if (store_.wal().has_open_records()) io_.defer(seal_);

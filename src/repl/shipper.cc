@@ -101,6 +101,7 @@ void Shipper::on_connected(int32_t result) {
   link_ = std::make_unique<Link>(io_, pool_, io::Socket{result}, *this);
   link_->set_identity(store_.facts().volume, connection_term_.epoch);
   link_->start();
+  ++connections_made_;
   greet();
 }
 
@@ -401,6 +402,7 @@ void Shipper::on_ack(std::span<const std::byte> payload) {
   written_ = ack.value().written;
   durable_ = ack.value().durable;
   confirmed_stable_ = std::max(confirmed_stable_, ack.value().stable);
+  round_trips_.acknowledged(written_, io_.now());
   owner_.on_replica_changed(*this);
 }
 
@@ -449,6 +451,7 @@ void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn posit
   written_ = durable_ = position;
   confirmed_stable_ = Lsn{};
   reached_head_ = false;
+  round_trips_.forget();
   base_sampled_ = base_told_complete_ = false;
   achieved_.reset();
   told_committed_ = told_stable_ = told_flush_ = Lsn{};
@@ -737,6 +740,7 @@ void Shipper::on_send_ready(FrameGather& gather) {
     break;
   }
   if (gather.empty()) return;
+  round_trips_.sent(Lsn(next_.value() - 1), io_.now());
   const WalDataFields f = fields();
   told_committed_ = f.committed;
   told_stable_ = f.stable;
@@ -765,6 +769,7 @@ bool Shipper::gather_from_memory(FrameGather& gather, Frame& frame) {
   store_.wal().pin(frame);
   pinned_[pinned_size_++] = &frame;
   gather.add(f, header_bytes, frame.payload() + size_t{first_block} * kBlockBytes);
+  sent_bytes_ += f.frame_header_bytes + f.data_bytes;
   next_ = frame.last().next();
   return true;
 }
@@ -787,6 +792,7 @@ bool Shipper::gather_from_read(FrameGather& gather, const WalReader::ReadFrame& 
   }
   f.frame_header_bytes = header.used_bytes();
   gather.add(f, header_bytes, data);
+  sent_bytes_ += f.frame_header_bytes + f.data_bytes;
   next_ = frame.place.live_last.next();
   return true;
 }

@@ -141,6 +141,7 @@ void Volume::send_clients_away(const std::string& reason) {
 
 void Volume::submit(Request& request) {
   if (primary_ == nullptr || serving_stopped_) {
+    meter_.answered(request, RequestError::kShutdown, 0);
     request.done(request, RequestError::kShutdown);
     return;
   }

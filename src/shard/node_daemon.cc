@@ -262,6 +262,39 @@ void NodeDaemon::node(std::function<void(NodeStatus)> done) {
   }
 }
 
+void NodeDaemon::metrics(std::function<void(NodeMetrics)> done) {
+  auto answer = std::make_shared<NodeMetrics>();
+  answer->id = config_.node_id;
+  answer->version = RINGBOLT_VERSION;
+  answer->memory_limit_bytes = config_.memory_bytes;
+  answer->rebuilds_running = rebuild_->places.running();
+  answer->rebuilds_parallel = rebuild_->parallel;
+  answer->rebuild_rate_max = rebuild_->rate_max;
+  // Each shard writes what is its own, so nobody locks.
+  auto entries = std::make_shared<const std::vector<Entry>>(table_.all());
+  answer->volumes.resize(entries->size());
+  answer->shards.resize(shards_.size());
+  const auto one_done = after_all(shards_.size(), [answer, done = std::move(done)] {
+    std::erase_if(answer->volumes, [](const VolumeMetrics& volume) { return volume.status.name.empty(); });  // deleted meanwhile
+    done(std::move(*answer));
+  });
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    shards_[shard]->run([this, shard, entries, answer, one_done] {
+      answer->shards[shard] = shards_[shard]->metrics();
+      for (size_t i = 0; i < entries->size(); ++i) {
+        VolumeEntry& entry = *(*entries)[i];
+        if (entry.shard != shard) continue;
+        const repl::Volume* const volume = shards_[shard]->find_volume(entry.volume.name);
+        if (volume == nullptr) continue;
+        VolumeMetrics& m = answer->volumes[i] = volume->metrics();
+        m.status = entry.report.look(*volume);
+        m.shard = shard;
+      }
+      one_done();
+    });
+  }
+}
+
 void NodeDaemon::give_order(const std::string& volume, GiveOrder give, OrderDone done) {
   const Entry entry = table_.find(volume);
   if (entry == nullptr) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));

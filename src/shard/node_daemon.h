@@ -29,6 +29,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
 
   void volumes(std::function<void(std::vector<VolumeStatus>)> done) override;
   void node(std::function<void(NodeStatus)> done) override;
+  void metrics(std::function<void(NodeMetrics)> done) override;
   void assign(const std::string& volume, const AssignmentOrder& order,
               std::function<void(Result<VolumeStatus>)> done) override;
   void rebuild(const std::string& volume, const RebuildOrder& order,

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "io/process_facts.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -184,13 +185,39 @@ void Shard::add_client(nbd::Client client) {
     return;
   }
   // Deleted since the directory named its owner.
-  client_log_->line(fmt::format("refused the NBD client of {} at {}: there is no such volume any more", client.negotiated.export_name, client.address));
+  client_log_->line({.words = "refused: there is no such volume any more", .address = client.address, .volume = client.negotiated.export_name});
   ring_->close_socket(client.socket);
 }
 
 void Shard::take_call(const repl::PeerCall& call) {
   if (repl::Volume* volume = find_volume(call.hello.volume_name)) return volume->take_call(call);
   refusals_->refuse(call, repl::Reason::kWrongVolume, Uuid{}, Epoch{}, fmt::format("no volume {} here", call.hello.volume_name));
+}
+
+ShardMetrics Shard::metrics() const {
+  const auto seconds = [](io::Nanos time) { return static_cast<double>(time) / static_cast<double>(io::kSecond); };
+  const io::RingCounters& counters = ring_->counters();
+  ShardMetrics m;
+  m.index = options_.index;
+  m.turns = counters.turns;
+  m.enters = counters.enters;
+  m.submissions = counters.submitted;
+  m.completions = counters.completions;
+  m.doorbells = counters.doorbells;
+  m.messages = counters.messages;
+  m.seconds_asleep = seconds(counters.asleep);
+  m.seconds_spinning = seconds(counters.spinning);
+  m.seconds_working = seconds(ring_->running_time() - counters.asleep - counters.spinning);
+  m.seconds_of_cpu = io::thread_cpu_seconds();
+  m.mailbox_messages = ring_->messages_waiting();
+  m.pool_limit_bytes = pool_->limit_bytes();
+  m.pool_used_bytes = pool_->used_bytes();
+  m.pool_aside_bytes = pool_->aside_bytes();
+  m.pool_waiting = pool_->waiters();
+  m.pool_waits = pool_->waits();
+  m.clients = clients_->count();
+  m.volumes = volumes_.size();
+  return m;
 }
 
 void Shard::stop_volumes(std::function<void()> done) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "control/config.h"
+#include "control/node_metrics.h"
 #include "control/status.h"
 #include "io/buffer_pool.h"
 #include "io/ring_io.h"
@@ -66,6 +67,7 @@ class Shard : private nbd::ClientLog {
   /// then ends with an error; then calls `done` on this thread.
   void stop_volumes(std::function<void()> done);
   [[nodiscard]] size_t clients() const { return clients_->count(); }
+  [[nodiscard]] ShardMetrics metrics() const;
 
  private:
   void client_line(const nbd::ClientLine& line) override;

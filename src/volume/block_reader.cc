@@ -106,6 +106,7 @@ bool BlockReader::issue_next(ReadJob& job) {
   if (op.from_wal) mark(Mark::kReadFromLog);
   job.next_block += op.blocks;
   ++job.pending;
+  op.begun_at = io_.now();
   io_.read(op.from_wal ? wal_.geometry().file : base_, data, op.blocks * kBlockBytes, offset, op.completion);
   return true;
 }
@@ -114,6 +115,7 @@ void BlockReader::ReadOp::on_done(int32_t result) { reader->op_done(*this, resul
 
 void BlockReader::op_done(ReadOp& op, int32_t result) {
   ReadJob& job = *op.job;
+  (op.from_wal ? wal_times_ : base_times_).add(io_.now() - op.begun_at);
   if (result < 0) {
     RINGBOLT_LOG_LIMITED(kError, {.volume = name_}, "reading {} blocks at block {} from the {} failed: {}", op.blocks,
                        job.first.plus(op.first_block).value(), op.from_wal ? "WAL" : "base image", std::strerror(-result));

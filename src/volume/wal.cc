@@ -268,6 +268,7 @@ void Wal::seal_frame(Frame& frame) {
 void Wal::submit(Frame& frame) {
   frame.state = Frame::State::kWriting;
   ++writes_in_flight_;
+  frame.submitted_at = io_.now();
   io_.write(geometry_.file, frame.buffer.data, (1 + frame.payload_blocks) * kBlockBytes,
             device_block(frame.position) * kBlockBytes, frame.write);
 }
@@ -282,6 +283,8 @@ void Wal::frame_done(Frame& frame, int32_t result) {
     mark(Mark::kWriteFailed);
     return fail(-result, "write");
   }
+  write_times_.add(io_.now() - frame.submitted_at);
+  written_bytes_ += (1 + uint64_t{frame.payload_blocks}) * kBlockBytes;
   // The written prefix ends before the first frame that is not done, whatever lies beyond it.
   bool moved = false;
   while (window_written_ < window_size_ && frame_at(window_written_)->state == Frame::State::kWritten) {
@@ -314,6 +317,7 @@ void Wal::maybe_flush() {
   if (failed_ || flush_.pending() || flush_goal_ <= durable_ || written_ < flush_goal_) return;
   // Exactly what is written now is covered: a flush says nothing of writes that complete during it.
   flush_covers_ = written_;
+  flush_since_ = io_.now();
   io_.flush(geometry_.file, flush_);
 }
 
@@ -324,6 +328,7 @@ void Wal::on_flush_done(int32_t result) {
     mark(Mark::kFlushFailed);
     return fail(-result, "flush");
   }
+  flush_times_.add(io_.now() - flush_since_);
   durable_ = std::max(durable_, defect(Defect::kFlushCoversMore) ? written_ : flush_covers_);
   // The next goal is what was asked for by now, not a moving target: under constant writing
   // `written >= wanted` might never hold.

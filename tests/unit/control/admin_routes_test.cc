@@ -21,6 +21,7 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({""}, AdminResource::kPage, "", "GET, HEAD");
   check({"openapi.json"}, AdminResource::kOpenApi, "", "GET, HEAD");
   check({"v1", "events"}, AdminResource::kEvents, "", "GET");
+  check({"metrics"}, AdminResource::kMetrics, "", "GET, HEAD");
   check({"healthz"}, AdminResource::kHealth, "", "GET, HEAD");
   check({"v1", "node"}, AdminResource::kNode, "", "GET, HEAD");
   check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD, POST");

@@ -85,6 +85,22 @@ class FakeDaemon : public Daemon {
       done(status);
     });
   }
+  /// Its volumes, each with a number of writes that grows from one question to the next.
+  void metrics(std::function<void(NodeMetrics)> done) override {
+    const std::lock_guard lock(mutex_);
+    NodeMetrics metrics;
+    metrics.id = "n1";
+    metrics.version = "0.1.0";
+    metrics.shards.resize(1);
+    ++metrics_asked_;
+    for (const VolumeStatus& status : answer_) {
+      VolumeMetrics volume;
+      volume.status = status;
+      for (int i = 0; i < metrics_asked_; ++i) volume.ops[static_cast<size_t>(ClientOp::kWrite)].latency.add(100'000);
+      metrics.volumes.push_back(std::move(volume));
+    }
+    push([done = std::move(done), metrics = std::move(metrics)] { done(metrics); });
+  }
   /// Does what it is told to the volume of that name, or answers the error that the test has set.
   void assign(const std::string& volume, const AssignmentOrder& order,
               std::function<void(Result<VolumeStatus>)> done) override {
@@ -238,6 +254,7 @@ class FakeDaemon : public Daemon {
   std::vector<std::pair<std::string, std::optional<std::string>>> verifies_;
   std::atomic<int> volumes_asked_{0};
   std::atomic<int> node_asked_{0};
+  int metrics_asked_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> work_;
