@@ -241,6 +241,7 @@ bool BufferPool::return_aside(Buffer buffer) {
 
 void BufferPool::wait(PoolWaiter& waiter) {
   if (waiter.queued_) return;
+  ++waits_;
   waiter.queued_ = true;
   waiter.round_ = round_;
   waiter.next_ = nullptr;

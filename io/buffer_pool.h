@@ -81,6 +81,13 @@ class BufferPool {
   }
   [[nodiscard]] bool waiters_runnable() const { return released_ && first_waiter_ != nullptr; }
   [[nodiscard]] bool has_waiters() const { return first_waiter_ != nullptr; }
+  /// For whoever watches: how many wait now (counted one by one), and how often somebody began to.
+  [[nodiscard]] uint64_t waiters() const {
+    uint64_t count = 0;
+    for (const PoolWaiter* waiter = first_waiter_; waiter != nullptr; waiter = waiter->next_) ++count;
+    return count;
+  }
+  [[nodiscard]] uint64_t waits() const { return waits_; }
 
   /// A holder of memory that is only a cache: asked when an allocation would fail. Returns whether
   /// it gave anything back. Registered for life; order of registration is order of asking.
@@ -136,6 +143,7 @@ class BufferPool {
   PoolWaiter* first_waiter_ = nullptr;
   PoolWaiter* last_waiter_ = nullptr;
   uint64_t round_ = 0;
+  uint64_t waits_ = 0;
   bool released_ = false;
   bool reclaiming_ = false;
 

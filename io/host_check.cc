@@ -28,7 +28,7 @@ std::string megabytes(uint64_t bytes) {
 // A small ring for questions; not the shards' rings.
 class ProbeRing {
  public:
-  explicit ProbeRing(unsigned flags) : error_(-io_uring_queue_init(4, &ring_, flags)) {}
+  ProbeRing() : error_(-io_uring_queue_init(4, &ring_, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)) {}
   ~ProbeRing() {
     if (error_ == 0) io_uring_queue_exit(&ring_);
   }
@@ -75,7 +75,7 @@ Status check_operations(io_uring* ring) {
 
 // Registers one small area as often as it takes to have `bytes` accounted: the kernel counts small
 // pages once per registration, so the limit is tried as a whole without using the memory.
-Status check_lockable(io_uring* ring, uint64_t bytes) {
+Status try_to_lock(io_uring* ring, uint64_t bytes) {
   const auto times = static_cast<unsigned>(
       std::min<uint64_t>(16384, std::max<uint64_t>(1, (bytes + kProbeBytes - 1) / kProbeBytes)));
   void* area =
@@ -193,16 +193,26 @@ std::string read_io_uring_sysctl() {
   return got > 0 ? std::string(text, static_cast<size_t>(got)) : std::string();
 }
 
+Status check_io_uring() {
+  ProbeRing ring;
+  if (ring.error() != 0) return explain_setup_failure(ring.error(), read_io_uring_sysctl());
+  return check_operations(ring.get());
+}
+
+Status check_lockable(uint64_t bytes) {
+  ProbeRing ring;
+  if (ring.error() != 0) return explain_setup_failure(ring.error(), read_io_uring_sysctl());
+  return try_to_lock(ring.get(), bytes);
+}
+
 Status check_host(uint64_t lockable_bytes) {
   utsname name{};
   if (uname(&name) != 0) {
     return make_error(Errc::kUnsupported, std::string("uname: ") + std::strerror(errno));
   }
   BOOST_OUTCOME_TRY(check_kernel_release(name.release));
-  ProbeRing ring(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
-  if (ring.error() != 0) return explain_setup_failure(ring.error(), read_io_uring_sysctl());
-  BOOST_OUTCOME_TRY(check_operations(ring.get()));
-  return check_lockable(ring.get(), lockable_bytes);
+  BOOST_OUTCOME_TRY(check_io_uring());
+  return check_lockable(lockable_bytes);
 }
 
 void raise_file_limit() {

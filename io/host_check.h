@@ -13,6 +13,10 @@ namespace ringbolt::io {
 /// `lockable_bytes` of buffers can be locked in memory. Errors: kNotPermitted or kUnsupported, one
 /// line each that says what is wrong and the remedy. Any thread; blocking.
 Status check_host(uint64_t lockable_bytes);
+/// The part about io_uring itself: permitted, and with the needed operations.
+Status check_io_uring();
+/// The part about memory: `bytes` can be locked now, beside what else this user has locked.
+Status check_lockable(uint64_t bytes);
 
 /// Raises the limit of open files to what is allowed; fewer is not an error here.
 void raise_file_limit();

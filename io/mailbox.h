@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <utility>
 
 namespace ringbolt::io {
@@ -35,6 +36,13 @@ class Mailbox {
   }
 
   [[nodiscard]] bool empty() const { return head_.load(std::memory_order_acquire) == nullptr; }
+
+  /// Consumer: how many there are, one by one. Whoever pushes changes none that is in the list already.
+  [[nodiscard]] uint64_t count() const {
+    uint64_t messages = 0;
+    for (const Message* message = head_.load(std::memory_order_acquire); message != nullptr; message = message->next_in_mailbox) ++messages;
+    return messages;
+  }
 
   /// Consumer: all messages pushed so far, oldest first, linked by next_in_mailbox.
   Message* take_all() {

@@ -10,10 +10,24 @@ namespace ringbolt::io {
 
 // --- the reserve ------------------------------------------------------------------------------------
 
-BufferReserve::BufferReserve(BufferPool& pool) : pool_(pool) {
+namespace {
+
+BufferReserve::Buffers allocate_all(BufferPool& pool) {
+  BufferReserve::Buffers buffers;
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    buffers[i] = pool.allocate(BufferReserve::bytes_of(i));
+    RINGBOLT_ASSERT(buffers[i]);
+  }
+  return buffers;
+}
+
+}  // namespace
+
+BufferReserve::BufferReserve(BufferPool& pool) : BufferReserve(pool, allocate_all(pool)) {}
+
+BufferReserve::BufferReserve(BufferPool& pool, const Buffers& buffers) : pool_(pool), buffers_(buffers) {
   for (size_t i = 0; i < buffers_.size(); ++i) {
-    buffers_[i] = pool.allocate(i < 2 ? kFrameBytesMax : kBlockBytes);
-    RINGBOLT_ASSERT(buffers_[i]);
+    RINGBOLT_ASSERT(buffers_[i].bytes >= bytes_of(i));
     pool.set_aside(buffers_[i]);
   }
 }

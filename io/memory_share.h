@@ -39,8 +39,15 @@ class BufferReserve {
   /// Of the pool, per volume.
   static constexpr uint64_t kBytes = 2 * uint64_t{kFrameBytesMax} + 3 * kBlockBytes;
 
-  /// Requires: the pool has that much (checked before volumes are opened).
+  static constexpr size_t kBuffers = 5;
+  using Buffers = std::array<Buffer, kBuffers>;
+  /// Of the n-th of them.
+  static constexpr uint32_t bytes_of(size_t index) { return index < 2 ? kFrameBytesMax : kBlockBytes; }
+
+  /// Requires: the pool has that much (a daemon that starts: what is configured was checked).
   explicit BufferReserve(BufferPool& pool);
+  /// Of buffers of the pool, which are its own from here on.
+  BufferReserve(BufferPool& pool, const Buffers& buffers);
   ~BufferReserve();
   BufferReserve(const BufferReserve&) = delete;
   BufferReserve& operator=(const BufferReserve&) = delete;
@@ -52,7 +59,7 @@ class BufferReserve {
 
  private:
   BufferPool& pool_;
-  std::array<Buffer, 5> buffers_;  // in order of Use
+  Buffers buffers_;  // in order of Use
 };
 
 /// See rule 2.

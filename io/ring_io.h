@@ -56,6 +56,10 @@ struct RingCounters {
   uint64_t sleeps = 0;
   uint64_t doorbells = 0;  ///< times that another thread woke this one
   uint64_t fixed = 0;      ///< file transfers that used registered memory
+  uint64_t messages = 0;   ///< from other threads
+  /// Time since the loop began that went into looking for work in vain, and into the call that submits and waits. The rest
+  /// was work.
+  Nanos spinning = 0, asleep = 0;
 };
 
 class RingIo final : public Io {
@@ -83,6 +87,10 @@ class RingIo final : public Io {
   [[nodiscard]] const std::string& registration_failure() const { return registration_failure_; }
 
   [[nodiscard]] const RingCounters& counters() const { return counters_; }
+  /// How long the loop has been run, up to the beginning of this turn.
+  [[nodiscard]] Nanos running_time() const { return began_ == 0 ? 0 : now_ - began_; }
+  /// Messages that wait to be run, beside the one that runs now. They are counted one by one.
+  [[nodiscard]] uint64_t messages_waiting() const;
   /// Operations submitted and not completed.
   [[nodiscard]] size_t pending_operations() const {
     return in_flight_ + failed_count_ + naming_.size();
@@ -135,6 +143,7 @@ class RingIo final : public Io {
 
   // The loop (ring_loop.cc).
   void turn(const std::function<void()>& end_of_turn);
+  void account_for_waiting();
   void run_messages();
   void run_failed();
   void reap();
@@ -170,6 +179,10 @@ class RingIo final : public Io {
   int doorbell_ = -1;
   uint64_t doorbell_value_ = 0;
   Nanos now_ = 0;
+  Nanos began_ = 0;          ///< the first turn
+  Nanos spinning_since_ = 0;  ///< 0: it does not
+  Nanos asleep_since_ = 0;    ///< likewise
+  const Message* messages_left_ = nullptr;
   TimerHeap timers_;
   DeferredQueue deferred_;
   BufferPool* pool_ = nullptr;

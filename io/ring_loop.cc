@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "io/ring_internal.h"
 #include "ringbolt/assert.h"
@@ -58,6 +59,7 @@ Status RingIo::run(const std::function<void()>& end_of_turn) {
 void RingIo::turn(const std::function<void()>& end_of_turn) {
   ++counters_.turns;
   now_ = clock_now();
+  account_for_waiting();
   run_messages();
   run_failed();
   reap();
@@ -72,9 +74,24 @@ void RingIo::run_messages() {
   if (mailbox_.empty()) return;
   for (Message* message = mailbox_.take_all(); message != nullptr;) {
     Message* next = message->next_in_mailbox;
+    messages_left_ = next;
+    ++counters_.messages;
     message->run();
     message = next;
   }
+}
+
+uint64_t RingIo::messages_waiting() const {
+  uint64_t count = mailbox_.count();
+  for (const Message* message = messages_left_; message != nullptr; message = message->next_in_mailbox) ++count;
+  return count;
+}
+
+/// A turn begins: what came before it, if it was waiting, is over. By readings of the clock that are there anyway.
+void RingIo::account_for_waiting() {
+  if (began_ == 0) began_ = now_;
+  if (asleep_since_ != 0) counters_.asleep += now_ - std::exchange(asleep_since_, 0);
+  if (spinning_since_ != 0) counters_.spinning += now_ - std::exchange(spinning_since_, 0);
 }
 
 // Only those of before this turn's callbacks: one that fails again waits for the next turn.
@@ -178,7 +195,8 @@ bool RingIo::spin_is_worthwhile() {
 
 // Returns whether there is something to do.
 bool RingIo::spin() {
-  Nanos end = clock_now() + options_.spin;
+  spinning_since_ = clock_now();
+  Nanos end = spinning_since_ + options_.spin;
   bool until_timer = false;
   if (!timers_.empty() && timers_.next_deadline() < end) {
     end = timers_.next_deadline();
@@ -208,8 +226,9 @@ void RingIo::sleep() {
   if (!mailbox_.prepare_sleep()) return;
   __kernel_timespec timeout{};
   bool timed = false;
+  const Nanos now = clock_now();
   if (!timers_.empty()) {
-    const Nanos left = timers_.next_deadline() - clock_now();
+    const Nanos left = timers_.next_deadline() - now;
     if (left <= 0) {
       mailbox_.woke();
       if (io_uring_sq_ready(&ring_->uring) > 0) enter();
@@ -219,6 +238,8 @@ void RingIo::sleep() {
     timeout.tv_nsec = left % kSecond;
     timed = true;
   }
+  if (spinning_since_ != 0) counters_.spinning += now - std::exchange(spinning_since_, 0);
+  asleep_since_ = now;
   io_uring& uring = ring_->uring;
   counters_.submitted += io_uring_sq_ready(&uring);
   ++counters_.enters;

@@ -12,6 +12,7 @@
 #include "control/http_target.h"
 #include "control/json.h"
 #include "control/rebuild_request.h"
+#include "control/volume_request.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -20,6 +21,7 @@ namespace {
 
 enum : unsigned {
   kOk = 200,
+  kCreated = 201,
   kAccepted = 202,
   kBadRequest = 400,
   kForbidden = 403,
@@ -30,6 +32,10 @@ enum : unsigned {
   kNotImplemented = 501,
   kUnavailable = 503,
 };
+
+constexpr std::string_view kPrometheusType = "text/plain; version=0.0.4; charset=utf-8";
+
+double seconds_since_1970() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 AdminReply error_reply(unsigned status, ErrorCode code, std::string_view message) {
   return {status, error_json(code, message)};
@@ -47,8 +53,8 @@ AdminReply refusal(const Error& error) {
     case Errc::kInvalid: return error_reply(kBadRequest, ErrorCode::kInvalid, error.message);
     case Errc::kNotFound: return error_reply(kNoSuchResource, ErrorCode::kNotFound, error.message);
     case Errc::kStaleEpoch: return error_reply(kConflict, ErrorCode::kStaleEpoch, error.message);
-    case Errc::kNotPermitted:
-    case Errc::kExists: return error_reply(kConflict, ErrorCode::kRefused, error.message);
+    case Errc::kNotPermitted: return error_reply(kConflict, ErrorCode::kRefused, error.message);
+    case Errc::kExists: return error_reply(kConflict, ErrorCode::kExists, error.message);
     case Errc::kUnsupported: return error_reply(kNotImplemented, ErrorCode::kUnsupported, error.message);
     case Errc::kBusy: return error_reply(kUnavailable, ErrorCode::kBusy, error.message);
     case Errc::kNoSpace:
@@ -82,13 +88,18 @@ std::optional<AdminReply> fixed_reply(AdminResource resource) {
 }  // namespace
 
 AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
-    : io_(io), limits_(limits), feed_(std::make_shared<EventFeed>(io, limits, [this] {
+    : io_(io), limits_(limits), reload_{true, seconds_since_1970()}, feed_(std::make_shared<EventFeed>(io, limits, [this] {
         volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
       })) {}
 
 void AdminApi::serve(Daemon& daemon) {
   daemon_ = &daemon;
   stopping_ = false;
+}
+
+void AdminApi::note_reload(bool successful) {
+  reload_.successful = successful;
+  if (successful) reload_.successful_at = seconds_since_1970();
 }
 
 void AdminApi::unserve() {
@@ -143,6 +154,16 @@ bool AdminApi::ask_node() {
   return true;
 }
 
+bool AdminApi::ask_metrics() {
+  if (daemon_ == nullptr) return false;
+  daemon_->metrics([weak = weak_from_this(), &io = io_](NodeMetrics answer) {
+    boost::asio::post(io, [weak, answer = std::move(answer)] {
+      if (const auto self = weak.lock()) self->metrics_.on_answer(answer);
+    });
+  });
+  return true;
+}
+
 template <class Answer, class Render>
 AdminApi::Outcome AdminApi::ask(Question<Answer>& question, Done done, Render render) {
   const auto ticket = question.add([done = std::move(done), render](const Answer& answer) { done(render(answer)); });
@@ -158,6 +179,12 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(node_, std::move(done), [](const NodeStatus&) { return AdminReply{kOk, "{\"status\":\"ok\"}"}; });
     case AdminResource::kNode:
       return ask(node_, std::move(done), [](const NodeStatus& status) { return AdminReply{kOk, to_json(status)}; });
+    case AdminResource::kMetrics:
+      return ask(metrics_, std::move(done), [this](const NodeMetrics& metrics) {
+        std::string text = metrics_text(metrics, io::read_process_facts(), reload_);
+        text.pop_back();  // every reply ends with a line end of its own
+        return AdminReply{.body = std::move(text), .type = kPrometheusType};
+      });
     case AdminResource::kEvents:
       return ask(node_, std::move(done), [this](const NodeStatus& status) { return open_stream(status); });
     case AdminResource::kVolumes:
@@ -194,7 +221,9 @@ AdminReply AdminApi::open_stream(const NodeStatus& node) {
 // --- orders -------------------------------------------------------------------------------------
 
 AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
+  if (route.resource == AdminResource::kVolumes) return create(body, std::move(done));
   if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
+  if (route.resource == AdminResource::kVolume) return remove(route.volume, std::move(done));
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
   if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
   if (route.resource == AdminResource::kRebuildOf) {
@@ -207,30 +236,44 @@ AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& bo
   return rebuild(route.volume, {replica.value(), true}, std::move(done));
 }
 
+AdminApi::Outcome AdminApi::create(const std::string& body, Done done) {
+  const Result<VolumeConfig> volume = parse_volume_request(body);
+  if (volume.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, volume.error().message);
+  const VolumeConfig& wanted = volume.value();
+  return give<VolumeStatus>({wanted.name, "creation", kCreated, std::move(done)}, fmt::format("is to be created, {}", format_size(wanted.size_bytes)),
+                            [&](Daemon& daemon, auto answer) { daemon.create(wanted, std::move(answer)); }, to_json);
+}
+
+AdminApi::Outcome AdminApi::remove(const std::string& volume, Done done) {
+  return give<RemovedVolume>({volume, "deletion", kOk, std::move(done)}, "is to be deleted",
+                             [&](Daemon& daemon, auto answer) { daemon.remove(volume, std::move(answer)); }, to_json);
+}
+
 AdminApi::Outcome AdminApi::assign(const AdminRoute& route, const std::string& body, Done done) {
   const std::string& volume = route.volume;
   const Result<AssignmentOrder> order = parse_assignment(body);
   if (order.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, order.error().message);
-  return give({volume, "assignment", kOk, std::move(done)}, "is to be " + words(order.value()),
-              [&](Daemon& daemon, auto answer) { daemon.assign(volume, order.value(), std::move(answer)); });
+  return give<VolumeStatus>({volume, "assignment", kOk, std::move(done)}, "is to be " + words(order.value()),
+                            [&](Daemon& daemon, auto answer) { daemon.assign(volume, order.value(), std::move(answer)); }, to_json);
 }
 
 AdminApi::Outcome AdminApi::rebuild(const std::string& volume, const RebuildOrder& order, Done done) {
-  return give({volume, order.wanted ? "rebuild" : "cancellation", order.wanted ? kAccepted : kOk, std::move(done)},
-              fmt::format("is {} rebuild replica {}", order.wanted ? "to" : "not to", order.replica),
-              [&](Daemon& daemon, auto answer) { daemon.rebuild(volume, order, std::move(answer)); });
+  return give<VolumeStatus>({volume, order.wanted ? "rebuild" : "cancellation", order.wanted ? kAccepted : kOk, std::move(done)},
+                            fmt::format("is {} rebuild replica {}", order.wanted ? "to" : "not to", order.replica),
+                            [&](Daemon& daemon, auto answer) { daemon.rebuild(volume, order, std::move(answer)); }, to_json);
 }
 
 AdminApi::Outcome AdminApi::verify(const AdminRoute& route, const std::string& body, Done done) {
   const Result<std::optional<std::string>> parsed = parse_verify(body);
   if (parsed.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, parsed.error().message);
   const std::optional<std::string>& replica = parsed.value();
-  return give({route.volume, "comparison", kAccepted, std::move(done), verify_json},
-              fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
-              [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); });
+  return give<VolumeStatus>({route.volume, "comparison", kAccepted, std::move(done)},
+                            fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
+                            [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); }, verify_json);
 }
 
-AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give& give) {
+template <class Answer>
+AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give<Answer>& give, std::string (*render)(const Answer&)) {
   // An order whose giver has stopped waiting is still with the daemon: without a bound, who repeats it
   // while a volume is stuck would pile them up.
   const std::string volume = order.volume;
@@ -243,10 +286,13 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
   }
   const uint64_t ticket = next_ticket_++;
   orders_.emplace(ticket, std::move(order));
-  RINGBOLT_LOG_LIMITED(kInfo, "admin: volume {} {}", volume, words);
-  give(*daemon_, [weak = weak_from_this(), &io = io_, ticket](Result<VolumeStatus> result) {
-    boost::asio::post(io, [weak, ticket, result = std::move(result)] {
-      if (const auto self = weak.lock()) self->on_answered(ticket, result);
+  RINGBOLT_LOG_LIMITED(kInfo, {.volume = volume}, "admin: it {}", words);
+  give(*daemon_, [weak = weak_from_this(), &io = io_, ticket, render](Result<Answer> result) {
+    boost::asio::post(io, [weak, ticket, render, result = std::move(result)] {
+      const auto self = weak.lock();
+      if (!self) return;
+      if (result.has_error()) return self->on_answered(ticket, result.error());
+      self->on_answered(ticket, render(result.value()));
     });
   });
   return AdminWait{limits_.order_time,
@@ -260,15 +306,15 @@ AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Gi
                    }};
 }
 
-void AdminApi::on_answered(uint64_t ticket, const Result<VolumeStatus>& result) {
+void AdminApi::on_answered(uint64_t ticket, const Result<std::string>& result) {
   const auto found = orders_.find(ticket);
   RINGBOLT_ASSERT(found != orders_.end());  // answered once
   const Order order = std::move(found->second);
   orders_.erase(found);
   if (result.has_error()) {
-    RINGBOLT_LOG_LIMITED(kWarn, "admin: volume {}: the {} was not carried out: {}", order.volume, order.what, result.error().message);
+    RINGBOLT_LOG_LIMITED(kWarn, {.volume = order.volume}, "admin: the {} was not carried out: {}", order.what, result.error().message);
   }
-  if (order.done) order.done(result.has_value() ? AdminReply{order.status, order.render(result.value())} : refusal(result.error()));
+  if (order.done) order.done(result.has_value() ? AdminReply{order.status, result.value()} : refusal(result.error()));
 }
 
 }  // namespace ringbolt

@@ -18,6 +18,7 @@
 #include "control/event_feed.h"
 #include "control/event_stream.h"
 #include "control/json.h"
+#include "control/metrics_text.h"
 #include "control/question.h"
 
 namespace ringbolt {
@@ -56,6 +57,8 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   void serve(Daemon& daemon);
   /// Ends event streams, too.
   void unserve();
+  /// The configuration was read again.
+  void note_reload(bool successful);
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] const AdminLimits& limits() const { return limits_; }
 
@@ -70,19 +73,23 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
     const char* what;  ///< "assignment", for people
     unsigned status;   ///< of the reply if it was taken
     Done done;  ///< empty: who gave the order is not waiting any more
-    std::string (*render)(const VolumeStatus& volume) = to_json;
   };
 
   Outcome read(const AdminRoute& route, Done done);
   [[nodiscard]] AdminReply open_stream(const NodeStatus& node);
   Outcome order(const AdminRoute& route, const std::string& body, Done done);
+  Outcome create(const std::string& body, Done done);
+  Outcome remove(const std::string& volume, Done done);
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
   Outcome verify(const AdminRoute& route, const std::string& body, Done done);
   /// An order as it is given to the daemon, which answers the second.
-  using Give = std::function<void(Daemon&, std::function<void(Result<VolumeStatus>)>)>;
-  Outcome give(Order order, const std::string& words, const Give& give);
-  void on_answered(uint64_t ticket, const Result<VolumeStatus>& result);
+  template <class Answer>
+  using Give = std::function<void(Daemon&, std::function<void(Result<Answer>)>)>;
+  template <class Answer>
+  Outcome give(Order order, const std::string& words, const Give<Answer>& give, std::string (*render)(const Answer&));
+  /// `result`: the body of the reply.
+  void on_answered(uint64_t ticket, const Result<std::string>& result);
   template <class Answer, class Render>
   Outcome ask(Question<Answer>& question, Done done, Render render);
 
@@ -95,9 +102,12 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
 
   Question<std::vector<VolumeStatus>> volumes_{[this] { return ask_volumes(); }};
   Question<NodeStatus> node_{[this] { return ask_node(); }};
+  Question<NodeMetrics> metrics_{[this] { return ask_metrics(); }};
+  ReloadOutcome reload_;
   const std::shared_ptr<EventFeed> feed_;
   bool ask_volumes();
   bool ask_node();
+  bool ask_metrics();
 };
 
 }  // namespace ringbolt

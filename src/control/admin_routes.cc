@@ -11,6 +11,7 @@ constexpr std::string_view kRead = "GET, HEAD";
 constexpr std::string_view kStream = "GET";
 constexpr std::string_view kOrder = "POST";
 constexpr std::string_view kReadOrOrder = "GET, HEAD, POST";
+constexpr std::string_view kReadOrRemove = "GET, HEAD, DELETE";
 constexpr std::string_view kRevoke = "DELETE";
 
 struct Row {
@@ -23,10 +24,11 @@ constexpr Row kRows[] = {
     {AdminResource::kPage, kRead, ""},
     {AdminResource::kOpenApi, kRead, "openapi.json"},
     {AdminResource::kEvents, kStream, "v1/events"},
+    {AdminResource::kMetrics, kRead, "metrics"},
     {AdminResource::kHealth, kRead, "healthz"},
     {AdminResource::kNode, kRead, "v1/node"},
-    {AdminResource::kVolumes, kRead, "v1/volumes"},
-    {AdminResource::kVolume, kRead, "v1/volumes/*"},
+    {AdminResource::kVolumes, kReadOrOrder, "v1/volumes"},
+    {AdminResource::kVolume, kReadOrRemove, "v1/volumes/*"},
     {AdminResource::kWhy, kRead, "v1/volumes/*/why"},
     {AdminResource::kAssignment, kOrder, "v1/volumes/*/assignment"},
     {AdminResource::kRebuild, kOrder, "v1/volumes/*/rebuild"},

@@ -136,6 +136,8 @@ std::string AdminServer::local_address() const {
 
 void AdminServer::serve(Daemon& daemon) { impl_->api().serve(daemon); }
 
+void AdminServer::note_reload(bool successful) { impl_->api().note_reload(successful); }
+
 void AdminServer::unserve() { impl_->api().unserve(); }
 
 void AdminServer::close() { impl_->close(); }

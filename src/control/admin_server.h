@@ -32,6 +32,9 @@ class AdminServer {
   /// Answers 503 "stopping" from now on; `daemon` is not called any more.
   void unserve();
 
+  /// The configuration was read again, and is valid or not: for GET /metrics.
+  void note_reload(bool successful);
+
   /// Closes the listener and every connection. Their handlers run once more on `io`.
   void close();
 

@@ -291,13 +291,14 @@ class TableReader {
 };
 
 constexpr std::string_view kRootKeys[] = {"node", "nbd", "replication", "admin", "rebuild",
-                                          "volume"};
+                                          "log",  "volume"};
 constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin"};
 constexpr std::string_view kNbdKeys[] = {"listen", "max_connections", "handshake_timeout",
                                          "stall_timeout"};
 constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain"};
 constexpr std::string_view kAdminKeys[] = {"listen"};
 constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight", "parallel"};
+constexpr std::string_view kLogKeys[] = {"level", "format"};
 constexpr std::string_view kVolumeKeys[] = {"name", "size",  "wal_size", "path",   "wal_path",
                                             "role", "epoch", "replica",  "durability"};
 constexpr std::string_view kReplicaTableKeys[] = {"id", "address"};
@@ -376,6 +377,12 @@ void read_rebuild(const toml::table& table, Config& config) {
   in.read_blocks("chunk", kBlockBytes, kRebuildChunkBytesMax, config.rebuild_chunk_bytes);
   in.read_integer("in_flight", 1u, kRebuildInFlightMax, config.rebuild_in_flight);
   in.read_integer("parallel", 1u, kRebuildParallelMax, config.rebuild_parallel);
+}
+
+void read_log(const toml::table& table, Config& config) {
+  const TableReader in(table, "[log]", kLogKeys);
+  in.read_word("level", {log::Level::kDebug, log::Level::kInfo, log::Level::kWarn, log::Level::kError}, config.log_level);
+  in.read_word("format", {log::Format::kText, log::Format::kJson}, config.log_format);
 }
 
 ReplicaConfig read_replica(const toml::table& table, const Config& config, Seen& ids,
@@ -478,6 +485,7 @@ Config read_root(const toml::table& table) {
   read_replication(or_empty(in.table("replication")), config, listening);
   read_admin(or_empty(in.table("admin")), config, listening);
   read_rebuild(or_empty(in.table("rebuild")), config);
+  read_log(or_empty(in.table("log")), config);
   const auto volumes = in.tables("volume", "[[volume]]");
   if (volumes.size() > kVolumesMax) {
     in.fail_at("volume",
@@ -533,6 +541,7 @@ std::vector<std::string> config_key_names() {
   add("replication", kReplicationKeys);
   add("admin", kAdminKeys);
   add("rebuild", kRebuildKeys);
+  add("log", kLogKeys);
   add("volume", kVolumeKeys);
   add("volume.replica", kReplicaTableKeys);
   return names;
@@ -544,7 +553,9 @@ Result<Config> parse_config(const std::string& text, const std::string& name) {
     return error_in(name, parsed.error().source().begin.line, parsed.error().description());
   }
   try {
-    return read_root(parsed.table());
+    Config config = read_root(parsed.table());
+    config.file = name;
+    return config;
   } catch (const Bad& bad) {
     return error_in(name, bad.line, bad.message);
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "log/level.h"
 #include "ringbolt/result.h"
 #include "ringbolt/types.h"
 
@@ -69,7 +70,13 @@ struct Config {
   uint32_t rebuild_in_flight = 4;               ///< chunks per rebuild
   uint32_t rebuild_parallel = 2;                ///< rebuilds at a time
 
+  // [log]: the command line's options win over these.
+  log::Level log_level = log::Level::kInfo;
+  log::Format log_format = log::Format::kText;
+
   std::vector<VolumeConfig> volumes;
+  /// Where it was read from, for messages.
+  std::string file;
 };
 
 /// Reads and checks a file. The error message begins with `FILE:LINE: ` where a line is known.

@@ -29,6 +29,8 @@ std::vector<std::string> changed_keys(const Config& from, const Config& to) {
   compare("rebuild.chunk", from.rebuild_chunk_bytes, to.rebuild_chunk_bytes);
   compare("rebuild.in_flight", from.rebuild_in_flight, to.rebuild_in_flight);
   compare("rebuild.parallel", from.rebuild_parallel, to.rebuild_parallel);
+  compare("log.level", from.log_level, to.log_level);
+  compare("log.format", from.log_format, to.log_format);
   const auto find = [](const Config& in, const std::string& name) {
     return std::find_if(in.volumes.begin(), in.volumes.end(),
                         [&](const VolumeConfig& volume) { return volume.name == name; });

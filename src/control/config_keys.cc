@@ -44,6 +44,8 @@ std::vector<ConfigKey> describe_config_keys() {
       {"rebuild.chunk", quoted(format_size(config.rebuild_chunk_bytes))},
       {"rebuild.in_flight", std::to_string(config.rebuild_in_flight)},
       {"rebuild.parallel", std::to_string(config.rebuild_parallel)},
+      {"log.level", quoted(to_string(config.log_level))},
+      {"log.format", quoted(to_string(config.log_format))},
       {"volume.name", required},
       {"volume.size", required},
       {"volume.wal_size", quoted(format_size(volume.wal_bytes))},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/config.h"
+#include "control/node_metrics.h"
 #include "control/status.h"
 #include "core/assignment.h"
 #include "ringbolt/result.h"
@@ -33,6 +34,13 @@ struct RebuildOrder {
   bool operator==(const RebuildOrder&) const = default;
 };
 
+/// What became of a volume's files.
+struct RemovedVolume {
+  std::string name;
+  std::vector<std::string> kept;  ///< files and devices that were there before it: they are as they are
+  bool operator==(const RemovedVolume&) const = default;
+};
+
 class Daemon {
  public:
   virtual ~Daemon() = default;
@@ -40,6 +48,8 @@ class Daemon {
   /// runs on some shard's thread: the caller posts to its own. Never blocks.
   virtual void volumes(std::function<void(std::vector<VolumeStatus>)> done) = 0;
   virtual void node(std::function<void(NodeStatus)> done) = 0;
+  /// Likewise: what every shard and every volume has counted so far.
+  virtual void metrics(std::function<void(NodeMetrics)> done) = 0;
   /// Gives `volume` an assignment; `done` is called once, on some shard's thread, when it is in force
   /// and durable (a role change drains first), or refused with nothing changed. Orders for one volume
   /// are carried out one after another. Never blocks. Errors: kNotFound, there is no such volume;
@@ -57,6 +67,18 @@ class Daemon {
   /// such volume or replica; kNotPermitted, this node is not its primary or the replica is not in step; kBusy, it is being
   /// compared already; kIo.
   virtual void verify(const std::string& volume, const std::optional<std::string>& replica, std::function<void(Result<VolumeStatus>)> done) = 0;
+  /// Makes a volume, without a role; `done` is called once, on some thread of the daemon, when it is there for good, also
+  /// after a crash, or not at all. Such orders, and those to remove one, are carried out one after another. Never blocks. Of
+  /// `volume` only name, sizes and paths matter. Errors: kExists, there is one of that name, or one of its files is another one's;
+  /// kInvalid, it cannot be meant (a path that is not possible, a base image that holds data); kNotPermitted, there is no room
+  /// for it in the daemon's memory, or too many; kBusy, the daemon stops, or all memory is in use just now; kNoSpace, kIo.
+  virtual void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) = 0;
+  /// Removes a volume that was created at run time, and its files; likewise. Errors, with nothing changed: kNotFound;
+  /// kNotPermitted, it has a role or clients, or is of the configuration file; kBusy, the daemon stops; kIo, which may also mean that
+  /// it is gone but not all of its files: the message says so, and the next start goes on.
+  virtual void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) = 0;
+  /// Any thread.
+  [[nodiscard]] virtual size_t volume_count() const = 0;
   /// How fast all rebuilds that this node feeds may copy together, from now on; 0: as fast as they can. Any thread.
   virtual void set_rebuild_rate_max(uint64_t bytes_per_second) = 0;
   /// Clean stop: no new clients, drain, checkpoint, mark, close. `done` runs on some shard's thread.

@@ -17,6 +17,7 @@ enum class ErrorCode : uint8_t {
   kInvalid,           ///< the order cannot be meant
   kStaleEpoch,        ///< the order is of an epoch that is over
   kRefused,           ///< this copy must not do that now
+  kExists,            ///< there is such a volume, or one of its files is in use, already
   kUnsupported,
   kFailed,            ///< it was tried
   kStarting,          ///< the daemon is not ready yet
@@ -29,7 +30,7 @@ enum class ErrorCode : uint8_t {
 inline constexpr std::array kErrorCodes = {
     ErrorCode::kBadRequest, ErrorCode::kHeaderTooLarge, ErrorCode::kBodyTooLarge, ErrorCode::kNotFound,
     ErrorCode::kMethodNotAllowed, ErrorCode::kForbidden, ErrorCode::kInvalid, ErrorCode::kStaleEpoch,
-    ErrorCode::kRefused, ErrorCode::kUnsupported, ErrorCode::kFailed, ErrorCode::kStarting,
+    ErrorCode::kRefused, ErrorCode::kExists, ErrorCode::kUnsupported, ErrorCode::kFailed, ErrorCode::kStarting,
     ErrorCode::kStopping, ErrorCode::kBusy, ErrorCode::kUnavailable, ErrorCode::kUnfinished,
 };
 
@@ -44,6 +45,7 @@ constexpr const char* to_string(ErrorCode code) {
     case ErrorCode::kInvalid: return "invalid";
     case ErrorCode::kStaleEpoch: return "stale_epoch";
     case ErrorCode::kRefused: return "refused";
+    case ErrorCode::kExists: return "exists";
     case ErrorCode::kUnsupported: return "unsupported";
     case ErrorCode::kFailed: return "failed";
     case ErrorCode::kStarting: return "starting";

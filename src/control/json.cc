@@ -210,6 +210,12 @@ std::string to_json(const NodeStatus& node) {
                                       {"connections", node.connections}});
 }
 
+std::string to_json(const RemovedVolume& removed) {
+  json::array kept;
+  for (const std::string& path : removed.kept) kept.push_back(json::string(path.data(), path.size()));
+  return json::serialize(json::object{{"name", ascii(removed.name)}, {"kept", std::move(kept)}});
+}
+
 std::string why_json(const VolumeStatus& volume) { return json::serialize(why(volume)); }
 
 std::string verify_json(const VolumeStatus& volume) {

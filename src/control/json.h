@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "control/daemon.h"
 #include "control/error_codes.h"
 #include "control/status.h"
 #include "control/volume_events.h"
@@ -14,6 +15,7 @@ namespace ringbolt {
 std::string to_json(const VolumeStatus& volume);
 std::string to_json(const std::vector<VolumeStatus>& volumes);
 std::string to_json(const NodeStatus& node);
+std::string to_json(const RemovedVolume& removed);
 
 /// Of GET /v1/volumes/NAME/why: the mode and the chain of facts behind it.
 std::string why_json(const VolumeStatus& volume);

@@ -6,11 +6,14 @@
 #include <ostream>
 
 #include "control/config_values.h"
+#include "ctl/bench_command.h"
 #include "ctl/complete.h"
+#include "ctl/doctor_command.h"
 #include "ctl/live_commands.h"
 #include "ctl/order.h"
 #include "ctl/render.h"
 #include "ctl/session.h"
+#include "ctl/volume_commands.h"
 
 namespace ringbolt::ctl {
 namespace {
@@ -107,10 +110,14 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_rebuild(app, session);
   add_verify(app, session);
   add_watch(app, session);
+  add_doctor(app, session);
+  add_bench(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);
   add_volume_show(*volume, session);
+  add_volume_create(*volume, session);
+  add_volume_delete(*volume, session);
 
   // Before they are parsed: the words of an unfinished command line are mostly no valid one.
   if (!arguments.empty() && arguments.front() == kCompleteCommand) return print_candidates(app, session, {arguments.begin() + 1, arguments.end()});

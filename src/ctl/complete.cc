@@ -5,8 +5,10 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <ostream>
+#include <system_error>
 
 #include "ctl/table.h"
 #include "ctl/volume_json.h"
@@ -52,6 +54,8 @@ std::vector<std::string> choices_of(const CLI::Option& option) {
   if (begin == std::string::npos || end == std::string::npos || end < begin) return {};
   return CLI::detail::split(type.substr(begin + 1, end - begin - 1), ',');
 }
+
+bool is_file(const CLI::Option& option) { return option.get_type_name() == "FILE" || option.get_type_name() == "PATH"; }
 
 bool is_replica_id(const CLI::Option& option) { return option.get_type_name().ends_with(":ID"); }
 
@@ -118,14 +122,20 @@ class Line {
     }
     size_t place = 0;
     for (const CLI::Option* option : command_->get_options()) {
-      if (option->get_positional() && place++ == positionals_.size()) offer_values(*option, "");
+      if (!option->get_positional()) continue;
+      const bool takes_more = option->get_items_expected_max() > 1 && place < positionals_.size();
+      if (place++ == positionals_.size() || takes_more) offer_values(*option, "");
     }
   }
 
   /// `before`: what stands in the word already, "--role=".
   void offer_values(const CLI::Option& option, const std::string& before) {
     for (const std::string& choice : choices_of(option)) offer(before + choice, "");
-    const bool is_volume = option.get_positional() && option.get_name() == "NAME";
+    if (is_file(option)) offer_files(before);
+    // A target is a path as soon as it has a slash.
+    const bool is_target = option.get_positional() && option.get_name() == "TARGET";
+    if (is_target && last_.find('/') != std::string::npos) return offer_files(before);
+    const bool is_volume = is_target || (option.get_positional() && option.get_name() == "NAME");
     if (!is_volume && !is_replica_id(option)) return;
     const json::value volumes = ask_(admin());
     for (const json::value& volume : elements(&volumes)) {
@@ -136,6 +146,23 @@ class Line {
         for (const json::value& replica : elements(find(volume, "replicas"))) offer(before + text(replica, "id"), replica_state(replica));
       }
     }
+  }
+
+  /// What is in the directory that the word names so far.
+  void offer_files(const std::string& before) {
+    namespace fs = std::filesystem;
+    const std::string begun = last_.substr(before.size());
+    const std::string directory = begun.substr(0, begun.rfind('/') + 1);  // npos + 1: none
+    std::error_code error;
+    std::vector<std::string> names;
+    for (fs::directory_iterator at(directory.empty() ? "." : directory, error), end; !error && at != end; at.increment(error)) {
+      std::error_code unseen;
+      const std::string name = at->path().filename().string();
+      const bool is_hidden = name.starts_with(".") && begun == directory;
+      if (!is_hidden) names.push_back(name + (at->is_directory(unseen) ? "/" : ""));
+    }
+    std::sort(names.begin(), names.end());
+    for (const std::string& name : names) offer(before + directory + name, "");
   }
 
   [[nodiscard]] std::optional<std::string> admin() const {

@@ -50,7 +50,7 @@ Answer ask(const Session& session, const HttpRequest& request, const Advice& adv
   }
   const HttpReply& reply = std::get<HttpReply>(answer);
   result.body = reply.body;
-  if (reply.status != 200 && reply.status != 202) {
+  if (reply.status != 200 && reply.status != 201 && reply.status != 202) {
     const Refusal refused = refusal(reply);
     result.code = kRefused;
     result.why = refused.message;

@@ -73,25 +73,25 @@ std::vector<std::string> Table::lines(size_t width) const {
   return result;
 }
 
-std::string field(std::string_view title, std::string_view text, size_t width) {
-  RINGBOLT_ASSERT(width > kTitleColumns);
-  const size_t room = width - kTitleColumns;
+std::string paragraph(std::string_view lead_text, std::string_view text, size_t indent, Break where, size_t width) {
+  RINGBOLT_ASSERT(width > indent);
+  const size_t room = width - indent;
   std::string rest = plain(text);
   std::string result;
-  std::string lead = plain(title);
-  if (lead.size() >= kTitleColumns) {
+  std::string lead = plain(lead_text);
+  if (lead.size() >= indent && !lead.empty() && !lead.ends_with(' ')) {
     result = lead + "\n";
     lead.clear();
   }
   do {
     size_t take = rest.size();
     if (take > room) {
-      // Between the items of an enumeration rather than inside one ("written 42, | durable 40").
-      const size_t comma = rest.rfind(", ", room - 1);
+      // At commas: between the items of an enumeration rather than inside one ("written 42, | durable 40").
+      const size_t comma = where == Break::kAtCommas ? rest.rfind(", ", room - 1) : std::string::npos;
       take = comma == std::string::npos ? rest.rfind(' ', room) : comma + 1;
       if (take == std::string::npos || take == 0) take = room;
     }
-    std::string line = fmt::format("{:<{}}{}", lead, kTitleColumns, rest.substr(0, take));
+    std::string line = fmt::format("{:<{}}{}", lead, indent, rest.substr(0, take));
     line.erase(line.find_last_not_of(' ') + 1);
     result += line + "\n";
     lead.clear();
@@ -100,6 +100,8 @@ std::string field(std::string_view title, std::string_view text, size_t width) {
   } while (!rest.empty());
   return result;
 }
+
+std::string field(std::string_view title, std::string_view text, size_t width) { return paragraph(title, text, kTitleColumns, Break::kAtCommas, width); }
 
 std::string human_bytes(uint64_t bytes) {
   static constexpr std::array<const char*, 5> kUnits{"KiB", "MiB", "GiB", "TiB", "PiB"};

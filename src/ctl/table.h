@@ -36,6 +36,11 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+enum class Break : uint8_t { kAtSpaces, kAtCommas };
+/// `lead`, then `text` from column `indent` on, broken to fit `width`; ends with '\n'. A lead that does not leave a space before
+/// that column has a line of its own.
+std::string paragraph(std::string_view lead, std::string_view text, size_t indent, Break where = Break::kAtSpaces, size_t width = kTerminalColumns);
+
 /// `title` in a column of 14, `text` beside it, broken at commas or spaces to fit `width`; ends with '\n'.
 std::string field(std::string_view title, std::string_view text, size_t width = kTerminalColumns);
 

@@ -113,12 +113,12 @@ void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
   admin_.serve(*daemon_);
   log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
             fmt::join(config_.nbd_listen, " "), config_.replication_listen, admin_.local_address(),
-            config_.volumes.size());
+            daemon_->volume_count());
   manager_.ready(serving_words());
   watchdog_.watch(*daemon_);
 }
 
-std::string Application::serving_words() const { return fmt::format("serving {} volumes", config_.volumes.size()); }
+std::string Application::serving_words() const { return fmt::format("serving {} volumes", daemon_->volume_count()); }
 
 void Application::wait_for_signal() {
   signals_.async_wait([this](const boost::system::error_code& error, int number) {
@@ -163,6 +163,7 @@ void Application::on_hang_up() {
 
 void Application::reread_config() {
   const Result<Config> now = load_config(config_path_);
+  admin_.note_reload(now.has_value());
   if (now.has_error()) {
     log::error("SIGHUP: the configuration is not valid, nothing changes: {}", now.error().message);
     return;
@@ -189,7 +190,7 @@ bool Application::change_rebuild_rate(uint64_t bytes_per_second) {
 
 void Application::fail(const std::string& why) {
   // The line that people and scripts look for: without time stamp.
-  fmt::print(stderr, "{}ringboltd: {}\n", log::journal_mark(log::Level::kError), log::printable(why));
+  log::write_bare(log::Level::kError, "ringboltd: " + why);
   manager_.say(why);
   end(kFailed);
 }

@@ -10,8 +10,11 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
+#include <iterator>
 #include <memory>
+#include <string>
 
 namespace ringbolt::log {
 namespace {
@@ -51,32 +54,55 @@ class JournalMark final : public spdlog::custom_flag_formatter {
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalMark>(); }
 };
 
-std::unique_ptr<spdlog::formatter> make_formatter() {
+/// A line comes with all that it has to say but, as text, its time and level.
+std::unique_ptr<spdlog::formatter> make_formatter(bool with_time) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   if (stderr_is_journal()) {
     formatter->add_flag<JournalMark>('*').set_pattern("%*%v");
   } else {
-    formatter->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %-7l %v");
+    formatter->set_pattern(with_time ? "%Y-%m-%dT%H:%M:%S.%e%z %-7l %v" : "%v");
   }
   return formatter;
 }
 
+/// Where lines go. `bare` has no level that it drops.
+spdlog::logger* make_logger(bool with_time) {
+  auto* made = new spdlog::logger("ringbolt", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  made->set_formatter(make_formatter(with_time));
+  made->set_level(with_time ? spdlog::level::info : spdlog::level::trace);
+  made->flush_on(spdlog::level::trace);
+  return made;
+}
+
 spdlog::logger& logger() {
   // Never destroyed: threads may still log while static objects are being destroyed.
-  static spdlog::logger* const instance = [] {
-    auto* made = new spdlog::logger("ringbolt", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_formatter(make_formatter());
-    made->set_level(spdlog::level::info);
-    made->flush_on(spdlog::level::trace);
-    return made;
-  }();
+  static spdlog::logger* const instance = make_logger(true);
   return *instance;
 }
 
+spdlog::logger& bare_logger() {
+  static spdlog::logger* const instance = make_logger(false);
+  return *instance;
+}
+
+Format line_format = Format::kText;
+
+/// As RFC 3339 has it, in UTC: the time zone of the process is nothing that who reads the line knows.
+std::string now_text() {
+  const auto now = std::chrono::system_clock::now();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
+                     utc.tm_sec, ms);
+}
+
+/// Out of memory or the like; that there was a line is still worth a raw attempt.
+void lost(const std::exception& failure) { std::fprintf(stderr, "ringbolt: log line lost: %s\n", failure.what()); }
+
 LineTaker line_taker = nullptr;
 void* line_context = nullptr;
-
-constexpr std::string_view kCutMark = " [cut]";
 
 }  // namespace
 
@@ -89,57 +115,42 @@ void take_lines(LineTaker taker, void* context) {
 
 bool enabled(Level level) { return logger().should_log(to_spdlog(level)); }
 
-std::string_view journal_mark(Level level) { return stderr_is_journal() ? mark_of(to_spdlog(level)) : std::string_view(); }
-
 bool is_journal_stream(const char* stream, int fd) {
   struct stat status {};
   if (stream == nullptr || fstat(fd, &status) != 0) return false;
   return std::string_view(stream) == fmt::format("{}:{}", status.st_dev, status.st_ino);
 }
 
-std::string printable(std::string_view line) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(line.size());
-  for (const char c : line) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      text += c;
-    } else {
-      text += "\\x";
-      text += kHex[byte >> 4];
-      text += kHex[byte & 15];
-    }
-    if (text.size() > kLineBytesMax) break;
-  }
-  if (text.size() > kLineBytesMax) {
-    size_t keep = kLineBytesMax - kCutMark.size();
-    // Not in the middle of a UTF-8 sequence.
-    while (keep > 0 && (static_cast<unsigned char>(text[keep]) & 0xc0) == 0x80) --keep;
-    text.resize(keep);
-    text += kCutMark;
-  }
-  return text;
+void set_format(Format format) {
+  line_format = format;
+  logger().set_formatter(make_formatter(format == Format::kText));
 }
 
-void write(Level level, std::string_view line) noexcept {
+void write(Level level, const Fields& fields, std::string_view words) noexcept {
   try {
-    if (line_taker != nullptr) return line_taker(level, line, line_context);
+    if (line_taker != nullptr) return line_taker(level, text_line(fields, words), line_context);
     // As an argument, not as the format: the text may contain braces.
-    logger().log(to_spdlog(level), "{}", printable(line));
+    logger().log(to_spdlog(level), "{}", line_format == Format::kText ? text_line(fields, words) : json_line(now_text(), level, fields, words));
   } catch (const std::exception& failure) {
-    // Out of memory or the like; the line is still worth a raw attempt.
-    std::fprintf(stderr, "ringbolt: log line lost: %s\n", failure.what());
+    lost(failure);
   }
 }
 
-void write_format(Level level, fmt::string_view format, fmt::format_args args) noexcept {
+void write_bare(Level level, std::string_view words) noexcept {
+  try {
+    bare_logger().log(to_spdlog(level), "{}", line_format == Format::kText ? printable(words) : json_line(now_text(), level, {}, words));
+  } catch (const std::exception& failure) {
+    lost(failure);
+  }
+}
+
+void write_format(Level level, const Fields& fields, fmt::string_view format, fmt::format_args args) noexcept {
   try {
     fmt::memory_buffer buffer;
     fmt::vformat_to(std::back_inserter(buffer), format, args);
-    write(level, std::string_view(buffer.data(), buffer.size()));
+    write(level, fields, std::string_view(buffer.data(), buffer.size()));
   } catch (const std::exception& failure) {
-    std::fprintf(stderr, "ringbolt: log line lost: %s\n", failure.what());
+    lost(failure);
   }
 }
 

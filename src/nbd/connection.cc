@@ -68,7 +68,7 @@ void Connection::on_volume_gone(const std::string& reason) {
 }
 
 void Connection::log_line(std::string_view reason) {
-  host_.log.line("closing the NBD client of " + service_.name() + " at " + address_ + ": " + std::string(reason));
+  host_.log.line({"closing the NBD client of " + service_.name() + " at " + address_ + ": " + std::string(reason), address_, service_.name()});
 }
 
 /// Ends the connection without answering what is in flight. `reason` goes to the log if not empty.

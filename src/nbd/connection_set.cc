@@ -12,7 +12,7 @@ ConnectionSet::~ConnectionSet() { io.disarm(sweep_); }
 bool ConnectionSet::add(Client client, BlockService& service) {
   std::string refusal = closing_ ? "the server is stopping" : service.refusal();
   if (!refusal.empty()) {
-    log.line("refused the NBD client of " + service.name() + " at " + client.address + ": " + refusal);
+    log.line({"refused the NBD client of " + service.name() + " at " + client.address + ": " + refusal, client.address, service.name()});
     io.close_socket(client.socket);
     return false;
   }

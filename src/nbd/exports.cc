@@ -2,10 +2,11 @@
 #include "nbd/exports.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ringbolt::nbd {
 
-void LimitedClientLog::line(std::string_view text) {
+void LimitedClientLog::line(ClientLine line) {
   const io::Nanos now = io_.now();
   const int64_t seconds = (now - refilled_at_) / io::kSecond;
   if (seconds > 0) {
@@ -17,14 +18,8 @@ void LimitedClientLog::line(std::string_view text) {
     return;
   }
   --lines_left_;
-  if (lines_left_out_ == 0) {
-    log_.client_line(text);
-    return;
-  }
-  std::string counted(text);
-  counted += " (" + std::to_string(lines_left_out_) + " lines about clients left out before this)";
-  lines_left_out_ = 0;
-  log_.client_line(counted);
+  line.left_out = std::exchange(lines_left_out_, 0);
+  log_.client_line(line);
 }
 
 std::string described_address(io::Io& io, io::Socket socket) {

@@ -111,12 +111,19 @@ class HandOver {
   virtual void attach(Client client) = 0;
 };
 
+/// What there is to say of a client.
+struct ClientLine {
+  std::string_view words;          ///< for people; whatever they quote from a client is printable already
+  std::string_view address;        ///< described_address() of the client; empty: there is none yet
+  std::string_view volume = {};    ///< that it is a client of; empty: of none yet
+  uint64_t left_out = 0;           ///< lines that were left out before this one
+};
+
 /// Where one line per misbehaving client goes.
 class ClientLog {
  public:
   virtual ~ClientLog() = default;
-  /// `line` is for people; whatever it quotes from a client is printable already.
-  virtual void client_line(std::string_view line) = 0;
+  virtual void client_line(const ClientLine& line) = 0;
 };
 
 /// Lets through a burst and then one line per second, and says how many it left out: clients must
@@ -126,7 +133,8 @@ class LimitedClientLog {
   static constexpr uint32_t kBurstLines = 10;
 
   LimitedClientLog(io::Io& io, ClientLog& log) : io_(io), log_(log) {}
-  void line(std::string_view text);
+  /// `line.left_out` is filled in here.
+  void line(ClientLine line);
 
  private:
   io::Io& io_;

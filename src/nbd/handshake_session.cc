@@ -66,7 +66,7 @@ void HandshakeSession::close(std::string_view reason) {
   closing_ = true;
   ++listener_.sessions_closing_;
   if (!reason.empty()) {
-    listener_.host_.log.line("closing the NBD client at " + address_ + " in its handshake: " + std::string(reason));
+    listener_.host_.log.line({"closing the NBD client at " + address_ + " in its handshake: " + std::string(reason), address_});
   }
   listener_.host_.io.shutdown(socket_);
   listener_.host_.io.defer(turn_);

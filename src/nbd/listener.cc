@@ -45,7 +45,7 @@ void Listener::on_accepted(int32_t result) {
   std::string address = described_address(host_.io, client);
   ConnectionPermit permit(host_.limit);
   if (!permit) {
-    host_.log.line("refused the NBD client at " + address + ": the limit of connections is reached");
+    host_.log.line({"refused the NBD client at " + address + ": the limit of connections is reached", address});
     host_.io.close_socket(client);
     return arm_accept();
   }
@@ -65,7 +65,7 @@ void Listener::on_accept_error(int32_t error) {
       return arm_accept();  // that client is gone, the next one may be fine
     default:
       // Out of descriptors or memory, most likely: trying at once would only spin.
-      host_.log.line("cannot accept NBD clients at " + local_address() + " for now: " + std::strerror(-error));
+      host_.log.line({"cannot accept NBD clients at " + local_address() + " for now: " + std::strerror(-error), {}});
       host_.io.arm(pause_, kAcceptPause);
   }
 }

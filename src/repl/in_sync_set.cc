@@ -94,7 +94,7 @@ void InSyncSet::start_rebuild(const core::StartRebuild& command) {
     member->recording = false;  // a write under way that adds it does not take it out
     member->state = State::kRemoving;
     member->why = fmt::format("it is rebuilt: {}", command.why);
-    log::warn("volume {}: replica {} leaves the in-sync set: {}", store_.config().name, command.replica, member->why);
+    log::warn({.volume = store_.config().name, .replica = command.replica}, "replica {} leaves the in-sync set: {}", command.replica, member->why);
     return record_set();
   }
 }
@@ -309,7 +309,7 @@ void InSyncSet::watch_debts(Member& member, io::Nanos now, io::Nanos missed, boo
   const bool wrote = shipper.acked_written() >= member.owed;
   member.why = fmt::format("no acknowledgement that Lsn {} is {} for {} ms", (wrote ? member.owed_durable : member.owed).value(),
                            wrote ? "flushed" : "written", (now - member.owed_since) / io::kMillisecond);
-  log::warn("volume {}: replica {} leaves the in-sync set: {}{}{}", store_.config().name, shipper.peer().id, member.why,
+  log::warn({.volume = store_.config().name, .replica = shipper.peer().id, .session = shipper.session()}, "replica {} leaves the in-sync set: {}{}{}", shipper.peer().id, member.why,
             shipper.reason().empty() ? "" : "; ", shipper.reason());
   mark(Mark::kReplicaDropped);
   member.state = State::kRemoving;
@@ -402,7 +402,7 @@ void InSyncSet::on_set_recorded() {
     if (member->state == State::kAdding) {
       mark(Mark::kReplicaAdded);
       member->state = State::kIn;
-      log::info("volume {}: replica {} is in sync at Lsn {}", store_.config().name, member->shipper->peer().id, member->barrier.value());
+      log::info({.volume = store_.config().name, .replica = member->shipper->peer().id, .session = member->session, .lsn = member->barrier}, "replica {} is in sync at Lsn {}", member->shipper->peer().id, member->barrier.value());
       accept(*member, member->barrier);
     } else if (member->state == State::kRemoving) {
       member->state = State::kOut;

@@ -215,6 +215,10 @@ bool Link::parse_one() {
     close(takes_chunks_ ? "wal_data on the bulk connection" : "session_data on the log connection");
     return false;
   }
+  if (header.type == MessageType::kMeasure) {
+    close("measure within a replication connection");  // likewise
+    return false;
+  }
   if (header.type == MessageType::kWalData) return take_wal_data(header);
   if (header.type == MessageType::kSessionData) return take_session_data(header);
   if (staged.size() < kHeaderBytes + header.payload_bytes) {

@@ -36,11 +36,19 @@ struct PeerAcceptor::Caller {
     const auto header = decode_header({bytes.data(), kHeaderBytes});
     if (!header.has_value()) return end(header.error().message);
     call.header = header.value();
+    if (call.header.type == MessageType::kMeasure && call.header.sequence == 1) return hand_to_measuring();
     if (call.header.type != MessageType::kHello || call.header.sequence != 1 || call.header.payload_bytes == 0) {
       return end("the first message is not a hello");
     }
     has_header = true;
     owner->io_.receive(socket, bytes.data(), call.header.payload_bytes, true, receive);
+  }
+
+  void hand_to_measuring() {
+    const io::Socket taken = socket;
+    socket = {};
+    finish();
+    owner->measuring_.take(taken, call.header);
   }
 
   void take_hello() {
@@ -59,7 +67,10 @@ struct PeerAcceptor::Caller {
   void on_deadline() { end("no hello in time"); }
 
   void end(const std::string& why) {
-    if (!why.empty()) RINGBOLT_LOG_LIMITED(kWarn, "replication: a caller is dropped: {}", why);
+    if (!why.empty()) {
+      const std::string address = owner->io_.peer_address(socket);
+      RINGBOLT_LOG_LIMITED(kWarn, {.client = address}, "replication: a caller is dropped: {}", why);
+    }
     if (receive.pending()) {
       gone = true;
       owner->io_.shutdown(socket);
@@ -85,7 +96,7 @@ struct PeerAcceptor::Caller {
   io::TimerOf<&Caller::on_deadline> deadline{*this};
 };
 
-PeerAcceptor::PeerAcceptor(io::Io& io, CallRouter& router) : io_(io), router_(router) {}
+PeerAcceptor::PeerAcceptor(io::Io& io, CallRouter& router) : io_(io), router_(router), measuring_(io) {}
 
 PeerAcceptor::~PeerAcceptor() {
   io_.disarm(pause_);
@@ -138,11 +149,14 @@ void PeerAcceptor::stop(std::function<void()> stopped) {
   io_.disarm(pause_);
   if (accept_.pending()) io_.cancel(accept_);
   for (const auto& caller : callers_) caller->end("");
-  report_if_stopped();
+  measuring_.stop([this] {
+    measuring_ended_ = true;
+    report_if_stopped();
+  });
 }
 
 void PeerAcceptor::report_if_stopped() {
-  if (!stopping_ || !stopped_ || accept_.pending() || !callers_.empty()) return;
+  if (!stopping_ || !stopped_ || accept_.pending() || !callers_.empty() || !measuring_ended_) return;
   if (socket_.is_open()) io_.close_socket(socket_);
   socket_ = {};
   const std::function<void()> stopped = std::move(stopped_);

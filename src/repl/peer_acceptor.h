@@ -1,5 +1,5 @@
-// Accepts replication connections, reads the caller's hello within a deadline, and hands the call on.
-// Bounded in callers; what an unknown caller can cost is one small buffer.
+// Accepts replication connections, reads the caller's hello within a deadline, and hands the call on; one that only measures the
+// way here is answered by MeasureResponder. Bounded in callers; what an unknown caller can cost is one small buffer.
 #pragma once
 
 #include <functional>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/io.h"
+#include "repl/measure_responder.h"
 #include "repl/replica.h"
 
 namespace ringbolt::repl {
@@ -47,8 +48,10 @@ class PeerAcceptor {
   CallRouter& router_;
   io::Socket socket_;
   bool stopping_ = false;
+  bool measuring_ended_ = false;
   std::function<void()> stopped_;
   std::vector<std::unique_ptr<Caller>> callers_;
+  MeasureResponder measuring_;
   io::Op<&PeerAcceptor::on_accepted> accept_{*this};
   io::TimerOf<&PeerAcceptor::arm_accept> pause_{*this};
   io::DeferredOf<&PeerAcceptor::remove_gone> remove_{*this};

@@ -18,7 +18,7 @@ constexpr io::Nanos kDrainTimeout = 3 * io::kSecond;
 }  // namespace
 
 Primary::Primary(io::Io& io, io::BufferPool& pool, Store& store, const PrimaryConfig& config, PrimaryListener& listener)
-    : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), members_(io, pool, store, *this, config.members) {
+    : io_(io), pool_(pool), store_(store), config_(config), listener_(listener), meter_(listener.request_meter()), members_(io, pool, store, *this, config.members) {
   RINGBOLT_ASSERT(config.replicas.size() <= kReplicasMax);
   config_.members.rebuild->clients.add(load_);
 }
@@ -40,6 +40,7 @@ void Primary::start() {
   const bool same_epoch = facts.epoch == config_.epoch;
   const Term term{config_.epoch, same_epoch ? facts.incarnation.next() : Incarnation(1)};
   committed_ = stable_ = store_.checkpoint();
+  logged_times_.note(store_.wal().head(), io_.now());
   // A volume without any record is the same everywhere, so all its replicas are in sync; later the
   // set says who is. A copy that was a replica knows of nobody.
   const bool brand_new = store_.wal().head() == Lsn{} && !facts.base_seeded;
@@ -99,8 +100,7 @@ void Primary::append_term_record() {
   term_open_ = true;
   window_.add(lsn, 1);
   store_.seal();
-  log::info("volume {}: primary of epoch {} (incarnation {}) from Lsn {}, {} of {} replicas in sync", store_.config().name,
-            term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), members_.size());
+  log::info({.volume = store_.config().name, .epoch = term_.epoch, .lsn = lsn}, "primary of epoch {} (incarnation {}) from Lsn {}, {} of {} replicas in sync", term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), members_.size());
   if (flush_wanted_ > store_.wal().durable()) io_.defer(flush_);  // asked for while the term was being recorded
   io_.defer(advance_soon_);
 }
@@ -114,7 +114,10 @@ void Primary::configure(Durability durability, const std::vector<core::ReplicaAd
 
 // --- positions --------------------------------------------------------------------------------------
 
-void Primary::on_sealed() { members_.pump(); }
+void Primary::on_sealed() {
+  logged_times_.note(store_.wal().sealed(), io_.now());
+  members_.pump();
+}
 
 void Primary::on_positions() {
   if (store_.wal().has_open_records()) io_.defer(seal_);
@@ -145,7 +148,7 @@ void Primary::advance() {
   const bool was_serving = serving_;
   if (!serving_ && committed_ >= term_first_) {
     serving_ = true;
-    log::info("volume {}: serving clients, committed up to Lsn {}", store_.config().name, committed_.value());
+    log::info({.volume = store_.config().name, .epoch = term_.epoch, .lsn = committed_}, "serving clients, committed up to Lsn {}", committed_.value());
     listener_.on_primary_serving();
   }
   if (stable_ != stable_before) {

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@
 #include "repl/request_queue.h"
 #include "repl/in_sync_set.h"
 #include "repl/client_load.h"
+#include "repl/logged_times.h"
+#include "repl/request_meter.h"
 #include "repl/unstable_window.h"
 #include "volume/request.h"
 #include "volume/store.h"
@@ -39,6 +42,8 @@ class PrimaryListener {
   [[nodiscard]] virtual uint64_t next_connection() = 0;
   /// A fact for the engine.
   virtual void on_primary_fact(core::Event event) = 0;
+  /// What it answers is counted there. Outlives it.
+  [[nodiscard]] virtual RequestMeter& request_meter() = 0;
 };
 
 /// How a primary leaves.
@@ -82,6 +87,13 @@ class Primary final : public InSyncSetOwner {
   [[nodiscard]] const InSyncSet& members() const { return members_; }
   /// Whom kHandOver left everything to: a replica's id, this node's, or nobody.
   [[nodiscard]] const std::string& heir() const { return heir_; }
+  /// How much of the log is not stable, and how much may be: a request that goes beyond that waits.
+  [[nodiscard]] uint64_t unstable_blocks() const { return window_.blocks(); }
+  [[nodiscard]] uint64_t unstable_limit_blocks() const { return window_limit(); }
+  /// Since when a copy that has all up to `position` is behind this one; empty: it is not. At most since this primary's start.
+  [[nodiscard]] std::optional<io::Nanos> behind_since(Lsn position) const {
+    return position >= store_.wal().sealed() ? std::nullopt : logged_times_.time_of(position.next());
+  }
 
   // InSyncSetOwner
   [[nodiscard]] Term term() const override { return term_; }
@@ -167,6 +179,8 @@ class Primary final : public InSyncSetOwner {
   Lsn flush_wanted_;
   UnstableWindow window_;
   ClientLoad load_;
+  RequestMeter& meter_;
+  LoggedTimes logged_times_;
 
   InSyncSet members_;
 

@@ -396,7 +396,9 @@ void Primary::release_edges(Request& request) {
 // --- answers ----------------------------------------------------------------------------------------------
 
 void Primary::answer(Request& request, RequestError error) {
-  load_.end(io_.now() - request.submitted_at);
+  const io::Nanos latency = io_.now() - request.submitted_at;
+  load_.end(latency);
+  meter_.answered(request, error, latency);
   request.done(request, error);
 }
 

@@ -248,7 +248,7 @@ void RebuildSession::fail(Reason reason, std::string text) {
 void RebuildSession::cancel(Reason reason) {
   next_.reset();
   if (!active()) return;
-  log::info("volume {}: rebuild {} ends: {}", store_.config().name, config_.id.value(), to_string(reason));
+  log::info({.volume = store_.config().name, .session = config_.id}, "rebuild {} ends: {}", config_.id.value(), to_string(reason));
   end(SessionPhase::kFailed);
   tell_if_quiet();
 }

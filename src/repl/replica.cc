@@ -220,7 +220,8 @@ void Replica::on_control(const SessionControl& control) {
 
 void Replica::session_failed(Reason reason, const std::string& why) {
   // A primary that waits for something here asks again and again.
-  RINGBOLT_LOG_LIMITED(kWarn, "volume {}: session {} of {} is refused: {}", store_.config().name, session_.value(), primary_id_, why);
+  RINGBOLT_LOG_LIMITED(kWarn, {.volume = store_.config().name, .peer = primary_id_, .session = session_}, "session {} of {} is refused: {}", session_.value(),
+                       primary_id_, why);
   SessionAck ack;
   ack.phase = SessionPhase::kFailed;
   ack.reason = reason;
@@ -248,7 +249,7 @@ void Replica::on_heir_recorded() {
   SessionAck ack;
   ack.phase = SessionPhase::kCompleted;
   ack.applied = ack.achieved = store_.facts().handed_over;
-  log::info("volume {}: {} has handed over at Lsn {}", store_.config().name, primary_id_, store_.facts().handed_over.value());
+  log::info({.volume = store_.config().name, .peer = primary_id_, .lsn = store_.facts().handed_over}, "{} has handed over at Lsn {}", primary_id_, store_.facts().handed_over.value());
   link_->send(MessageType::kSessionAck, ack);
 }
 
@@ -299,7 +300,7 @@ void Replica::session_begins(Lsn from) {
   ack.applied = store_.wal().written();
   link_->send(MessageType::kSessionAck, ack);
   listener_.on_replica_session();
-  log::info("volume {}: replica of {} in session {} from Lsn {}, epoch {}", store_.config().name, primary_id_, session_.value(),
+  log::info({.volume = store_.config().name, .peer = primary_id_, .session = session_, .epoch = term_.epoch, .lsn = from}, "replica of {} in session {} from Lsn {}, epoch {}", primary_id_, session_.value(),
             from.value(), term_.epoch.value());
   link_->resume();
   continue_sync();
@@ -323,8 +324,8 @@ void Replica::start_rebuild(const SessionControl& control) {
   // The one before it first: its connection's end must not be taken for this one's.
   rebuild_.cancel(Reason::kSuperseded);
   if (bulk_ != nullptr) bulk_->close("superseded by another session");
-  RINGBOLT_LOG_LIMITED(kInfo, "volume {}: {} rebuilds this copy in session {}, from Lsn {} on", store_.config().name, primary_id_, session_.value(),
-                       config.base.value());
+  RINGBOLT_LOG_LIMITED(kInfo, {.volume = store_.config().name, .peer = primary_id_, .session = session_, .lsn = config.base},
+                       "{} rebuilds this copy in session {}, from Lsn {} on", primary_id_, session_.value(), config.base.value());
   const auto started = rebuild_.supersede(config);
   if (!started.has_value()) return session_failed(started.error().reason, started.error().text);
 }
@@ -362,7 +363,7 @@ void Replica::send_progress() {
 }
 
 void Replica::on_rebuild_completed(Lsn achieved) {
-  log::info("volume {}: rebuilt at Lsn {}: {} blocks copied, {} newer in the log already", store_.config().name, achieved.value(),
+  log::info({.volume = store_.config().name, .peer = primary_id_, .session = session_, .lsn = achieved}, "rebuilt at Lsn {}: {} blocks copied, {} newer in the log already", achieved.value(),
             rebuild_.blocks_done(), rebuild_.blocks_skipped());
   io_.disarm(progress_);
   listener_.on_replica_session();  // the base image is usable again
@@ -397,7 +398,7 @@ void Replica::on_verify(const MessageHeader& header, std::span<const std::byte> 
 }
 
 void Replica::on_base_refused(const Refused& refused) {
-  RINGBOLT_LOG_LIMITED(kWarn, "volume {}: the base image from {} is refused: {}", store_.config().name, primary_id_, refused.text);
+  RINGBOLT_LOG_LIMITED(kWarn, {.volume = store_.config().name, .peer = primary_id_, .session = session_}, "the base image from {} is refused: {}", primary_id_, refused.text);
   // From inside the connection: it ends once it is out of its hands.
   rebuild_.cancel(refused.reason);
   on_rebuild_failed(refused.reason, refused.text);
@@ -460,7 +461,7 @@ bool Replica::on_frame(const MessageHeader& message, const WalDataFields& fields
   const uint64_t promised = uint64_t{fields.data_bytes} / kBlockBytes;
   const char* wrong = header.payload_blocks() != promised ? "frame length mismatch" : check_frame(header, frame);
   if (wrong != nullptr) {
-    RINGBOLT_LOG_LIMITED(kWarn, "volume {}: records from {} refused: {}", store_.config().name, primary_id_, wrong);
+    RINGBOLT_LOG_LIMITED(kWarn, {.volume = store_.config().name, .peer = primary_id_, .session = session_}, "records from {} refused: {}", primary_id_, wrong);
     refuse(Reason::kProtocolViolation, wrong);
     return false;
   }
@@ -542,7 +543,7 @@ void Replica::on_link_closed(const std::string& reason) {
   const bool told = !in_session_ && reason == last_ended_;
   last_ended_ = reason;
   if (!reason.empty() && !told) {
-    RINGBOLT_LOG_LIMITED(kInfo, "volume {}: connection with primary {} ended: {}", store_.config().name, primary_id_, reason);
+    RINGBOLT_LOG_LIMITED(kInfo, {.volume = store_.config().name, .peer = primary_id_, .session = session_}, "connection with primary {} ended: {}", primary_id_, reason);
   }
   io_.disarm(tick_);
   closed_link_ = std::move(link_);

@@ -101,6 +101,7 @@ void Shipper::on_connected(int32_t result) {
   link_ = std::make_unique<Link>(io_, pool_, io::Socket{result}, *this);
   link_->set_identity(store_.facts().volume, connection_term_.epoch);
   link_->start();
+  ++connections_made_;
   greet();
 }
 
@@ -118,7 +119,7 @@ void Shipper::greet() {
 
 void Shipper::retry_later(std::string reason) {
   if (!reason.empty() && reason != last_logged_) {
-    log::info("volume {}: replica {} at {}: {}", store_.config().name, peer_.id, peer_.address, reason);
+    log::info({.volume = store_.config().name, .replica = peer_.id}, "replica {} at {}: {}", peer_.id, peer_.address, reason);
     last_logged_ = reason;
   }
   if (!reason.empty()) reason_ = std::move(reason);
@@ -357,7 +358,7 @@ void Shipper::on_session_accepted() {
   asked_in_vain_ = 0;
   last_logged_.clear();
   reason_.clear();
-  log::info("volume {}: replica {} in session {} ({}) from Lsn {}", store_.config().name, peer_.id, session_.value(),
+  log::info({.volume = store_.config().name, .replica = peer_.id, .session = session_, .epoch = connection_term_.epoch, .lsn = session_base_}, "replica {} in session {} ({}) from Lsn {}", peer_.id, session_.value(),
             to_string(session_kind_), session_base_.value());
   owner_.report(core::SessionStarted{peer_.id, connection_term_, session_, session_kind_, session_base_, session_target_});
   owner_.report(core::SessionProgress{peer_.id, connection_term_, session_, SessionPhase::kRunning, session_base_});
@@ -401,6 +402,7 @@ void Shipper::on_ack(std::span<const std::byte> payload) {
   written_ = ack.value().written;
   durable_ = ack.value().durable;
   confirmed_stable_ = std::max(confirmed_stable_, ack.value().stable);
+  round_trips_.acknowledged(written_, io_.now());
   owner_.on_replica_changed(*this);
 }
 
@@ -449,6 +451,7 @@ void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn posit
   written_ = durable_ = position;
   confirmed_stable_ = Lsn{};
   reached_head_ = false;
+  round_trips_.forget();
   base_sampled_ = base_told_complete_ = false;
   achieved_.reset();
   told_committed_ = told_stable_ = told_flush_ = Lsn{};
@@ -459,7 +462,7 @@ void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn posit
 
 void Shipper::cut_tail(Term term, SessionId decision, Lsn fork) {
   if (phase_ != Phase::kDeciding || term != connection_term_ || decision.value() != sync_ || link_->closing()) return;  // newer facts are on their way
-  log::info("volume {}: replica {} cuts its log after Lsn {}", store_.config().name, peer_.id, fork.value());
+  log::info({.volume = store_.config().name, .replica = peer_.id, .lsn = fork}, "replica {} cuts its log after Lsn {}", peer_.id, fork.value());
   SessionControl control;
   control.kind = ControlKind::kCutTail;
   control.target = fork;
@@ -481,7 +484,7 @@ bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
     return false;
   }
   if (command.why != last_logged_) {
-    log::warn("volume {}: replica {} needs a rebuild: {}", store_.config().name, peer_.id, command.why);
+    log::warn({.volume = store_.config().name, .replica = peer_.id}, "replica {} needs a rebuild: {}", peer_.id, command.why);
     last_logged_ = command.why;
   }
   reason_ = command.why;
@@ -601,7 +604,7 @@ void Shipper::on_rebuild_ack(const SessionAck& ack) {
   achieved_ = ack.achieved;
   written_ = std::max(written_, *ack.achieved);
   durable_ = std::max(durable_, *ack.achieved);
-  log::info("volume {}: replica {} is rebuilt at Lsn {}: {} blocks copied, {} newer in its log", store_.config().name, peer_.id,
+  log::info({.volume = store_.config().name, .replica = peer_.id, .session = session_, .lsn = *achieved_}, "replica {} is rebuilt at Lsn {}: {} blocks copied, {} newer in its log", peer_.id,
             achieved_->value(), ack.base_blocks_done, ack.base_blocks_skipped);
   end_lane();
   owner_.report(core::SessionCompleted{peer_.id, connection_term_, session_, *achieved_});
@@ -655,7 +658,7 @@ void Shipper::on_verified() {
     if (result.blocks_differing > 0) {
       const std::string what = fmt::format("{} of {} sampled blocks differ after the rebuild, the first of them block {}", result.blocks_differing,
                                            result.blocks_compared, result.differing.front().first.value());
-      log::error("volume {}: replica {}: {}", store_.config().name, peer_.id, what);
+      log::error({.volume = store_.config().name, .replica = peer_.id, .session = session_}, "replica {}: {}", peer_.id, what);
       close_link(Reason::kLocalExtentCorrupt, what);
     } else if (!result.problem.empty()) {
       close_link(Reason::kLocalExtentCorrupt, result.problem);
@@ -737,6 +740,7 @@ void Shipper::on_send_ready(FrameGather& gather) {
     break;
   }
   if (gather.empty()) return;
+  round_trips_.sent(Lsn(next_.value() - 1), io_.now());
   const WalDataFields f = fields();
   told_committed_ = f.committed;
   told_stable_ = f.stable;
@@ -765,6 +769,7 @@ bool Shipper::gather_from_memory(FrameGather& gather, Frame& frame) {
   store_.wal().pin(frame);
   pinned_[pinned_size_++] = &frame;
   gather.add(f, header_bytes, frame.payload() + size_t{first_block} * kBlockBytes);
+  sent_bytes_ += f.frame_header_bytes + f.data_bytes;
   next_ = frame.last().next();
   return true;
 }
@@ -787,6 +792,7 @@ bool Shipper::gather_from_read(FrameGather& gather, const WalReader::ReadFrame& 
   }
   f.frame_header_bytes = header.used_bytes();
   gather.add(f, header_bytes, data);
+  sent_bytes_ += f.frame_header_bytes + f.data_bytes;
   next_ = frame.place.live_last.next();
   return true;
 }
@@ -799,7 +805,7 @@ void Shipper::on_wal_read() {
 void Shipper::on_wal_unreadable(const std::string& why) {
   if (phase_ == Phase::kStopped) return finish_stop();
   if (!shipping()) return;
-  log::error("volume {}: for replica {}: {}", store_.config().name, peer_.id, why);
+  log::error({.volume = store_.config().name, .replica = peer_.id, .session = session_}, "for replica {}: {}", peer_.id, why);
   close_link(Reason::kLocalWalCorrupt, "the primary cannot read its WAL");
 }
 

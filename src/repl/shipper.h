@@ -19,6 +19,7 @@
 #include "repl/link.h"
 #include "repl/progress_meter.h"
 #include "repl/rebuild_limits.h"
+#include "repl/round_trips.h"
 #include "repl/verifier.h"
 #include "repl/wal_reader.h"
 #include "ringbolt/probe.h"
@@ -160,6 +161,10 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
     ProgressMeter meter;
   };
   [[nodiscard]] const BaseProgress& base_progress() const { return base_progress_; }
+  // For whoever watches, of all sessions so far:
+  [[nodiscard]] const RoundTrips& round_trips() const { return round_trips_; }
+  [[nodiscard]] uint64_t sent_bytes() const { return sent_bytes_; }  ///< of the log, read back or from memory
+  [[nodiscard]] uint64_t connections_made() const { return connections_made_; }
 
  private:
   void on_message(const MessageHeader& header, std::span<const std::byte> payload) override;
@@ -251,6 +256,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   Lsn written_, durable_, confirmed_stable_;
   bool reached_head_ = false;
   uint64_t wal_bytes_ = 0;
+  RoundTrips round_trips_;
+  uint64_t sent_bytes_ = 0, connections_made_ = 0;
   Lsn told_committed_, told_stable_, told_flush_;
   bool unanswered_ = false;
   io::Nanos asked_at_ = 0;

@@ -39,11 +39,11 @@ void Volume::open(std::function<void(Status)> done) {
     done_ = nullptr;
     if (!status.has_value()) {
       const Errc code = status.error().code;
-      if (code != Errc::kCorrupt && code != Errc::kIo) return done_now(status);
+      if (code != Errc::kCorrupt && code != Errc::kIo && !options_.keep_failed) return done_now(status);
       // Damage of one volume must not keep the others from being served.
       open_failure_ = status.error().message;
       role_ = options_.role;
-      log::error("{}; the volume is not served", open_failure_);
+      log::error({.volume = name()}, "{}; the volume is not served", open_failure_);
     } else {
       opened_ = true;
       take_first_assignment();
@@ -59,6 +59,15 @@ std::string Volume::damage() const {
   // Nobody else need have what a primary's log has: a person must look at it before anything takes its place.
   if (opened_ && role_ == Role::kPrimary && !store_.damage().empty()) return fmt::format("volume {}: {}", name(), store_.damage());
   return store_.failure();
+}
+
+std::string Volume::use() const {
+  if (!opened_) return fmt::format("it is not open, so nobody can say what its role was: {}", open_failure_.empty() ? "it is being stopped" : open_failure_);
+  if (clients_ > 0) return fmt::format("it has {} clients", clients_);
+  if (assigned_ || !orders_.empty() || leaving_role_ || taking_ || awaited_) return "an assignment is being carried out";
+  const Role role = role_ == Role::kNone && wanted_ ? wanted_->role : role_;
+  if (role != Role::kNone) return fmt::format("it has the role {}; assign it the role none first", to_string(role));
+  return {};
 }
 
 void Volume::publish_refusal() {
@@ -132,6 +141,7 @@ void Volume::send_clients_away(const std::string& reason) {
 
 void Volume::submit(Request& request) {
   if (primary_ == nullptr || serving_stopped_) {
+    meter_.answered(request, RequestError::kShutdown, 0);
     request.done(request, RequestError::kShutdown);
     return;
   }

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "control/node_metrics.h"
 #include "control/status.h"
 #include "core/engine.h"
 #include "repl/primary.h"
@@ -41,6 +42,8 @@ struct VolumeOptions {
   std::shared_ptr<RebuildLimits> rebuild = std::make_shared<RebuildLimits>();
   /// What a volume that is made here is to be called; nil: something random. Simulations set it.
   Uuid new_volume;
+  /// Whatever keeps it from being opened, it is an open volume in failed state, and open() succeeds.
+  bool keep_failed = false;
   /// Told whenever refusal() changes. May be empty.
   std::function<void(const std::string& refusal)> on_refusal;
 };
@@ -83,6 +86,12 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void take_call(const PeerCall& call);
 
   [[nodiscard]] VolumeStatus status() const;
+  /// Why this copy must not be deleted now, for people; empty: nothing uses it, and only an order could change that.
+  [[nodiscard]] std::string use() const;
+  /// Why open() has left it in failed state; empty: it has not.
+  [[nodiscard]] const std::string& open_failure() const { return open_failure_; }
+  /// Everything but the status, and whose shard it is.
+  [[nodiscard]] VolumeMetrics metrics() const;
   [[nodiscard]] const core::Engine& engine() const { return engine_; }
 
   // BlockService
@@ -115,6 +124,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   [[nodiscard]] uint64_t next_connection() override { return ++connections_; }
   void on_primary_fact(core::Event event) override { tell(std::move(event)); }
   void on_replica_session() override { observe_copy(); }
+  [[nodiscard]] RequestMeter& request_meter() override { return meter_; }
   [[nodiscard]] core::CopyFacts copy_facts() const;
   [[nodiscard]] bool may_take(Role role);
   void take_first_assignment();
@@ -181,6 +191,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   // The role in force, and the one that is wanted. A change leaves the old one, records the epoch, enters the new one.
   Role role_ = Role::kNone;
+  RequestMeter meter_;
   std::unique_ptr<Primary> primary_;
   std::unique_ptr<Replica> replica_;
   std::optional<core::ApplyRole> wanted_;

@@ -41,7 +41,7 @@ void Volume::stop_serving(const std::string& why) {
   if (primary_ == nullptr || serving_stopped_) return;
   serving_stopped_ = true;
   role_reason_ = why;
-  log::warn("volume {}: {}", name(), why);
+  log::warn({.volume = name(), .epoch = store_.facts().epoch}, "{}", why);
   send_clients_away("the volume is no longer primary here: " + why);
   publish_refusal();
 }
@@ -60,7 +60,7 @@ Incarnation Volume::known_incarnation() const {
 void Volume::take_call(const PeerCall& call) {
   bool identified = false;  // as one of this volume's, meant for this node
   const auto refuse = [&](Reason reason, const std::string& text) {
-    RINGBOLT_LOG_LIMITED(kInfo, "volume {}: call from {} refused: {}", name(), call.hello.node_id, text);
+    RINGBOLT_LOG_LIMITED(kInfo, {.volume = name(), .peer = call.hello.node_id, .epoch = call.header.epoch}, "call from {} refused: {}", call.hello.node_id, text);
     refusals_.refuse(call, reason, identified ? store_.facts().volume : Uuid{}, identified ? store_.facts().epoch : Epoch{}, text);
   };
   if (!opened_ || stopping_) return refuse(Reason::kNotReady, damage().empty() ? "the volume is not open here" : damage());

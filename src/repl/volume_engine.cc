@@ -37,8 +37,7 @@ void Volume::take_first_assignment() {
   const auto& stored = store_.facts().assignment;
   if (stored && (stored->epoch >= first.epoch || first.role == Role::kNone)) {
     if (!stored->same_content(first)) {
-      log::info("volume {}: the assignment given at run time ({} of epoch {}, change {}) wins over the configuration's", name(),
-                to_string(stored->role), stored->epoch.value(), stored->version);
+      log::info({.volume = name(), .epoch = stored->epoch}, "the assignment given at run time ({} of epoch {}, change {}) wins over the configuration's", to_string(stored->role), stored->epoch.value(), stored->version);
     }
     first = *stored;
   }
@@ -46,7 +45,7 @@ void Volume::take_first_assignment() {
   io_.arm(tick_, kTickInterval);
   role_ = first.role;
   if (first.role == Role::kPrimary && !store_.damage().empty() && store_.facts().epoch <= first.epoch) {
-    log::error("{}; the volume is not served", damage());
+    log::error({.volume = name()}, "{}; the volume is not served", damage());
     return;
   }
   if (first.role == Role::kPrimary) {
@@ -55,7 +54,7 @@ void Volume::take_first_assignment() {
       role_ = Role::kReplica;
       role_reason_ = judgement.reason;
       mark(Mark::kPrimaryRefused);
-      log::error("volume {}: not primary: {}", name(), role_reason_);
+      log::error({.volume = name(), .epoch = first.epoch}, "not primary: {}", role_reason_);
       tell(core::EpochObserved{std::max(first.epoch, store_.facts().epoch), role_reason_});
     }
   }
@@ -99,7 +98,7 @@ void Volume::assign(const AssignmentRequest& request, std::function<void(Status)
   if (request.authority == core::Authority::kForced) mark(Mark::kForced);
   assigned_ = std::move(done);
   ordered_role_ = next.role;
-  log::info("volume {}: assigned {} of epoch {}, change {}", name(), to_string(next.role), next.epoch.value(), next.version);
+  log::info({.volume = name(), .epoch = next.epoch}, "assigned {} of epoch {}, change {}", to_string(next.role), next.epoch.value(), next.version);
   // Recorded before it takes effect: a restart in between must not bring the one before it back.
   store_.superblock().change().assignment = next;
   taking_ = std::move(next);
@@ -172,7 +171,7 @@ void Volume::engine_turn() {
     const core::Event event = std::move(events_.front());
     events_.pop_front();
     for (const core::Command& command : engine_.apply(event)) {
-      log::debug("volume {}: {}: {}", name(), core::name_of(event), core::describe(command));
+      log::debug({.volume = name()}, "{}: {}", core::name_of(event), core::describe(command));
       execute(command);
     }
   }
@@ -229,7 +228,7 @@ void Volume::execute(const core::Command& command) {
   }
   if (const auto* published = std::get_if<core::PublishProjection>(&command)) {
     const core::Projection& now = published->projection;
-    log::info("volume {}: mode {}{}{}", name(), now.mode, now.reason.empty() ? "" : ": ", now.reason);
+    log::info({.volume = name()}, "mode {}{}{}", now.mode, now.reason.empty() ? "" : ": ", now.reason);
     return publish_refusal();
   }
   if (const auto* task = std::get_if<core::StartRecoveryTask>(&command)) {
@@ -294,7 +293,7 @@ void Volume::role_left() {
   leaving_role_ = false;
   const bool was_primary = primary_ != nullptr;
   const bool own_heir = was_primary && primary_->heir() == store_.config().node_id;
-  if (was_primary && !primary_->heir().empty()) log::info("volume {}: handed over to {}", name(), primary_->heir());
+  if (was_primary && !primary_->heir().empty()) log::info({.volume = name(), .replica = primary_->heir(), .lsn = store_.wal().head()}, "handed over to {}", primary_->heir());
   primary_.reset();
   replica_.reset();
   receiving_ = false;

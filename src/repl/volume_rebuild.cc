@@ -24,12 +24,12 @@ void Volume::rebuild(const std::string& replica, bool wanted, std::function<void
   if (!core::is_assigned(engine_.state(), replica)) {
     return done(make_error(Errc::kNotFound, fmt::format("volume {} has no replica \"{}\"", name(), replica)));
   }
-  log::info("volume {}: replica {}: a rebuild is {}", name(), replica, wanted ? "ordered" : "cancelled");
+  log::info({.volume = name(), .replica = replica}, "replica {}: a rebuild is {}", replica, wanted ? "ordered" : "cancelled");
   rebuilds_waiting_.erase(replica);
   // Sessions of syncs up to the newest one are older than the order, also one that is just being decided on.
   const core::RebuildOrdered order{replica, primary_->term(), 0, wanted, primary_->last_sync()};
   if (wanted && !may_order_rebuild(replica)) {
-    log::info("volume {}: replica {}: the rebuild waits: {}", name(), replica, rebuild_waits_for());
+    log::info({.volume = name(), .replica = replica}, "replica {}: the rebuild waits: {}", replica, rebuild_waits_for());
     rebuilds_waiting_.emplace(replica, order);
     if (!rebuild_places_.armed()) io_.arm(rebuild_places_, kAskForPlace);
     return done(boost::outcome_v2::success());
@@ -58,7 +58,7 @@ void Volume::ask_for_rebuild_places() {
   std::erase_if(rebuilds_waiting_, [this, over](const auto& waiting) {
     const auto& [replica, order] = waiting;
     if (over || !core::is_assigned(engine_.state(), replica)) {
-      log::info("volume {}: replica {}: the rebuild that waited is not done: {}", name(), replica,
+      log::info({.volume = name(), .replica = replica}, "replica {}: the rebuild that waited is not done: {}", replica,
                 over ? "this copy is not a primary that could" : "it is a replica no more");
       return true;
     }

@@ -48,7 +48,7 @@ void Volume::begin_verify(Shipper& shipper) {
   one.shipper = &shipper;
   one.began = io_.now();
   one.first = store_.wal().head();
-  log::info("volume {}: replica {} is compared with this copy, from Lsn {} on", name(), id, one.first.value());
+  log::info({.volume = name(), .replica = id, .lsn = one.first}, "replica {} is compared with this copy, from Lsn {} on", id, one.first.value());
   const bool begun = shipper.start_verify([this, id](const VerifyResult& result) { verified(id, result); });
   RINGBOLT_ASSERT(begun);  // the caller has asked whether it may
 }
@@ -60,13 +60,13 @@ void Volume::verified(const std::string& replica, const VerifyResult& result) {
   one.ended = io_.now();
   one.last = store_.wal().head();
   if (!result.problem.empty()) {
-    log::warn("volume {}: the comparison with replica {} ended early: {}", name(), replica, result.problem);
+    log::warn({.volume = name(), .replica = replica}, "the comparison with replica {} ended early: {}", replica, result.problem);
   }
   if (result.blocks_differing > 0) {
-    log::error("volume {}: {} blocks of replica {} differ from this copy, the first of them block {}", name(), result.blocks_differing, replica,
+    log::error({.volume = name(), .replica = replica}, "{} blocks of replica {} differ from this copy, the first of them block {}", result.blocks_differing, replica,
                result.differing.front().first.value());
   } else if (result.problem.empty()) {
-    log::info("volume {}: replica {} is equal: {} blocks compared, {} only in both logs", name(), replica, result.blocks_compared,
+    log::info({.volume = name(), .replica = replica}, "replica {} is equal: {} blocks compared, {} only in both logs", replica, result.blocks_compared,
               result.blocks_in_log);
   }
 }

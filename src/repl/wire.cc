@@ -22,15 +22,18 @@ const char* to_string(MessageType type) {
     case MessageType::kSessionAck: return "session_ack";
     case MessageType::kVerify: return "verify";
     case MessageType::kVerifyAck: return "verify_ack";
+    case MessageType::kMeasure: return "measure";
+    case MessageType::kMeasureAck: return "measure_ack";
   }
   return "unknown";
 }
 
 namespace {
 
-/// Read before the connection has a version.
+/// Read before the connection has a version, or on one that never gets one.
 bool is_handshake(MessageType type) {
-  return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject;
+  return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject || type == MessageType::kMeasure ||
+         type == MessageType::kMeasureAck;
 }
 
 /// Sent by a primary that has an epoch, and so never with 0. (wal_data is within a session anyway.)
@@ -48,6 +51,8 @@ uint32_t payload_limit(MessageType type) {
   switch (type) {
     case MessageType::kWalData: return WalDataFields::kBytes + kFrameBytesMax;
     case MessageType::kSessionData: return SessionDataFields::kBytes + kFramePayloadBytesMax;
+    case MessageType::kMeasure: return kMeasureBytesMax;
+    case MessageType::kMeasureAck: return 0;
     default: return kControlBytesMax;
   }
 }
@@ -88,7 +93,7 @@ Result<MessageHeader> decode_header(std::span<const std::byte> bytes) {
     return make_error(Errc::kUnsupported, fmt::format("message of protocol version {} (this build speaks {} to {})", header.version,
                                                       kVersionMin, kVersionMax));
   }
-  if (header.type < MessageType::kHello || header.type > MessageType::kVerifyAck) {
+  if (header.type < MessageType::kHello || header.type > MessageType::kMeasureAck) {
     return make_error(Errc::kInvalid, fmt::format("message of unknown type {}", type));
   }
   get(8, &header.volume.bytes);

@@ -29,7 +29,8 @@
 // layout, but a later version may append to hello and welcome; what follows is then ignored.
 //
 // Two connections per volume and replica, `log` and `bulk`, so that bulk never delays
-// acknowledgements; each begins with a hello. A message of a stale epoch or session is answered with
+// acknowledgements; each begins with a hello. A connection that begins with `measure` is neither: it is about no volume, its
+// messages carry bytes that nobody looks at, and each is answered when all of it has come. A message of a stale epoch or session is answered with
 // `reject`, which names the current one.
 #pragma once
 
@@ -55,8 +56,10 @@ inline constexpr uint16_t kVersion = kVersionMax;
 inline constexpr uint64_t kFeatures = 0;
 
 inline constexpr size_t kHeaderBytes = 64;
-/// Longest payload of any message but wal_data and session_data.
+/// Longest payload of any message but wal_data, session_data and measure.
 inline constexpr uint32_t kControlBytesMax = 4096;
+/// Longest payload of measure: as long as the longest frame of a log.
+inline constexpr uint32_t kMeasureBytesMax = kFrameBytesMax;
 /// Longest text of a message, and longest node id, bytes.
 inline constexpr size_t kTextBytesMax = 255;
 inline constexpr size_t kNodeIdBytesMax = 63;
@@ -81,6 +84,8 @@ enum class MessageType : uint16_t {
   kSessionAck = 11,      ///< R to P: the session's phase and progress
   kVerify = 12,          ///< P to R: asks for checksums of blocks
   kVerifyAck = 13,       ///< R to P: the checksums
+  kMeasure = 14,         ///< anybody to a node, first on a connection and then again: any bytes, which are thrown away
+  kMeasureAck = 15,      ///< the answer, without payload: the message of this sequence has come
 };
 const char* to_string(MessageType type);
 

@@ -7,8 +7,10 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <mutex>
 #include <thread>
 
+#include "control/volume_places.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -51,19 +53,12 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal)
 }
 
 NodeDaemon::NodeDaemon(const Config& config, Fatal fatal)
-    : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max) {
+    : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max),
+      catalog_(config.data_dir, files_) {
   rebuild_->rate_max = config.rebuild_rate_max;
   rebuild_->parallel = config.rebuild_parallel;
   rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
   rebuild_->in_flight = config.rebuild_in_flight;
-  for (size_t i = 0; i < config.volumes.size(); ++i) {
-    auto entry = std::make_unique<Export>();
-    entry->name = config.volumes[i].name;
-    entry->size_bytes = config.volumes[i].size_bytes;
-    entry->shard = static_cast<uint32_t>(i % shard_count());
-    entry->refusal = "the volume is being opened";
-    exports_.push_back(std::move(entry));
-  }
 }
 
 NodeDaemon::~NodeDaemon() = default;
@@ -73,12 +68,16 @@ uint32_t NodeDaemon::shard_count() const {
   // One per core, but each needs enough memory to work with.
   const auto by_memory = static_cast<uint32_t>(std::min<uint64_t>(config_.memory_bytes / kShardMemoryWanted, kShardsMax));
   uint32_t count = std::clamp(std::thread::hardware_concurrency(), 1u, std::max(by_memory, 1u));
-  const auto least = [this](uint32_t shards) { return least_shard_memory((config_.volumes.size() + shards - 1) / shards) * shards; };
+  const auto least = [this](uint32_t shards) { return least_shard_memory((table_.size() + shards - 1) / shards) * shards; };
   while (count > 1 && least(count) > config_.memory_bytes) --count;
   return count;
 }
 
+/// Of each of so many. Rounded down: what is configured is the most that all of them have.
+uint64_t NodeDaemon::shard_memory(size_t shards) const { return config_.memory_bytes / shards / kShardMemoryStep * kShardMemoryStep; }
+
 Status NodeDaemon::start_all() {
+  BOOST_OUTCOME_TRYV(find_volumes());
   BOOST_OUTCOME_TRYV(start_shards());
   Status status = open_volumes();
   if (status.has_value()) status = start_listeners();
@@ -93,9 +92,7 @@ Status NodeDaemon::start_all() {
 Status NodeDaemon::start_shards() {
   const uint32_t count = shard_count();
   for (uint32_t i = 0; i < count; ++i) {
-    // Rounded down: what is configured is the most that all of them have.
-    const uint64_t memory = config_.memory_bytes / count / kShardMemoryStep * kShardMemoryStep;
-    const ShardOptions options{i, memory, config_.spin_ns, config_.nbd_stall_timeout_ns};
+    const ShardOptions options{i, shard_memory(count), config_.spin_ns, config_.nbd_stall_timeout_ns};
     auto shard = std::make_unique<Shard>(options, fatal_);
     BOOST_OUTCOME_TRYV(shard->start());
     shards_.push_back(std::move(shard));
@@ -103,11 +100,12 @@ Status NodeDaemon::start_shards() {
   return boost::outcome_v2::success();
 }
 
-repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& entry) const {
+repl::VolumeOptions NodeDaemon::options_of(const Entry& entry) const {
+  const VolumeConfig& volume = entry->volume;
   repl::VolumeOptions options;
   options.store.name = volume.name;
   options.store.node_id = config_.node_id;
-  options.store.directory = config_.data_dir + "/volumes/" + volume.name;
+  options.store.directory = volume_directory(config_.data_dir, volume.name);
   options.store.base_path = volume.path;
   options.store.wal_path = volume.wal_path;
   options.store.volume_bytes = volume.size_bytes;
@@ -121,33 +119,32 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
   options.rebuild = rebuild_;
   options.store.wal_retain_percent = config_.wal_retain_percent;
-  options.on_refusal = [this, &entry](const std::string& refusal) { on_change(entry, refusal); };
+  // No configuration has to be corrected before the others can be served.
+  options.keep_failed = entry->record.has_value();
+  options.on_refusal = [this, entry](const std::string& refusal) { on_change(*entry, refusal); };
   return options;
 }
 
-void NodeDaemon::on_change(Export& entry, const std::string& refusal) const {
+void NodeDaemon::on_change(VolumeEntry& entry, const std::string& refusal) const {
   {
     const std::lock_guard lock(entry.mutex);
     entry.refusal = refusal;
   }
   // Said again whenever the mode is published or the role is another one.
-  if (const repl::Volume* volume = shards_[entry.shard]->find_volume(entry.name)) entry.report.note(*volume);
+  if (const repl::Volume* volume = shards_[entry.shard]->find_volume(entry.volume.name)) entry.report.note(*volume);
 }
 
 Status NodeDaemon::open_volumes() {
-  // The data directory must be there and writable even before the first volume is.
-  std::promise<Status> made;
-  shards_[0]->run([&] { made.set_value(shards_[0]->io().make_directory(config_.data_dir)); });
-  BOOST_OUTCOME_TRYV(made.get_future().get());
-  if (config_.volumes.empty()) return boost::outcome_v2::success();
+  const std::vector<Entry> entries = table_.all();
+  if (entries.empty()) return boost::outcome_v2::success();
   std::mutex mutex;
   Status first_error = boost::outcome_v2::success();
   std::promise<void> opened;
-  const auto one_done = after_all(config_.volumes.size(), [&opened] { opened.set_value(); });
-  for (size_t i = 0; i < config_.volumes.size(); ++i) {
-    Shard& shard = *shards_[exports_[i]->shard];
-    shard.run([&, i] {
-      shards_[exports_[i]->shard]->open_volume(options_of(config_.volumes[i], *exports_[i]), [&](const Status& status) {
+  const auto one_done = after_all(entries.size(), [&opened] { opened.set_value(); });
+  for (const Entry& entry : entries) {
+    Shard& shard = *shards_[entry->shard];
+    shard.run([&] {
+      shard.open_volume(options_of(entry), [&](const Status& status) {
         if (!status.has_value()) {
           const std::lock_guard lock(mutex);
           if (first_error.has_value()) first_error = status.error();
@@ -187,23 +184,20 @@ Status NodeDaemon::start_listeners() {
 // --- from the listeners -----------------------------------------------------------------------------------
 
 void NodeDaemon::list(std::vector<std::string>& names) {
-  for (const auto& entry : exports_) names.push_back(entry->name);
+  for (const Entry& entry : table_.all()) names.push_back(entry->volume.name);
 }
 
 nbd::ExportLookup NodeDaemon::find(std::string_view name) {
   nbd::ExportLookup lookup;
-  const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) {
-    // The default export is the only volume, if there is just one.
-    return entry->name == name || (name.empty() && exports_.size() == 1);
-  });
-  if (found == exports_.end()) return lookup;
-  Export& entry = **found;
-  lookup.name = entry.name;
-  lookup.size_bytes = entry.size_bytes;
-  lookup.shard = entry.shard;
-  const std::lock_guard lock(entry.mutex);
-  lookup.reason = entry.refusal;
-  lookup.status = entry.refusal.empty() ? nbd::ExportLookup::Status::kFound : nbd::ExportLookup::Status::kRefused;
+  // The default export is the only volume, if there is just one.
+  const Entry entry = name.empty() ? table_.only() : table_.find(name);
+  if (entry == nullptr) return lookup;
+  lookup.name = entry->volume.name;
+  lookup.size_bytes = entry->volume.size_bytes;
+  lookup.shard = entry->shard;
+  const std::lock_guard lock(entry->mutex);
+  lookup.reason = entry->refusal;
+  lookup.status = entry->refusal.empty() ? nbd::ExportLookup::Status::kFound : nbd::ExportLookup::Status::kRefused;
   return lookup;
 }
 
@@ -216,26 +210,27 @@ void NodeDaemon::attach(nbd::Client client) {
 }
 
 void NodeDaemon::route(repl::PeerCall call) {
-  for (const auto& entry : exports_) {
-    if (entry->name != call.hello.volume_name) continue;
-    const uint32_t shard = entry->shard;
-    if (shard == 0) break;
-    shards_[shard]->run([this, shard, call = std::move(call)] { shards_[shard]->take_call(call); });
-    return;
-  }
-  shards_[0]->take_call(call);
+  const Entry entry = table_.find(call.hello.volume_name);
+  if (entry == nullptr || entry->shard == 0) return shards_[0]->take_call(call);
+  const uint32_t shard = entry->shard;
+  shards_[shard]->run([this, shard, call = std::move(call)] { shards_[shard]->take_call(call); });
 }
 
 // --- from the control thread --------------------------------------------------------------------------------
 
 void NodeDaemon::volumes(std::function<void(std::vector<VolumeStatus>)> done) {
-  auto answers = std::make_shared<std::vector<VolumeStatus>>(exports_.size());
-  const auto one_done = after_all(shards_.size(), [answers, done = std::move(done)] { done(std::move(*answers)); });
+  auto entries = std::make_shared<const std::vector<Entry>>(table_.all());
+  auto answers = std::make_shared<std::vector<VolumeStatus>>(entries->size());
+  const auto one_done = after_all(shards_.size(), [answers, done = std::move(done)] {
+    std::erase_if(*answers, [](const VolumeStatus& volume) { return volume.name.empty(); });  // deleted meanwhile
+    done(std::move(*answers));
+  });
   for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
-    shards_[shard]->run([this, shard, answers, one_done] {
-      for (size_t i = 0; i < exports_.size(); ++i) {
-        if (exports_[i]->shard != shard) continue;
-        if (const repl::Volume* volume = shards_[shard]->find_volume(exports_[i]->name)) (*answers)[i] = exports_[i]->report.look(*volume);
+    shards_[shard]->run([this, shard, entries, answers, one_done] {
+      for (size_t i = 0; i < entries->size(); ++i) {
+        const VolumeEntry& entry = *(*entries)[i];
+        if (entry.shard != shard) continue;
+        if (const repl::Volume* volume = shards_[shard]->find_volume(entry.volume.name)) (*answers)[i] = entry.report.look(*volume);
       }
       one_done();
     });
@@ -250,7 +245,7 @@ void NodeDaemon::node(std::function<void(NodeStatus)> done) {
   answer->id = config_.node_id;
   answer->version = RINGBOLT_VERSION;
   answer->shards = shards_.size();
-  answer->volumes = exports_.size();
+  answer->volumes = table_.size();
   answer->uptime_seconds = static_cast<uint64_t>((clock_now() - started_at_) / io::kSecond);
   const auto one_done = after_all(shards_.size(), [answer, done = std::move(done)] { done(*answer); });
   for (const auto& shard : shards_) {
@@ -267,17 +262,50 @@ void NodeDaemon::node(std::function<void(NodeStatus)> done) {
   }
 }
 
+void NodeDaemon::metrics(std::function<void(NodeMetrics)> done) {
+  auto answer = std::make_shared<NodeMetrics>();
+  answer->id = config_.node_id;
+  answer->version = RINGBOLT_VERSION;
+  answer->memory_limit_bytes = config_.memory_bytes;
+  answer->rebuilds_running = rebuild_->places.running();
+  answer->rebuilds_parallel = rebuild_->parallel;
+  answer->rebuild_rate_max = rebuild_->rate_max;
+  // Each shard writes what is its own, so nobody locks.
+  auto entries = std::make_shared<const std::vector<Entry>>(table_.all());
+  answer->volumes.resize(entries->size());
+  answer->shards.resize(shards_.size());
+  const auto one_done = after_all(shards_.size(), [answer, done = std::move(done)] {
+    std::erase_if(answer->volumes, [](const VolumeMetrics& volume) { return volume.status.name.empty(); });  // deleted meanwhile
+    done(std::move(*answer));
+  });
+  for (uint32_t shard = 0; shard < shards_.size(); ++shard) {
+    shards_[shard]->run([this, shard, entries, answer, one_done] {
+      answer->shards[shard] = shards_[shard]->metrics();
+      for (size_t i = 0; i < entries->size(); ++i) {
+        VolumeEntry& entry = *(*entries)[i];
+        if (entry.shard != shard) continue;
+        const repl::Volume* const volume = shards_[shard]->find_volume(entry.volume.name);
+        if (volume == nullptr) continue;
+        VolumeMetrics& m = answer->volumes[i] = volume->metrics();
+        m.status = entry.report.look(*volume);
+        m.shard = shard;
+      }
+      one_done();
+    });
+  }
+}
+
 void NodeDaemon::give_order(const std::string& volume, GiveOrder give, OrderDone done) {
-  const auto found = std::find_if(exports_.begin(), exports_.end(), [&](const auto& entry) { return entry->name == volume; });
-  if (found == exports_.end()) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
-  Shard* const owner = shards_[(*found)->shard].get();
-  const VolumeReport* const report = &(*found)->report;
-  owner->run([owner, report, volume, give = std::move(give), done = std::move(done)] {
+  const Entry entry = table_.find(volume);
+  if (entry == nullptr) return done(make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume)));
+  Shard* const owner = shards_[entry->shard].get();
+  owner->run([owner, entry, volume, give = std::move(give), done = std::move(done)] {
+    if (entry->being_deleted) return done(make_error(Errc::kBusy, fmt::format("volume {} is being deleted", volume)));
     repl::Volume* const ordered = owner->find_volume(volume);
     if (ordered == nullptr) return done(make_error(Errc::kNotFound, fmt::format("volume {} is not open", volume)));
-    give(*ordered, [ordered, report, done](const Status& status) {
+    give(*ordered, [ordered, entry, done](const Status& status) {
       if (!status.has_value()) return done(status.error());
-      done(report->look(*ordered));
+      done(entry->report.look(*ordered));
     });
   });
 }
@@ -307,7 +335,11 @@ void NodeDaemon::verify(const std::string& volume, const std::optional<std::stri
 void NodeDaemon::set_rebuild_rate_max(uint64_t bytes_per_second) { rebuild_->rate_max = bytes_per_second; }
 
 void NodeDaemon::stop(std::function<void()> done) {
-  stop_listeners([this, done = std::move(done)]() mutable { stop_shards(std::move(done)); });
+  // An order to create or remove a volume that is being carried out comes to its end first.
+  orders_.run([this, done = std::move(done)] {
+    stopping_ = true;
+    stop_listeners([this, done] { stop_shards(done); });
+  });
 }
 
 void NodeDaemon::stop_listeners(std::function<void()> done) {

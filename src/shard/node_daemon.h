@@ -1,15 +1,21 @@
 // The whole daemon: its shards, which volume is on which, and the listeners (on shard 0), which hand
 // clients and calling primaries to the shard that owns their volume.
+//
+//   node_daemon.cc          starting, stopping, listeners, questions and orders
+//   node_daemon_volumes.cc  volumes that come and go at run time
 #pragma once
 
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "control/daemon.h"
+#include "io/durable_files.h"
 #include "shard/shard.h"
-#include "shard/volume_report.h"
+#include "shard/volume_catalog.h"
+#include "shard/volume_table.h"
+#include "shard/worker.h"
 
 namespace ringbolt {
 
@@ -23,27 +29,21 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
 
   void volumes(std::function<void(std::vector<VolumeStatus>)> done) override;
   void node(std::function<void(NodeStatus)> done) override;
+  void metrics(std::function<void(NodeMetrics)> done) override;
   void assign(const std::string& volume, const AssignmentOrder& order,
               std::function<void(Result<VolumeStatus>)> done) override;
   void rebuild(const std::string& volume, const RebuildOrder& order,
                std::function<void(Result<VolumeStatus>)> done) override;
   void verify(const std::string& volume, const std::optional<std::string>& replica,
               std::function<void(Result<VolumeStatus>)> done) override;
+  void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) override;
+  void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) override;
+  [[nodiscard]] size_t volume_count() const override { return table_.size(); }
   void set_rebuild_rate_max(uint64_t bytes_per_second) override;
   void stop(std::function<void()> done) override;
 
  private:
-  /// What the listeners' shard knows of a volume. `refusal` is written by the owner and read by the
-  /// listeners, at handshakes and changes of role only.
-  struct Export {
-    std::string name;
-    uint64_t size_bytes = 0;
-    uint32_t shard = 0;
-    std::mutex mutex;
-    std::string refusal;
-    VolumeReport report;  ///< on the owner's thread only
-  };
-
+  using Entry = VolumeTable::Entry;
   using OrderDone = std::function<void(Result<VolumeStatus>)>;
   using GiveOrder = std::function<void(repl::Volume& volume, std::function<void(Status)> done)>;
 
@@ -52,12 +52,23 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   Status start_listeners();
   void stop_listeners(std::function<void()> done);
   void stop_shards(std::function<void()> done);
-  [[nodiscard]] repl::VolumeOptions options_of(const VolumeConfig& volume, Export& entry) const;
+  [[nodiscard]] repl::VolumeOptions options_of(const Entry& entry) const;
   /// The volume has said that something about it is different now.
-  void on_change(Export& entry, const std::string& refusal) const;
+  void on_change(VolumeEntry& entry, const std::string& refusal) const;
   [[nodiscard]] uint32_t shard_count() const;
+  [[nodiscard]] uint64_t shard_memory(size_t shards) const;
   /// Runs `give` on the shard that owns `volume`; what became of it goes to `done`, with the volume as it is then.
   void give_order(const std::string& volume, GiveOrder give, OrderDone done);
+
+  // node_daemon_volumes.cc; the first on the thread that starts, the others on that of orders
+  Status find_volumes();
+  Status lock_data_dir();
+  Result<VolumeStatus> create_now(const VolumeConfig& volume);
+  Result<uint32_t> find_room(const VolumeConfig& volume) const;
+  Status open_created(const Entry& entry);
+  void close_created(const Entry& entry);
+  Result<RemovedVolume> remove_now(const std::string& volume);
+  Status begin_removal(const Entry& entry);
 
   void list(std::vector<std::string>& names) override;
   nbd::ExportLookup find(std::string_view name) override;
@@ -69,11 +80,16 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   const io::Nanos started_at_;
   nbd::ConnectionLimit connection_limit_;
   const std::shared_ptr<repl::RebuildLimits> rebuild_ = std::make_shared<repl::RebuildLimits>();
-  std::vector<std::unique_ptr<Export>> exports_;  // in configuration order
+  io::DurableFiles files_;
+  std::optional<io::DirectoryLock> data_dir_lock_;
+  VolumeCatalog catalog_;
+  VolumeTable table_;
   std::vector<std::unique_ptr<Shard>> shards_;
   // On shard 0's thread:
   std::vector<std::unique_ptr<nbd::Listener>> listeners_;
   std::unique_ptr<repl::PeerAcceptor> acceptor_;
+  bool stopping_ = false;  // on the thread of orders
+  Worker orders_;          // last: what it is doing uses all of the above
 };
 
 }  // namespace ringbolt

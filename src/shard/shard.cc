@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "io/process_facts.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -40,7 +41,7 @@ void pin_to_core(uint32_t index) {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
-    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn("shard {}: cannot be pinned to core {}", index, core);
+    if (pthread_setaffinity_np(pthread_self(), sizeof one, &one) != 0) log::warn({.shard = index}, "shard {}: cannot be pinned to core {}", index, core);
     return;
   }
 }
@@ -99,6 +100,7 @@ void Shard::main(std::promise<Status>& started) {
   refusals_.reset();
   clients_.reset();
   client_log_.reset();
+  claim_.reset();
   volumes_.clear();
   checkpoint_memory_.reset();
   ring_->attach_pool(nullptr);
@@ -125,16 +127,49 @@ void Shard::make_parts() {
 /// Memory is registered as it comes into use: that may fail long after the start. Merely slower, told once.
 void Shard::note_registration() {
   if (ring_->registration_failure().empty() || std::exchange(registration_told_, true)) return;
-  log::warn("shard {}: {}", options_.index, ring_->registration_failure());
+  log::warn({.shard = options_.index}, "shard {}: {}", options_.index, ring_->registration_failure());
 }
 
 void Shard::run(std::function<void()> action) { ring_->post(new ActionMessage(std::move(action))); }
 
-void Shard::client_line(std::string_view line) { log::warn("nbd: {}", line); }
+void Shard::client_line(const nbd::ClientLine& line) {
+  log::warn({.volume = line.volume, .client = line.address, .left_out = line.left_out}, "nbd: {}", line.words);
+}
 
 void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
   volumes_.push_back(std::make_unique<repl::Volume>(*ring_, *pool_, *checkpoint_memory_, options));
   volumes_.back()->open(std::move(done));
+}
+
+void Shard::add_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
+  RINGBOLT_ASSERT(claim_ == nullptr);
+  claim_ = std::make_unique<ReserveClaim>(*ring_, *pool_);
+  claim_->start([this, added = repl::VolumeOptions(options), done = std::move(done)](std::shared_ptr<io::BufferReserve> reserve) mutable {
+    run([this] { claim_.reset(); });  // not from inside
+    if (reserve == nullptr) {
+      return done(make_error(Errc::kBusy, fmt::format("volume {}: clients have had all memory of shard {} for {} s; try again, or give node.memory more",
+                                                      added.store.name, options_.index, ReserveClaim::kPatience / io::kSecond)));
+    }
+    added.store.reserve = std::move(reserve);
+    open_volume(added, [this, name = added.store.name, done](const Status& status) {
+      const std::string& failure = find_volume(name)->open_failure();
+      if (status.has_value() && !failure.empty()) return done(make_error(Errc::kIo, failure));
+      done(status);
+    });
+  });
+}
+
+void Shard::close_volume(const std::string& name, std::function<void()> done) {
+  repl::Volume* const volume = find_volume(name);
+  if (volume == nullptr) return done();
+  volume->stop([this, volume, done = std::move(done)](const Status& status) {
+    if (!status.has_value()) log::error({.volume = volume->name()}, "closed with {}", status.error().message);
+    // From inside the volume: it is destroyed in a message of its own.
+    run([this, volume, done] {
+      std::erase_if(volumes_, [volume](const auto& one) { return one.get() == volume; });
+      done();
+    });
+  });
 }
 
 repl::Volume* Shard::find_volume(const std::string& name) {
@@ -145,14 +180,44 @@ repl::Volume* Shard::find_volume(const std::string& name) {
 }
 
 void Shard::add_client(nbd::Client client) {
-  repl::Volume* volume = find_volume(client.negotiated.export_name);
-  RINGBOLT_ASSERT(volume != nullptr);  // the directory names the owner, and volumes stay
-  static_cast<void>(clients_->add(std::move(client), *volume));
+  if (repl::Volume* volume = find_volume(client.negotiated.export_name)) {
+    static_cast<void>(clients_->add(std::move(client), *volume));
+    return;
+  }
+  // Deleted since the directory named its owner.
+  client_log_->line({.words = "refused: there is no such volume any more", .address = client.address, .volume = client.negotiated.export_name});
+  ring_->close_socket(client.socket);
 }
 
 void Shard::take_call(const repl::PeerCall& call) {
   if (repl::Volume* volume = find_volume(call.hello.volume_name)) return volume->take_call(call);
   refusals_->refuse(call, repl::Reason::kWrongVolume, Uuid{}, Epoch{}, fmt::format("no volume {} here", call.hello.volume_name));
+}
+
+ShardMetrics Shard::metrics() const {
+  const auto seconds = [](io::Nanos time) { return static_cast<double>(time) / static_cast<double>(io::kSecond); };
+  const io::RingCounters& counters = ring_->counters();
+  ShardMetrics m;
+  m.index = options_.index;
+  m.turns = counters.turns;
+  m.enters = counters.enters;
+  m.submissions = counters.submitted;
+  m.completions = counters.completions;
+  m.doorbells = counters.doorbells;
+  m.messages = counters.messages;
+  m.seconds_asleep = seconds(counters.asleep);
+  m.seconds_spinning = seconds(counters.spinning);
+  m.seconds_working = seconds(ring_->running_time() - counters.asleep - counters.spinning);
+  m.seconds_of_cpu = io::thread_cpu_seconds();
+  m.mailbox_messages = ring_->messages_waiting();
+  m.pool_limit_bytes = pool_->limit_bytes();
+  m.pool_used_bytes = pool_->used_bytes();
+  m.pool_aside_bytes = pool_->aside_bytes();
+  m.pool_waiting = pool_->waiters();
+  m.pool_waits = pool_->waits();
+  m.clients = clients_->count();
+  m.volumes = volumes_.size();
+  return m;
 }
 
 void Shard::stop_volumes(std::function<void()> done) {
@@ -172,7 +237,7 @@ void Shard::begin_stop() {
   refusals_->stop([this] { part_stopped(); });
   for (const auto& volume : volumes_) {
     volume->stop([this, name = volume->name()](const Status& status) {
-      if (!status.has_value()) log::error("volume {}: stopped with {}", name, status.error().message);
+      if (!status.has_value()) log::error({.volume = name}, "stopped with {}", status.error().message);
       part_stopped();
     });
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "control/config.h"
+#include "control/node_metrics.h"
 #include "control/status.h"
 #include "io/buffer_pool.h"
 #include "io/ring_io.h"
@@ -18,6 +19,7 @@
 #include "nbd/listener.h"
 #include "repl/peer_acceptor.h"
 #include "repl/volume.h"
+#include "shard/reserve_claim.h"
 
 namespace ringbolt {
 
@@ -49,8 +51,13 @@ class Shard : private nbd::ClientLog {
   io::Io& io() { return *ring_; }
   io::BufferPool& pool() { return *pool_; }
   nbd::LimitedClientLog& client_log() { return *client_log_; }
-  /// Opens the volume and keeps it. `done` is called on this thread.
+  /// Opens the volume and keeps it. `done` is called on this thread. Requires: the pool serves no clients yet.
   void open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done);
+  /// The same, at any time: waits for the volume's own memory first. An error is also what open_volume() takes for a failed
+  /// volume; close_volume() is needed then, too. One at a time.
+  void add_volume(const repl::VolumeOptions& options, std::function<void(Status)> done);
+  /// Closes the volume, if there is one of that name, and forgets it. Requires: it has no role and no clients.
+  void close_volume(const std::string& name, std::function<void()> done);
   [[nodiscard]] repl::Volume* find_volume(const std::string& name);
   [[nodiscard]] const std::vector<std::unique_ptr<repl::Volume>>& volumes() const { return volumes_; }
   /// Takes a client over; closes it if the volume is not here or refuses.
@@ -60,9 +67,10 @@ class Shard : private nbd::ClientLog {
   /// then ends with an error; then calls `done` on this thread.
   void stop_volumes(std::function<void()> done);
   [[nodiscard]] size_t clients() const { return clients_->count(); }
+  [[nodiscard]] ShardMetrics metrics() const;
 
  private:
-  void client_line(std::string_view line) override;
+  void client_line(const nbd::ClientLine& line) override;
   void main(std::promise<Status>& started);
   void make_parts();
   void note_registration();
@@ -79,6 +87,7 @@ class Shard : private nbd::ClientLog {
   std::unique_ptr<nbd::ConnectionSet> clients_;
   std::unique_ptr<repl::Refusals> refusals_;
   std::vector<std::unique_ptr<repl::Volume>> volumes_;
+  std::unique_ptr<ReserveClaim> claim_;  ///< of a volume that is being added
   bool registration_told_ = false;
   size_t parts_stopping_ = 0;
   bool stop_begun_ = false;

@@ -106,6 +106,7 @@ bool BlockReader::issue_next(ReadJob& job) {
   if (op.from_wal) mark(Mark::kReadFromLog);
   job.next_block += op.blocks;
   ++job.pending;
+  op.begun_at = io_.now();
   io_.read(op.from_wal ? wal_.geometry().file : base_, data, op.blocks * kBlockBytes, offset, op.completion);
   return true;
 }
@@ -114,16 +115,16 @@ void BlockReader::ReadOp::on_done(int32_t result) { reader->op_done(*this, resul
 
 void BlockReader::op_done(ReadOp& op, int32_t result) {
   ReadJob& job = *op.job;
+  (op.from_wal ? wal_times_ : base_times_).add(io_.now() - op.begun_at);
   if (result < 0) {
-    RINGBOLT_LOG_LIMITED(kError, "volume {}: reading {} blocks at block {} from the {} failed: {}", name_, op.blocks,
+    RINGBOLT_LOG_LIMITED(kError, {.volume = name_}, "reading {} blocks at block {} from the {} failed: {}", op.blocks,
                        job.first.plus(op.first_block).value(), op.from_wal ? "WAL" : "base image", std::strerror(-result));
     job.error = EIO;
   } else if (op.from_wal) {
     for (uint32_t i = 0; i < op.blocks; ++i) {
       const std::byte* block = job.data + size_t{op.first_block + i} * kBlockBytes;
       if (crc32c(block, kBlockBytes) == op.crcs[i]) continue;
-      RINGBOLT_LOG_LIMITED(kError, "volume {}: block {} in the WAL does not match its checksum", name_,
-                         job.first.plus(op.first_block + i).value());
+      RINGBOLT_LOG_LIMITED(kError, {.volume = name_}, "block {} in the WAL does not match its checksum", job.first.plus(op.first_block + i).value());
       job.error = EIO;
     }
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/io.h"
+#include "ringbolt/duration_histogram.h"
 #include "volume/dirty_index.h"
 #include "volume/reader_gate.h"
 #include "volume/wal.h"
@@ -43,6 +44,10 @@ class BlockReader {
 
   void read(ReadJob& job);
 
+  /// How long the device took, for whoever watches.
+  [[nodiscard]] const DurationHistogram& wal_times() const { return wal_times_; }
+  [[nodiscard]] const DurationHistogram& base_times() const { return base_times_; }
+
  private:
   static constexpr uint32_t kOpsMax = 128;
   static constexpr uint32_t kRunBlocksMax = 32;  // of a WAL read: bounds the CRCs an op remembers
@@ -55,6 +60,7 @@ class BlockReader {
     uint32_t first_block = 0;
     uint32_t blocks = 0;
     bool from_wal = false;
+    io::Nanos begun_at = 0;
     uint32_t crcs[kRunBlocksMax] = {};
     io::Op<&ReadOp::on_done> completion;
   };
@@ -75,6 +81,7 @@ class BlockReader {
   std::vector<ReadOp*> free_ops_;
   ReadJob* waiting_first_ = nullptr;
   ReadJob* waiting_last_ = nullptr;
+  DurationHistogram wal_times_, base_times_;
 };
 
 }  // namespace ringbolt

@@ -383,6 +383,7 @@ bool Checkpointer::copy_run(CopyWrite& write) {
   }
   next_item_ = end;
   write.items = static_cast<uint32_t>(end - first);
+  write.begun_at = p_.io.now();
   ++writes_pending_;
   const uint64_t offset = uint64_t{items[first].lba} * kBlockBytes;
   const size_t bytes = (end - first) * kBlockBytes;
@@ -396,6 +397,8 @@ bool Checkpointer::copy_run(CopyWrite& write) {
 
 void Checkpointer::copy_written(CopyWrite& write, int32_t result) {
   --writes_pending_;
+  write_times_.add(p_.io.now() - write.begun_at);
+  if (result >= 0) blocks_copied_ += write.items;
   if (write.copy != kNoCopy) copies_used_ &= ~(1u << std::exchange(write.copy, kNoCopy));
   // A full device is waited for, any other error is final: it must not hide behind the former.
   if (result < 0 && (batch_error_ == 0 || is_full(batch_error_))) {
@@ -474,6 +477,7 @@ void Checkpointer::start_recording() {
   recording_ = Recording::kFlushing;
   record_target_ = copied_;
   unrecorded_recording_ = unrecorded_copied_;
+  flush_since_ = p_.io.now();
   if (defect(Defect::kBaseNotFlushed)) return on_base_flushed(0);
   p_.io.flush(p_.base, flush_);
 }
@@ -489,6 +493,7 @@ void Checkpointer::on_base_flushed(int32_t result) {
     recording_ = Recording::kIdle;
     return fail(-result, "flushing the base image");
   }
+  flush_times_.add(p_.io.now() - flush_since_);
   if (paused_ || failed_) return stop_recording();
   new_tail_ = next_tail(record_target_);
   recording_ = Recording::kWriting;
@@ -506,6 +511,7 @@ void Checkpointer::on_base_flushed(int32_t result) {
 
 void Checkpointer::on_recorded() {
   checkpoint_ = record_target_;
+  ++rounds_;
   announced_ = std::max(announced_, record_announcing_);
   unrecorded_ -= unrecorded_recording_;
   unrecorded_copied_ -= unrecorded_recording_;

@@ -24,6 +24,7 @@
 #include <array>
 
 #include "io/io.h"
+#include "ringbolt/duration_histogram.h"
 #include "volume/checkpoint_memory.h"
 #include "volume/dirty_index.h"
 #include "volume/reader_gate.h"
@@ -102,6 +103,12 @@ class Checkpointer {
   /// Entries taken out of the index since the recorded checkpoint. A recovery would enter these
   /// blocks again, so the index must keep room for them.
   [[nodiscard]] uint64_t unrecorded() const { return unrecorded_; }
+  // For whoever watches: how long the device took to write to the base image, zeros included, and to flush it; what was copied
+  // there so far, and how many rounds were recorded.
+  [[nodiscard]] const DurationHistogram& write_times() const { return write_times_; }
+  [[nodiscard]] const DurationHistogram& flush_times() const { return flush_times_; }
+  [[nodiscard]] uint64_t blocks_copied() const { return blocks_copied_; }
+  [[nodiscard]] uint64_t rounds() const { return rounds_; }
   /// Much of the WAL waits to be copied, and this is under way: `blocks` more (of the WAL) are to be appended
   /// only when as many have been copied. If true, the listener is told when to ask again.
   [[nodiscard]] bool holds_back(uint32_t blocks);
@@ -133,6 +140,7 @@ class Checkpointer {
     Checkpointer* owner = nullptr;
     uint32_t copy = kNoCopy;  ///< of the set's copies, if it has one
     uint32_t items = 0;
+    io::Nanos begun_at = 0;
     io::Op<&CopyWrite::on_written> write{*this};
   };
   struct MemoryWaiter : CheckpointMemory::Waiter {
@@ -216,6 +224,9 @@ class Checkpointer {
   std::array<Frame*, 256> pinned_{};
   size_t pinned_size_ = 0;
   FramePlace new_tail_{};
+  io::Nanos flush_since_ = 0;
+  DurationHistogram write_times_, flush_times_;
+  uint64_t blocks_copied_ = 0, rounds_ = 0;
   // The gate serves one wait at a time.
   bool copy_drain_wanted_ = false, release_drain_wanted_ = false;
   bool copy_draining_ = false, release_draining_ = false;

@@ -152,9 +152,9 @@ void Store::on_checkpoint_failed(int error, const char* what) { fail(fmt::format
 void Store::on_base_full(bool full) {
   base_full_ = full;
   if (full) {
-    log::error("volume {}: no space left for the base image; new writes fail once the WAL is full", config_.name);
+    log::error({.volume = config_.name}, "no space left for the base image; new writes fail once the WAL is full");
   } else {
-    log::info("volume {}: the base image has space again", config_.name);
+    log::info({.volume = config_.name}, "the base image has space again");
   }
   listener_.on_store_space();
 }
@@ -162,7 +162,7 @@ void Store::on_base_full(bool full) {
 void Store::fail(std::string reason) {
   if (!failed()) {
     failure_ = std::move(reason);
-    log::error("volume {}: this copy has failed: {}", config_.name, failure_);
+    log::error({.volume = config_.name}, "this copy has failed: {}", failure_);
     if (!open_) return open_failed(make_error(Errc::kIo, failure_));
     listener_.on_store_failed(failure_);
   } else if (open_ && superblock_.failed()) {

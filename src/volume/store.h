@@ -39,6 +39,8 @@ struct StoreConfig {
   /// A copy whose log is damaged may be made anew from another one (a replica's): it opens, see
   /// Store::damage(). False: opening it fails.
   bool rebuildable = false;
+  /// The volume's own memory (io/memory_share.h), for a pool that may have none just then; null: there is enough.
+  std::shared_ptr<io::BufferReserve> reserve;
 };
 
 class StoreListener {
@@ -131,6 +133,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   [[nodiscard]] const Wal& wal() const { return *wal_; }
   [[nodiscard]] const DirtyIndex& index() const { return *index_; }
   [[nodiscard]] Lsn checkpoint() const { return checkpointer_->checkpoint(); }
+  [[nodiscard]] const Checkpointer& checkpointer() const { return *checkpointer_; }
+  [[nodiscard]] const BlockReader& reader() const { return *reader_; }
   /// Records after this one are in the index, all of their blocks. Not beyond base_limit().
   [[nodiscard]] Lsn index_limit() const { return checkpointer_->index_limit(); }
   /// The base image may hold records up to this one, so the log cannot be cut below it. Beyond
@@ -138,6 +142,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   [[nodiscard]] Lsn base_limit() const { return superblock_.current().base_limit; }
   /// What payloads that are not logged yet are charged to, clients' or a primary's.
   [[nodiscard]] io::MemoryShare& payload_memory() { return payload_memory_; }
+  [[nodiscard]] const io::MemoryShare& payload_memory() const { return payload_memory_; }
   [[nodiscard]] SuperblockWriter& superblock() { return superblock_; }
   [[nodiscard]] const Superblock& facts() const { return superblock_.current(); }
 

@@ -81,7 +81,7 @@ void Store::survey_base() {
 
 /// Reads the area; goes on with `next` if it is all zeros.
 void Store::scan(io::File file, uint64_t bytes, const std::string& path, std::function<void(uint64_t data_at)> refuse, void (Store::*next)()) {
-  log::info("volume {}: looking whether {} is unused ({} bytes)", config_.name, path, bytes);
+  log::info({.volume = config_.name}, "looking whether {} is unused ({} bytes)", path, bytes);
   scan_ = std::make_unique<ZeroScan>(io_, file, bytes, [this, path, refuse = std::move(refuse), next](const ZeroScan::Outcome& outcome) {
     scan_.reset();
     if (outcome.error != 0) {
@@ -123,7 +123,7 @@ void Store::use_up_marker() {
   if (marker.has_value()) {
     io_.close_file(marker.value().file);
   } else if (marker.error().code != Errc::kNotFound) {
-    log::warn("volume {}: remove {}, which has done its work: {}", config_.name, marker_path(), marker.error().message);
+    log::warn({.volume = config_.name}, "remove {}, which has done its work: {}", marker_path(), marker.error().message);
   }
 }
 

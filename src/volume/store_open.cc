@@ -48,7 +48,7 @@ void Store::wait_or_fail(const Error& error, void (Store::*retry)()) {
     busy_ = true;
     mark(Mark::kLateWritesWaited);
     busy_since_ = io_.now();
-    log::warn("volume {}: waiting: {}", config_.name, error.message);
+    log::warn({.volume = config_.name}, "waiting: {}", error.message);
   }
   if (io_.now() - busy_since_ > kBusyTimeout) return open_failed(error);
   retry_ = retry;
@@ -92,7 +92,7 @@ void Store::on_slot_read(uint32_t slot, int32_t result) {
   SuperblockSlots found = std::move(read).value();
   if (!found.damage.empty()) {
     mark(Mark::kSlotSpoiled);
-    log::warn("volume {}: {}: {} (damaged, or its last write was cut off); {}", config_.name, path_of("superblock", ""), found.damage,
+    log::warn({.volume = config_.name}, "{}: {} (damaged, or its last write was cut off); {}", path_of("superblock", ""), found.damage,
               found.newest ? "nothing is lost, the other slot is good" : "it was never finished");
   }
   write_first_ = found.write_first;
@@ -159,7 +159,7 @@ Status Store::build_parts() {
   WalListener& wal_listener = *this;
   CheckpointListener& checkpoint_listener = *this;
   const Wal::Geometry geometry{wal_file_, wal_blocks, volume_blocks, superblock_.current().volume};
-  wal_ = std::make_unique<Wal>(io_, pool_, geometry, wal_listener);
+  wal_ = std::make_unique<Wal>(io_, pool_, geometry, wal_listener, config_.reserve);
   const Checkpointer::Parts parts{io_, memory_, *wal_, *index_, gate_, superblock_, base_file_, config_.wal_retain_percent};
   checkpointer_ = std::make_unique<Checkpointer>(parts, checkpoint_listener);
   reader_ = std::make_unique<BlockReader>(io_, *wal_, *index_, gate_, base_file_, config_.name);
@@ -219,7 +219,7 @@ void Store::on_wal_clean(int32_t result) {
   flush_requested_position_ = wal_->append_position();
   if (recovery_limit_) {
     if (failed()) return end_pause(make_error(Errc::kIo, failure_));
-    log::info("volume {}: cut its log after Lsn {}", config_.name, recovery_limit_->value());
+    log::info({.volume = config_.name, .lsn = *recovery_limit_}, "cut its log after Lsn {}", recovery_limit_->value());
     stopping_ = Stopping::kRecordingCut;
     // In one write, and before anything is appended after the cut: what is logged from now on carries
     // the new count, and all that is durable without it is up to here.
@@ -230,10 +230,9 @@ void Store::on_wal_clean(int32_t result) {
     return;
   }
   if (wal_->head() == Lsn{}) {
-    log::info("volume {}: open, nothing logged yet", config_.name);
+    log::info({.volume = config_.name}, "open, nothing logged yet");
   } else {
-    log::info("volume {}: {}, log from Lsn {} to {}, checkpoint at {}, {} blocks to copy", config_.name,
-              superblock_.current().clean_shutdown ? "was stopped cleanly" : "recovered", wal_->tail().value(),
+    log::info({.volume = config_.name, .lsn = wal_->head()}, "{}, log from Lsn {} to {}, checkpoint at {}, {} blocks to copy", superblock_.current().clean_shutdown ? "was stopped cleanly" : "recovered", wal_->tail().value(),
               wal_->head().value(), checkpoint().value(), index_->size());
   }
   Superblock& s = superblock_.change();
@@ -255,7 +254,7 @@ void Store::on_opened() {
 void Store::on_opened_damaged() {
   recovery_.reset();
   const Superblock& s = superblock_.current();
-  log::error("volume {}: the log is damaged, this copy must be rebuilt: {}", config_.name, damage_);
+  log::error({.volume = config_.name}, "the log is damaged, this copy must be rebuilt: {}", damage_);
   index_->clear();
   wal_->restore_begin(s.checkpoint.next(), s.tail_block, s.tail_previous_checksum, s.log_mark());
   wal_->restore_end(s.checkpoint);

@@ -72,7 +72,7 @@ void Store::on_rebuild_begun() {
   if (!wal_unreadable_) return begin_rebuilt_log();
   // A sector that the device lost stays unreadable until it is written, and the new log may not come there before the
   // next restart, whose recovery would find this copy damaged again. Now that the mark is durable, nothing there is needed.
-  log::warn("volume {}: the WAL could not be read, it is written anew: {} bytes", config_.name, config_.wal_bytes);
+  log::warn({.volume = config_.name}, "the WAL could not be read, it is written anew: {} bytes", config_.wal_bytes);
   scratch_ = static_cast<std::byte*>(std::aligned_alloc(kBlockBytes, kFrameBytesMax));
   RINGBOLT_ASSERT(scratch_ != nullptr);
   std::memset(scratch_, 0, kFrameBytesMax);
@@ -115,7 +115,7 @@ void Store::begin_rebuilt_log() {
   checkpointer_->restore(rebuild_base_);
   base_writer_->resume();
   rebuilding_ = true;
-  log::info("volume {}: this copy is being rebuilt, its log begins anew after Lsn {}", config_.name, rebuild_base_.value());
+  log::info({.volume = config_.name, .lsn = rebuild_base_}, "this copy is being rebuilt, its log begins anew after Lsn {}", rebuild_base_.value());
   end_pause(boost::outcome_v2::success());
 }
 
@@ -155,7 +155,7 @@ void Store::on_rebuild_flushed(int32_t result) {
 
 void Store::on_rebuild_finished() {
   finishing_ = failed();
-  if (!failed()) log::info("volume {}: this copy has been rebuilt up to Lsn {}", config_.name, rebuild_achieved_.value());
+  if (!failed()) log::info({.volume = config_.name, .lsn = rebuild_achieved_}, "this copy has been rebuilt up to Lsn {}", rebuild_achieved_.value());
   end_finish();
 }
 

@@ -1,6 +1,7 @@
 #include "volume/wal.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ringbolt/assert.h"
 #include "ringbolt/crc32c.h"
@@ -8,8 +9,9 @@
 
 namespace ringbolt {
 
-Wal::Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener)
-    : io_(io), pool_(pool), geometry_(geometry), listener_(listener), window_(kFramesMax), places_(geometry.capacity_blocks) {
+Wal::Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener, std::shared_ptr<io::BufferReserve> reserve)
+    : io_(io), pool_(pool), reserve_memory_(reserve != nullptr ? std::move(reserve) : std::make_shared<io::BufferReserve>(pool)),
+      geometry_(geometry), listener_(listener), window_(kFramesMax), places_(geometry.capacity_blocks) {
   frames_.reserve(kFramesMax);
   free_frames_.reserve(kFramesMax);
   reclaimer_ = pool_.add_reclaimer([this] { return reclaim_oldest(); });
@@ -105,7 +107,7 @@ Wal::Admission Wal::reserve(uint32_t total_blocks, bool is_term) {
     mark(Mark::kWalWrapped);
     Frame* frame = take_frame();
     if (frame == nullptr) return Admission::kNoMemory;
-    frame->buffer = reserve_memory_.allocate(io::BufferReserve::Use::kPad, kBlockBytes);
+    frame->buffer = reserve_memory_->allocate(io::BufferReserve::Use::kPad, kBlockBytes);
     if (!frame->buffer) {
       free_frames_.push_back(frame);
       return Admission::kNoMemory;
@@ -155,7 +157,7 @@ Wal::Admission Wal::prepare(RecordKind kind, uint32_t blocks) {
   for (uint32_t bytes = kFrameBytesMax; !buffer && bytes >= (1 + payload_blocks) * kBlockBytes; bytes /= 2) {
     buffer = pool_.allocate(bytes);
   }
-  if (!buffer) buffer = reserve_memory_.take(io::BufferReserve::Use::kFrame);
+  if (!buffer) buffer = reserve_memory_->take(io::BufferReserve::Use::kFrame);
   if (!buffer) {
     free_frames_.push_back(frame);
     return Admission::kNoMemory;
@@ -266,6 +268,7 @@ void Wal::seal_frame(Frame& frame) {
 void Wal::submit(Frame& frame) {
   frame.state = Frame::State::kWriting;
   ++writes_in_flight_;
+  frame.submitted_at = io_.now();
   io_.write(geometry_.file, frame.buffer.data, (1 + frame.payload_blocks) * kBlockBytes,
             device_block(frame.position) * kBlockBytes, frame.write);
 }
@@ -280,6 +283,8 @@ void Wal::frame_done(Frame& frame, int32_t result) {
     mark(Mark::kWriteFailed);
     return fail(-result, "write");
   }
+  write_times_.add(io_.now() - frame.submitted_at);
+  written_bytes_ += (1 + uint64_t{frame.payload_blocks}) * kBlockBytes;
   // The written prefix ends before the first frame that is not done, whatever lies beyond it.
   bool moved = false;
   while (window_written_ < window_size_ && frame_at(window_written_)->state == Frame::State::kWritten) {
@@ -312,6 +317,7 @@ void Wal::maybe_flush() {
   if (failed_ || flush_.pending() || flush_goal_ <= durable_ || written_ < flush_goal_) return;
   // Exactly what is written now is covered: a flush says nothing of writes that complete during it.
   flush_covers_ = written_;
+  flush_since_ = io_.now();
   io_.flush(geometry_.file, flush_);
 }
 
@@ -322,6 +328,7 @@ void Wal::on_flush_done(int32_t result) {
     mark(Mark::kFlushFailed);
     return fail(-result, "flush");
   }
+  flush_times_.add(io_.now() - flush_since_);
   durable_ = std::max(durable_, defect(Defect::kFlushCoversMore) ? written_ : flush_covers_);
   // The next goal is what was asked for by now, not a moving target: under constant writing
   // `written >= wanted` might never hold.

@@ -13,6 +13,7 @@
 #include "io/buffer_pool.h"
 #include "io/io.h"
 #include "io/memory_share.h"
+#include "ringbolt/duration_histogram.h"
 #include "volume/frame_places.h"
 #include "volume/wal_format.h"
 
@@ -45,6 +46,7 @@ struct Frame {
   uint64_t position = 0;
   State state = State::kOpen;
   uint32_t pins = 0;
+  io::Nanos submitted_at = 0;
   io::Op<&Frame::on_write_done> write;
 };
 
@@ -73,7 +75,8 @@ class Wal {
     uint64_t volume_blocks = 0;
     Uuid volume;
   };
-  Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener);
+  /// `reserve`: of this pool; null: it is taken from there now.
+  Wal(io::Io& io, io::BufferPool& pool, const Geometry& geometry, WalListener& listener, std::shared_ptr<io::BufferReserve> reserve = nullptr);
   ~Wal();
   Wal(const Wal&) = delete;
   Wal& operator=(const Wal&) = delete;
@@ -138,8 +141,12 @@ class Wal {
   [[nodiscard]] uint64_t append_position() const { return append_position_; }
   [[nodiscard]] bool failed() const { return failed_; }
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
+  // For whoever watches: how long the device took, and how much it was given.
+  [[nodiscard]] const DurationHistogram& write_times() const { return write_times_; }
+  [[nodiscard]] const DurationHistogram& flush_times() const { return flush_times_; }
+  [[nodiscard]] uint64_t written_bytes() const { return written_bytes_; }
   /// The volume's, see io/memory_share.h.
-  [[nodiscard]] io::BufferReserve& reserve_memory() { return reserve_memory_; }
+  [[nodiscard]] io::BufferReserve& reserve_memory() { return *reserve_memory_; }
 
   // --- finding frames ----------------------------------------------------------------------------
   /// The place of the frame that holds `lsn`; empty if `lsn` is not in the WAL (or still in the open
@@ -189,7 +196,7 @@ class Wal {
 
   io::Io& io_;
   io::BufferPool& pool_;
-  io::BufferReserve reserve_memory_{pool_};
+  const std::shared_ptr<io::BufferReserve> reserve_memory_;
   Geometry geometry_;
   WalListener& listener_;
   uint32_t reclaimer_ = 0;
@@ -225,6 +232,9 @@ class Wal {
   Lsn flush_wanted_;    // highest requested
   Lsn flush_goal_;      // the next flush starts when this much is written
   Lsn flush_covers_;    // what the flush in flight will make durable
+  io::Nanos flush_since_ = 0;
+  DurationHistogram write_times_, flush_times_;
+  uint64_t written_bytes_ = 0;
 };
 
 }  // namespace ringbolt

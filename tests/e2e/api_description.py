@@ -94,7 +94,7 @@ class Caller:
 def check_reads(script, call, replica):
     with script.test('every GET of both nodes is as described'):
         for node in (call.pair.primary, replica):
-            for target in ('/', '/openapi.json', '/healthz', '/v1/node', '/v1/events', '/v1/volumes', '/v1/volumes/vol0', '/v1/volumes/vol0/why',
+            for target in ('/', '/openapi.json', '/metrics', '/healthz', '/v1/node', '/v1/events', '/v1/volumes', '/v1/volumes/vol0', '/v1/volumes/vol0/why',
                            '/v1/volumes/vol0/verify'):
                 call('GET', target, node=node)
     with script.test('a GET that cannot be answered is as described'):
@@ -142,6 +142,20 @@ def check_orders(script, call, replica):
         assign({'role': 'primary', 'epoch': 3}, 403, 'forbidden', headers={'Origin': 'http://elsewhere'})
         assign(' ' * 70_000, 413, 'body_too_large')
         call.pair.wait_healthy()
+    with script.test('orders to create and delete volumes are answered as described'):
+        target, order = '/v1/volumes', {'name': 'new', 'size': '1MiB', 'wal_size': 8 << 20}
+        call.description.check(order, document['components']['schemas']['CreateRequest'], 'the order')
+        call('POST', target, json.dumps(order), 201)
+        call('POST', target, json.dumps(order), 409, 'exists')
+        for bad in ('', '[]', {'name': 'x'}, {'name': 'x', 'size': '1MB'}, {'name': 'x', 'size': 1}, {'name': 'x', 'size': '1MiB', 'path': 'x'}):
+            call('POST', target, bad if isinstance(bad, str) else json.dumps(bad), 400, 'invalid')
+        call('POST', target, json.dumps(order), 403, 'forbidden', headers={'Origin': 'null'})
+        call('POST', target, ' ' * 70_000, 413, 'body_too_large')
+        call('DELETE', target + '/new', None, 403, 'forbidden', headers={'Origin': 'null'})
+        call('DELETE', target + '/new')
+        call('DELETE', target + '/new', None, 404, 'not_found')
+        call('DELETE', volume, None, 409, 'refused')
+        call('DELETE', target + '/new', ' ' * 70_000, 413, 'body_too_large')
     with script.test('orders for rebuilds are answered as described'):
         target, order = volume + '/rebuild', json.dumps({'replica': replica.name})
         for method, path, body, ok in (('POST', target, order, 202), ('DELETE', f'{target}/{replica.name}', None, 200)):
@@ -175,6 +189,7 @@ def check_orders(script, call, replica):
         assert received.startswith(b'HTTP/1.1 431 '), received[:60]
         call.description.check_answer('GET', '/', 431, {'Content-Type': 'application/json'}, received.split(b'\r\n\r\n', 1)[1])
         answer = call('DELETE', '/%zz', expect=400, code='bad_request')
+        call.description.check_answer('DELETE', volume, 400, {'Content-Type': 'application/json'}, answer)
         call.description.check_answer('DELETE', f'{volume}/rebuild/n2', 400, {'Content-Type': 'application/json'}, answer)
 
 

@@ -1,4 +1,4 @@
-// Fuzz target: the bodies of orders, an assignment's, a rebuild's and a comparison's. Any bytes give an order that keeps all limits, or
+// Fuzz target: the bodies of orders, an assignment's, a rebuild's, a comparison's and a new volume's, and the record that is kept of that. Any bytes give an order that keeps all limits, or
 // one line that says what is wrong.
 #include <cstdint>
 #include <string_view>
@@ -6,6 +6,8 @@
 #include "control/assignment_request.h"
 #include "control/config_values.h"
 #include "control/rebuild_request.h"
+#include "control/volume_record.h"
+#include "control/volume_request.h"
 #include "ringbolt/assert.h"
 
 namespace {
@@ -27,8 +29,20 @@ void check_order(const AssignmentOrder& order) {
   }
 }
 
-void check_error(const Error& error) {
-  RINGBOLT_ASSERT(error.code == Errc::kInvalid && !error.message.empty());
+void check_volume(const VolumeConfig& volume) {
+  RINGBOLT_ASSERT(check_volume_name(volume.name).has_value());
+  RINGBOLT_ASSERT(volume.size_bytes >= kBlockBytes && volume.size_bytes <= kVolumeBytesMax && volume.size_bytes % kBlockBytes == 0);
+  RINGBOLT_ASSERT(volume.wal_bytes >= kWalBytesMin && volume.wal_bytes <= kWalBytesMax && volume.wal_bytes % kBlockBytes == 0);
+  RINGBOLT_ASSERT((volume.path.empty() || volume.path.front() == '/') && (volume.wal_path.empty() || volume.wal_path.front() == '/'));
+  // What is kept of it is what it was.
+  VolumeRecord record;
+  record.volume = volume;
+  const Result<VolumeRecord> kept = parse_volume_record(to_json(record));
+  RINGBOLT_ASSERT(kept.has_value() && kept.value() == record);
+}
+
+void check_error(const Error& error, Errc code = Errc::kInvalid) {
+  RINGBOLT_ASSERT(error.code == code && !error.message.empty());
   RINGBOLT_ASSERT(error.message.find('\n') == std::string::npos && error.message.size() < 1000);
 }
 
@@ -51,6 +65,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_order(order.value());
   } else {
     check_error(order.error());
+  }
+  const Result<VolumeConfig> volume = parse_volume_request(body);
+  if (volume.has_value()) {
+    check_volume(volume.value());
+  } else {
+    check_error(volume.error());
+  }
+  const Result<VolumeRecord> record = parse_volume_record(body);
+  if (record.has_value()) {
+    check_volume(record.value().volume);
+  } else {
+    check_error(record.error(), Errc::kCorrupt);
   }
   return 0;
 }

@@ -62,7 +62,7 @@ void check(const char* name, const Decode& decode, std::span<const std::byte> by
 
 MessageHeader any_header(SimRandom& random) {
   MessageHeader header;
-  header.type = any_of(random, MessageType::kHello, MessageType::kVerifyAck);
+  header.type = any_of(random, MessageType::kHello, MessageType::kMeasureAck);
   header.version = any_u16(random, 1, 2);
   for (uint8_t& byte : header.volume.bytes) byte = static_cast<uint8_t>(random.next());
   header.epoch = Epoch(any_number(random, 0, UINT64_MAX / 2));
@@ -88,6 +88,8 @@ void check_header(Bytes bytes, bool repair) {
   const MessageHeader& header = decoded.value();
   const uint32_t limit = header.type == MessageType::kWalData       ? WalDataFields::kBytes + kFrameBytesMax
                          : header.type == MessageType::kSessionData ? SessionDataFields::kBytes + kFramePayloadBytesMax
+                         : header.type == MessageType::kMeasure     ? kMeasureBytesMax
+                         : header.type == MessageType::kMeasureAck  ? 0
                                                                     : kControlBytesMax;
   RINGBOLT_ASSERT(header.payload_bytes <= limit);
   Bytes again(kHeaderBytes);

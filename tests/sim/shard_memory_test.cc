@@ -93,7 +93,7 @@ class ShardNode final : public nbd::ClientLog, public nbd::HandOver, public repl
   std::vector<std::string> lines;
 
  private:
-  void client_line(std::string_view line) override { lines.emplace_back(line); }
+  void client_line(const nbd::ClientLine& line) override { lines.emplace_back(line.words); }
   void attach(nbd::Client client) override {
     repl::Volume& of = volume(client.negotiated.export_name);
     set->add(std::move(client), of);

@@ -20,5 +20,7 @@ _ringboltctl() {
   while IFS=$'\t' read -r word _; do
     COMPREPLY+=("${word#"$before"}")
   done < <("${COMP_WORDS[0]}" __complete "${words[@]}" 2>/dev/null)
+  # A directory goes on; outside of a completion there is nothing to tell that to.
+  [[ ${#COMPREPLY[@]} = 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace 2>/dev/null
 }
 complete -F _ringboltctl ringboltctl

@@ -8,8 +8,9 @@ _ringboltd() {
   fi
   case $previous in
     --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$current") ;;
     --log-level) mapfile -t COMPREPLY < <(compgen -W 'debug info warn error' -- "$current") ;;
-    *) mapfile -t COMPREPLY < <(compgen -W '--config --check --log-level --describe-config --help --version' -- "$current") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W '--config --check --log-level --log-format --describe-config --help --version' -- "$current") ;;
   esac
 }
 complete -o filenames -F _ringboltd ringboltd

@@ -64,7 +64,7 @@ TEST_CASE("admin: what the daemon says of an assignment becomes the status", "[a
                                                                    {Errc::kNotFound, "404 not_found"},
                                                                    {Errc::kStaleEpoch, "409 stale_epoch"},
                                                                    {Errc::kNotPermitted, "409 refused"},
-                                                                   {Errc::kExists, "409 refused"},
+                                                                   {Errc::kExists, "409 exists"},
                                                                    {Errc::kIo, "500 failed"},
                                                                    {Errc::kNoSpace, "500 failed"},
                                                                    {Errc::kCorrupt, "500 failed"},
@@ -99,7 +99,7 @@ TEST_CASE("admin: an assignment is a POST, and nothing else is", "[admin]") {
   CHECK(code_of(reply) == "405 method_not_allowed");
   CHECK_THAT(reply, Contains("Allow: POST\r\n"));
   CHECK_THAT(post(admin.address(), "/v1/volumes/vol0/why", kBody), Contains("405") && Contains("Allow: GET, HEAD\r\n"));
-  CHECK(code_of(post(admin.address(), "/v1/volumes", kBody)) == "405 method_not_allowed");
+  CHECK(code_of(post(admin.address(), "/v1/node", kBody)) == "405 method_not_allowed");
   CHECK(admin.daemon().orders().empty());
 }
 

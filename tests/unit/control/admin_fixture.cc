@@ -2,11 +2,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 
 #include "control/config_values.h"
 
@@ -41,6 +43,23 @@ void AdminFixture::on_control_thread(const std::function<void()>& work) {
   done.get_future().wait();
 }
 
+namespace {
+
+// A ring that an earlier test had on this thread is taken down by the kernel in its own time, which may interrupt system calls.
+
+void connect_interrupted(int fd, const sockaddr_in& to) {
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return;
+  REQUIRE(errno == EINTR);  // then it goes on
+  pollfd connecting{fd, POLLOUT, 0};
+  REQUIRE(TEMP_FAILURE_RETRY(poll(&connecting, 1, 60'000)) == 1);
+  int error = 0;
+  socklen_t length = sizeof error;
+  REQUIRE(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0);
+  REQUIRE(error == 0);
+}
+
+}  // namespace
+
 RawHttpClient::RawHttpClient(const std::string& address) {
   const io::Address parsed = parse_host_port(address).value();
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -52,7 +71,7 @@ RawHttpClient::RawHttpClient(const std::string& address) {
   to.sin_family = AF_INET;
   to.sin_port = htons(parsed.port);
   REQUIRE(inet_pton(AF_INET, parsed.host.c_str(), &to.sin_addr) == 1);
-  REQUIRE(connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+  connect_interrupted(fd_, to);
 }
 
 RawHttpClient::~RawHttpClient() { close(fd_); }
@@ -60,7 +79,7 @@ RawHttpClient::~RawHttpClient() { close(fd_); }
 bool RawHttpClient::send(const std::string& bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t sent = ::send(fd_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
+    const ssize_t sent = TEMP_FAILURE_RETRY(::send(fd_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL));
     if (sent < 0) {
       REQUIRE((errno == EPIPE || errno == ECONNRESET));
       return false;
@@ -74,7 +93,7 @@ void RawHttpClient::end() { REQUIRE(shutdown(fd_, SHUT_WR) == 0); }
 
 bool RawHttpClient::receive() {
   char buffer[4096];
-  const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
+  const ssize_t got = TEMP_FAILURE_RETRY(recv(fd_, buffer, sizeof buffer, 0));
   if (got < 0) REQUIRE(errno == ECONNRESET);  // EAGAIN: the server neither answered nor closed
   if (got <= 0) return false;
   received_.append(buffer, static_cast<size_t>(got));

@@ -21,10 +21,11 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({""}, AdminResource::kPage, "", "GET, HEAD");
   check({"openapi.json"}, AdminResource::kOpenApi, "", "GET, HEAD");
   check({"v1", "events"}, AdminResource::kEvents, "", "GET");
+  check({"metrics"}, AdminResource::kMetrics, "", "GET, HEAD");
   check({"healthz"}, AdminResource::kHealth, "", "GET, HEAD");
   check({"v1", "node"}, AdminResource::kNode, "", "GET, HEAD");
-  check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD");
-  check({"v1", "volumes", "a"}, AdminResource::kVolume, "a", "GET, HEAD");
+  check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD, POST");
+  check({"v1", "volumes", "a"}, AdminResource::kVolume, "a", "GET, HEAD, DELETE");
   check({"v1", "volumes", "a", "why"}, AdminResource::kWhy, "a", "GET, HEAD");
   check({"v1", "volumes", "a", "assignment"}, AdminResource::kAssignment, "a", "POST");
   check({"v1", "volumes", "a", "rebuild"}, AdminResource::kRebuild, "a", "POST");
@@ -35,8 +36,8 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   CHECK(find_route({"v1", "volumes", "a", "rebuild"})->replica.empty());
   // Names that look like parts of paths are names.
   check({"v1", "volumes", "assignment", "why"}, AdminResource::kWhy, "assignment", "GET, HEAD");
-  check({"v1", "volumes", "*"}, AdminResource::kVolume, "*", "GET, HEAD");
-  check({"v1", "volumes", "a/b"}, AdminResource::kVolume, "a/b", "GET, HEAD");
+  check({"v1", "volumes", "*"}, AdminResource::kVolume, "*", "GET, HEAD, DELETE");
+  check({"v1", "volumes", "a/b"}, AdminResource::kVolume, "a/b", "GET, HEAD, DELETE");
 }
 
 TEST_CASE("routes: anything else is nothing", "[admin]") {

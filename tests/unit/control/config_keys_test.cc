@@ -31,7 +31,7 @@ class File {
 
   [[nodiscard]] Config read() const {
     std::string text;
-    for (const char* const table : {"node", "nbd", "replication", "admin", "rebuild", "volume", "volume.replica"}) {
+    for (const char* const table : {"node", "nbd", "replication", "admin", "rebuild", "log", "volume", "volume.replica"}) {
       const auto found = tables_.find(table);
       if (found == tables_.end()) continue;
       text += found->first.starts_with("volume") ? "[[" + found->first + "]]\n" : "[" + found->first + "]\n";
@@ -76,7 +76,7 @@ TEST_CASE("config keys: which ones SIGHUP changes is said truly", "[config]") {
       {"nbd.listen", "[\"127.0.0.1:1\"]"}, {"nbd.max_connections", "7"}, {"nbd.handshake_timeout", "\"7s\""}, {"nbd.stall_timeout", "\"7s\""},
       {"replication.listen", "\"127.0.0.1:1\""}, {"replication.timeout", "\"7s\""}, {"replication.when_lost", "\"wait\""},
       {"replication.wal_retain", "\"7%\""}, {"admin.listen", "\"127.0.0.1:1\""}, {"rebuild.rate_max", "\"7MiB\""}, {"rebuild.chunk", "\"4KiB\""},
-      {"rebuild.in_flight", "7"}, {"rebuild.parallel", "7"}, {"volume.name", "\"vol7\""}, {"volume.size", "\"7GiB\""},
+      {"rebuild.in_flight", "7"}, {"rebuild.parallel", "7"}, {"log.level", "\"debug\""}, {"log.format", "\"json\""}, {"volume.name", "\"vol7\""}, {"volume.size", "\"7GiB\""},
       {"volume.wal_size", "\"16MiB\""}, {"volume.path", "\"/image\""}, {"volume.wal_path", "\"/wal\""}, {"volume.durability", "\"best_effort\""},
       {"volume.role", "\"replica\""}, {"volume.epoch", "7"}, {"volume.replica.id", "\"n7\""}, {"volume.replica.address", "\"h:7\""}};
   File file;

@@ -1,6 +1,10 @@
 // What ringboltctl offers to shells while a command line is typed.
+#include <stdlib.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -40,9 +44,9 @@ bool contains(const Words& words, const std::string& word) { return std::find(wo
 
 TEST_CASE("ctl complete: commands, with what they are for", "[ctl]") {
   CHECK(offered({"st"}) == std::vector<Candidate>{{"status", "every volume on the node"}});
-  CHECK(words_offered({"volume", ""}) == Words{"show"});
+  CHECK(words_offered({"volume", ""}) == Words{"show", "create", "delete"});
   const Words all = words_offered({""});
-  for (const char* const command : {"status", "assign", "promote", "why", "rebuild", "verify", "watch", "volume"}) CHECK(contains(all, command));
+  for (const char* const command : {"status", "assign", "promote", "why", "rebuild", "verify", "watch", "volume", "doctor", "bench"}) CHECK(contains(all, command));
   CHECK(!contains(all, std::string(kCompleteCommand)));
   CHECK(words_offered({"nonsense", "st"}).empty());  // whatever it is, it is no command before another one
 }
@@ -75,13 +79,32 @@ TEST_CASE("ctl complete: volumes and replicas as the daemon has them", "[ctl]") 
         std::vector<Candidate>{{"vol0", "primary, publish_healthy"}, {"vol1", "primary, publish_healthy"}});
   CHECK(words_offered({"--admin=" + address, "watch", "--interval", "2", "vol1"}) == Words{"vol1"});
   CHECK(words_offered({"--admin", address, "why", "vol0", ""}).empty());
+  CHECK(words_offered({"--admin", address, "volume", "delete", ""}) == Words{"vol0", "vol1"});
+  CHECK(words_offered({"--admin", address, "volume", "create", ""}).empty());  // what it is to be called is not there yet
   CHECK(words_offered({"--admin", address, "rebuild", ""}) == Words{"cancel", "vol0", "vol1"});
   CHECK(offered({"--admin", address, "rebuild", "vol0", ""}) == std::vector<Candidate>{{"n2", "in sync"}});
   CHECK(words_offered({"--admin", address, "rebuild", "cancel", "vol0", "n"}) == Words{"n2"});
   CHECK(words_offered({"--admin", address, "rebuild", "other", ""}).empty());
   CHECK(words_offered({"--admin", address, "verify", "vol0", "--replica", ""}) == Words{"n2"});
   CHECK(words_offered({"--admin", address, "verify", "vol0", "--replica=n"}) == Words{"--replica=n2"});
+  CHECK(words_offered({"--admin", address, "bench", "vol0", ""}) == Words{"vol0", "vol1"});  // any number of them
   CHECK(words_offered({"--admin", address, "assign", "vol0", "--replica", ""}).empty());  // an address belongs to it
+}
+
+TEST_CASE("ctl complete: files, below the directory that is begun", "[ctl]") {
+  char path[] = "/tmp/ringbolt-complete-XXXXXX";
+  REQUIRE(mkdtemp(path) != nullptr);
+  const std::string top = path;
+  std::filesystem::create_directories(top + "/data/inner");
+  std::ofstream(top + "/data.toml") << "x";
+  std::ofstream(top + "/.hidden") << "x";
+  CHECK(words_offered({"doctor", "--config", top + "/"}) == Words{top + "/data.toml", top + "/data/"});
+  CHECK(words_offered({"doctor", "--config", top + "/."}) == Words{top + "/.hidden"});
+  CHECK(words_offered({"doctor", "--path=" + top + "/data/"}) == Words{"--path=" + top + "/data/inner/"});
+  CHECK(words_offered({"doctor", "--config", top + "/none/x"}).empty());
+  CHECK(words_offered({"bench", top + "/data/"}) == Words{top + "/data/inner/"});
+  CHECK(words_offered({"doctor", ""}).empty());
+  std::filesystem::remove_all(top);
 }
 
 TEST_CASE("ctl complete: where no daemon answers nothing is offered and nothing said", "[ctl]") {

@@ -85,6 +85,22 @@ class FakeDaemon : public Daemon {
       done(status);
     });
   }
+  /// Its volumes, each with a number of writes that grows from one question to the next.
+  void metrics(std::function<void(NodeMetrics)> done) override {
+    const std::lock_guard lock(mutex_);
+    NodeMetrics metrics;
+    metrics.id = "n1";
+    metrics.version = "0.1.0";
+    metrics.shards.resize(1);
+    ++metrics_asked_;
+    for (const VolumeStatus& status : answer_) {
+      VolumeMetrics volume;
+      volume.status = status;
+      for (int i = 0; i < metrics_asked_; ++i) volume.ops[static_cast<size_t>(ClientOp::kWrite)].latency.add(100'000);
+      metrics.volumes.push_back(std::move(volume));
+    }
+    push([done = std::move(done), metrics = std::move(metrics)] { done(metrics); });
+  }
   /// Does what it is told to the volume of that name, or answers the error that the test has set.
   void assign(const std::string& volume, const AssignmentOrder& order,
               std::function<void(Result<VolumeStatus>)> done) override {
@@ -104,6 +120,19 @@ class FakeDaemon : public Daemon {
     verifies_.emplace_back(volume, replica);
     push([done = std::move(done), result = begin_verify(volume, replica)] { done(result); });
   }
+  /// Adds a volume of that name to the answers, or answers the error that the test has set.
+  void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    created_.push_back(volume);
+    push([done = std::move(done), result = carry_out(volume)] { done(result); });
+  }
+  /// Takes it out of the answers; "/dev/kept" stays.
+  void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) override {
+    const std::lock_guard lock(mutex_);
+    removed_.push_back(volume);
+    push([done = std::move(done), result = carry_out(volume)] { done(result); });
+  }
+  [[nodiscard]] size_t volume_count() const override { return 0; }
   void set_rebuild_rate_max(uint64_t) override {}
   void stop(std::function<void()> done) override {
     const std::lock_guard lock(mutex_);
@@ -141,6 +170,14 @@ class FakeDaemon : public Daemon {
     const std::lock_guard lock(mutex_);
     return verifies_;
   }
+  [[nodiscard]] std::vector<VolumeConfig> created() {
+    const std::lock_guard lock(mutex_);
+    return created_;
+  }
+  [[nodiscard]] std::vector<std::string> removed() {
+    const std::lock_guard lock(mutex_);
+    return removed_;
+  }
   [[nodiscard]] int volumes_asked() const { return volumes_asked_; }
   [[nodiscard]] int node_asked() const { return node_asked_; }
 
@@ -177,6 +214,20 @@ class FakeDaemon : public Daemon {
     }
     return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
   }
+  Result<VolumeStatus> carry_out(const VolumeConfig& volume) {
+    if (refusal_) return *refusal_;
+    VolumeStatus status = volume_status(volume.name);
+    status.size = volume.size_bytes;
+    status.role = "none";
+    status.replicas.clear();
+    answer_.push_back(status);
+    return status;
+  }
+  Result<RemovedVolume> carry_out(const std::string& name) {
+    if (refusal_) return *refusal_;
+    if (std::erase_if(answer_, [&](const VolumeStatus& one) { return one.name == name; }) > 0) return RemovedVolume{name, {"/dev/kept"}};
+    return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
+  }
   void push(std::function<void()> work) {
     work_.push_back(std::move(work));
     changed_.notify_all();
@@ -198,9 +249,12 @@ class FakeDaemon : public Daemon {
   std::optional<Error> refusal_;
   std::vector<std::pair<std::string, AssignmentOrder>> orders_;
   std::vector<std::pair<std::string, RebuildOrder>> rebuilds_;
+  std::vector<VolumeConfig> created_;
+  std::vector<std::string> removed_;
   std::vector<std::pair<std::string, std::optional<std::string>>> verifies_;
   std::atomic<int> volumes_asked_{0};
   std::atomic<int> node_asked_{0};
+  int metrics_asked_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> work_;

@@ -147,6 +147,8 @@ TEST_CASE("buffer_pool: waiters are woken in order, once, after a release", "[bu
   pool.wait(b);
   pool.wait(c);
   pool.wait(a);  // queued already: keeps its place
+  CHECK(pool.waiters() == 3);
+  CHECK(pool.waits() == 3);
   pool.run_waiters();
   CHECK(order.empty());  // nothing was released
   pool.release(all[0]);
@@ -164,6 +166,8 @@ TEST_CASE("buffer_pool: waiters are woken in order, once, after a release", "[bu
   CHECK(order == std::vector<int>{1, 2, 3, 2});
   CHECK(b.got);
   CHECK_FALSE(pool.has_waiters());
+  CHECK(pool.waiters() == 0);
+  CHECK(pool.waits() == 5);  // b and c once more
 }
 
 TEST_CASE("buffer_pool: a woken waiter may cancel another one", "[buffer_pool]") {

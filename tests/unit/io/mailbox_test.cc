@@ -23,7 +23,12 @@ TEST_CASE("mailbox: messages come out oldest first", "[mailbox]") {
   Numbered messages[5];
   CHECK(mailbox.empty());
   CHECK(mailbox.take_all() == nullptr);
-  for (Numbered& message : messages) CHECK_FALSE(mailbox.push(&message));
+  uint64_t pushed = 0;
+  for (Numbered& message : messages) {
+    CHECK(mailbox.count() == pushed++);
+    CHECK_FALSE(mailbox.push(&message));
+  }
+  CHECK(mailbox.count() == 5);
   Message* at = mailbox.take_all();
   for (Numbered& message : messages) {
     REQUIRE(at == &message);

@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <thread>
+#include <vector>
 
 #include "io/buffer_pool.h"
 #include "io/posix_sockets.h"
@@ -115,6 +116,52 @@ TEST_CASE("ring_io: an idle loop sleeps instead of spinning", "[ring_io]") {
   // Waking for a timer is nothing that spinning helps with: it is given up but for probes.
   CHECK(io->counters().sleeps >= 150);
   CHECK(io->counters().spins_unpaid <= 60);
+}
+
+TEST_CASE("ring_io: the loop's time is divided into work, spinning and sleep, and messages are counted", "[ring_io]") {
+  const auto io = make_ring({.spin = 100 * kMicrosecond});
+  struct Phases {
+    explicit Phases(RingIo& ring) : io(ring) { io.arm(timer, 20 * kMillisecond); }
+    void on_timer() {
+      if (++count == 1) return begin_work();
+      io.stop();
+    }
+    /// A turn that takes its time, by the processor's clock: nothing else on this machine makes it shorter.
+    void begin_work() {
+      const Nanos begin = time_of(CLOCK_MONOTONIC);
+      while (time_of(CLOCK_MONOTONIC) - begin < 30 * kMillisecond) {
+      }
+      io.arm(timer, 20 * kMillisecond);
+    }
+    static Nanos time_of(clockid_t clock) {
+      timespec time{};
+      clock_gettime(clock, &time);
+      return time.tv_sec * kSecond + time.tv_nsec;
+    }
+    RingIo& io;
+    TimerOf<&Phases::on_timer> timer{*this};
+    int count = 0;
+  } phases(*io);
+  struct Counted : Message {
+    explicit Counted(RingIo& ring, std::vector<uint64_t>& seen) : io(ring), waiting(seen) {}
+    void run() override {
+      waiting.push_back(io.messages_waiting());
+      delete this;
+    }
+    RingIo& io;
+    std::vector<uint64_t>& waiting;
+  };
+  std::vector<uint64_t> waiting;
+  for (int i = 0; i < 3; ++i) io->post(new Counted(*io, waiting));
+  CHECK(io->running_time() == 0);
+  CHECK(io->messages_waiting() == 3);
+  REQUIRE(io->run(nullptr).has_value());
+  CHECK(waiting == std::vector<uint64_t>{2, 1, 0});
+  const RingCounters& counters = io->counters();
+  CHECK(counters.messages == 4);  // the stop is one, too
+  CHECK(counters.spinning > 0);
+  CHECK(counters.asleep >= 30 * kMillisecond);  // of 40, some of it spent spinning
+  CHECK(io->running_time() - counters.asleep - counters.spinning >= 30 * kMillisecond);
 }
 
 TEST_CASE("ring_io: transfers from the pool use registered memory, others do not", "[ring_io]") {

@@ -206,7 +206,7 @@ TEST_CASE("nbd listener: failing accepts are retried, after a pause when resourc
   const auto client_io = world.add_node("client").create_io();
   struct Log final : ClientLog {
     std::vector<std::string> lines;
-    void client_line(std::string_view line) override { lines.emplace_back(line); }
+    void client_line(const ClientLine& line) override { lines.emplace_back(line.words); }
   } sink;
   struct Nobody final : HandOver {
     void attach(Client) override { FAIL("no client gets this far"); }

@@ -154,13 +154,17 @@ class Server final : private nbd::ClientLog, private nbd::HandOver {
   nbd::ConnectionSet set;
   nbd::Listener listener;
   std::vector<std::string> lines;
+  uint64_t lines_left_out = 0;
   nbd::HandOver& hand_over() { return *this; }
 
  private:
-  void client_line(std::string_view line) override {
-    // Whatever a line is about: it says who it was.
-    RINGBOLT_ASSERT(line.find(" at client:") != line.npos || line.find(" at server:10809") != line.npos);
-    lines.emplace_back(line);
+  void client_line(const nbd::ClientLine& line) override {
+    // Whatever a line is about: it says who it was, in words and as fields.
+    RINGBOLT_ASSERT(line.words.find(" at client:") != line.words.npos || line.words.find(" at server:10809") != line.words.npos);
+    RINGBOLT_ASSERT(line.address.empty() || line.words.find(" at " + std::string(line.address)) != line.words.npos);
+    RINGBOLT_ASSERT((line.words.find(" of vol0 at ") != line.words.npos) == (line.volume == "vol0"));
+    lines.emplace_back(line.words);
+    lines_left_out += line.left_out;
   }
   void attach(nbd::Client client) override { set.add(std::move(client), service); }
 };

@@ -321,6 +321,24 @@ TEST_CASE("link: session_data, longer than what is staged, ends the log connecti
   CHECK(p.b->messages.empty());
 }
 
+TEST_CASE("link: measure, longer than what is staged, ends a replication connection", "[repl]") {
+  Pair p(8);
+  p.b->open(p.accepted);
+  p.b->link->start();
+  MessageHeader header;
+  header.type = MessageType::kMeasure;
+  header.sequence = 1;
+  header.payload_bytes = kMeasureBytesMax;
+  std::vector<std::byte> bytes(kHeaderBytes);
+  encode_header(header, bytes.data());
+  bytes.resize(kHeaderBytes + header.payload_bytes);
+  RawSender sender(*p.a->io, p.connected);
+  sender.send(bytes);
+  REQUIRE(p.run([&] { return p.b->closed == 1 && sender.done; }));
+  CHECK(p.b->close_reason == "measure within a replication connection");
+  CHECK(p.b->messages.empty());
+}
+
 TEST_CASE("link: a listener that pauses gets the same frame again and nothing overtakes it",
           "[repl]") {
   Pair p(6);

@@ -26,7 +26,7 @@ MessageHeader some_header(MessageType type = MessageType::kWalAck) {
   header.epoch = Epoch(0x1122334455667788);
   header.session = SessionId(77);
   header.sequence = UINT64_MAX - 3;
-  header.payload_bytes = 24;
+  header.payload_bytes = type == MessageType::kMeasureAck ? 0 : 24;
   header.payload_crc = 0xDEADBEEF;
   return header;
 }
@@ -41,10 +41,12 @@ constexpr MessageType kAllTypes[] = {
     MessageType::kHello,          MessageType::kWelcome,     MessageType::kReject,
     MessageType::kWalData,        MessageType::kWalAck,      MessageType::kSync,
     MessageType::kSyncAck,        MessageType::kSessionControl, MessageType::kSessionData,
-    MessageType::kSessionDataAck, MessageType::kSessionAck, MessageType::kVerify, MessageType::kVerifyAck};
+    MessageType::kSessionDataAck, MessageType::kSessionAck, MessageType::kVerify, MessageType::kVerifyAck,
+    MessageType::kMeasure,        MessageType::kMeasureAck};
 
 bool is_handshake(MessageType type) {
-  return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject;
+  return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject || type == MessageType::kMeasure ||
+         type == MessageType::kMeasureAck;
 }
 
 }  // namespace
@@ -85,6 +87,8 @@ TEST_CASE("wire: headers with impossible fields are refused though their checksu
     uint32_t limit = kControlBytesMax;
     if (type == MessageType::kWalData) limit = WalDataFields::kBytes + kFrameBytesMax;
     if (type == MessageType::kSessionData) limit = SessionDataFields::kBytes + kFramePayloadBytesMax;
+    if (type == MessageType::kMeasure) limit = kMeasureBytesMax;
+    if (type == MessageType::kMeasureAck) limit = 0;
     header.payload_bytes = limit;
     CHECK(decodes(header));
     header.payload_bytes = limit + 1;

@@ -151,6 +151,7 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
   void on_primary_serving() override {}
   uint64_t next_connection() override { return 1; }
   void on_primary_fact(core::Event) override {}
+  repl::RequestMeter& request_meter() override { return meter_; }
 
  private:
   struct Open {
@@ -216,6 +217,7 @@ class ServedVolume : public StoreListener, public repl::PrimaryListener {
   std::vector<std::byte> payload_;
   std::unique_ptr<CheckpointMemory> memory_;
   std::unique_ptr<Store> store_;
+  repl::RequestMeter meter_;
   std::unique_ptr<repl::Primary> primary_;
   std::vector<Open> open_;
   std::mt19937_64 random_{3};

@@ -1,0 +1,50 @@
+#include "control/volume_places.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <system_error>
+
+namespace ringbolt {
+namespace {
+
+/// One name for one file.
+std::string real_path(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path full = std::filesystem::weakly_canonical(path, error);
+  return error ? std::filesystem::path(path).lexically_normal().string() : full.string();
+}
+
+Status check_not_inside(const char* key, const std::string& path, const std::string& directory) {
+  if (path.empty() || !real_path(path).starts_with(real_path(directory) + "/")) return boost::outcome_v2::success();
+  return make_error(Errc::kInvalid, fmt::format("{}: {} is in {}, where the daemon keeps volumes by itself: leave it out", key, path, directory));
+}
+
+}  // namespace
+
+std::string volume_directory(const std::string& data_dir, const std::string& volume) { return data_dir + "/volumes/" + volume; }
+
+std::string base_path_of(const VolumeConfig& volume, const std::string& data_dir) {
+  return volume.path.empty() ? volume_directory(data_dir, volume.name) + "/base" : volume.path;
+}
+
+std::string wal_path_of(const VolumeConfig& volume, const std::string& data_dir) {
+  return volume.wal_path.empty() ? volume_directory(data_dir, volume.name) + "/wal" : volume.wal_path;
+}
+
+Status check_places(const VolumeConfig& fresh, std::span<const VolumeConfig> others, const std::string& data_dir) {
+  const std::string base = real_path(base_path_of(fresh, data_dir));
+  const std::string wal = real_path(wal_path_of(fresh, data_dir));
+  if (base == wal) return make_error(Errc::kInvalid, fmt::format("path and wal_path are both {}", base));
+  BOOST_OUTCOME_TRYV(check_not_inside("path", fresh.path, data_dir + "/volumes"));
+  BOOST_OUTCOME_TRYV(check_not_inside("wal_path", fresh.wal_path, data_dir + "/volumes"));
+  for (const VolumeConfig& other : others) {
+    for (const std::string& theirs : {real_path(base_path_of(other, data_dir)), real_path(wal_path_of(other, data_dir))}) {
+      if (theirs != base && theirs != wal) continue;
+      return make_error(Errc::kExists, fmt::format("{} is in use by volume \"{}\"", theirs, other.name));
+    }
+  }
+  return boost::outcome_v2::success();
+}
+
+}  // namespace ringbolt

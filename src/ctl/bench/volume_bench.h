@@ -1,0 +1,16 @@
+// A volume as its clients have it, through its NBD export.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "ctl/bench/measured.h"
+#include "io/address.h"
+
+namespace ringbolt::ctl::bench {
+
+/// Reads and flushes, and writes if `overwrite`, which destroys what the volume holds. Tells each line as soon as it is measured;
+/// stops at the first that fails.
+void bench_volume(const std::string& volume, const io::Address& nbd, bool overwrite, Clock::duration time, const std::function<void(const Measured&)>& tell);
+
+}  // namespace ringbolt::ctl::bench

@@ -1,0 +1,58 @@
+// Counts what clients asked of a volume, by kind: how long the answer took, how many bytes, how often it was an error. For
+// people and monitoring, nothing is decided from it. Outlives roles, so that no count ever goes back. One thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "control/node_metrics.h"
+#include "io/io.h"
+#include "volume/request.h"
+
+namespace ringbolt::repl {
+
+class RequestMeter {
+ public:
+  using Ops = std::array<ClientOpMetrics, kClientOps.size()>;
+
+  /// `request` is answered with `error`, `latency` after it was submitted.
+  void answered(const Request& request, RequestError error, io::Nanos latency) {
+    if (request.kind == RequestKind::kCache) return;  // advice that costs nothing here
+    ClientOpMetrics& op = ops_[static_cast<size_t>(op_of(request))];
+    op.latency.add(latency);
+    if (error == RequestError::kNone) {
+      op.bytes += request.length;
+    } else {
+      ++op.errors[static_cast<size_t>(error_of(error))];
+    }
+  }
+  [[nodiscard]] const Ops& ops() const { return ops_; }
+
+ private:
+  static ClientOp op_of(const Request& request) {
+    switch (request.kind) {
+      case RequestKind::kRead: return ClientOp::kRead;
+      case RequestKind::kWrite: return request.fua ? ClientOp::kWriteFua : ClientOp::kWrite;
+      case RequestKind::kFlush: return ClientOp::kFlush;
+      case RequestKind::kTrim: return ClientOp::kTrim;
+      case RequestKind::kZero:
+      case RequestKind::kCache: break;
+    }
+    return ClientOp::kZeroes;
+  }
+  static ClientError error_of(RequestError error) {
+    switch (error) {
+      case RequestError::kNoSpace: return ClientError::kNoSpace;
+      case RequestError::kShutdown: return ClientError::kShutdown;
+      case RequestError::kInvalid: return ClientError::kInvalid;
+      case RequestError::kIo:
+      case RequestError::kNone: break;
+    }
+    return ClientError::kIo;
+  }
+
+  Ops ops_;
+};
+
+}  // namespace ringbolt::repl

@@ -1,0 +1,98 @@
+// Orders to create and delete volumes, over the admin API and from ringboltctl: passed on exactly, answered with what became of them.
+#include <catch2/catch.hpp>
+
+#include "control/json.h"
+#include "tests/unit/control/admin_fixture.h"
+#include "tests/unit/control/ctl_call.h"
+
+namespace ringbolt::test {
+namespace {
+
+using Catch::Matchers::Contains;
+using ctl::call;
+
+std::string delete_volume(const std::string& address, const std::string& name) {
+  RawHttpClient client(address);
+  client.send("DELETE /v1/volumes/" + name + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  return client.read_all();
+}
+
+TEST_CASE("admin: a volume is created with 201 and deleted with 200", "[admin]") {
+  AdminFixture admin;
+  const std::string created = post(admin.address(), "/v1/volumes", R"({"name": "new", "size": "1MiB", "path": "/dev/sdb"})");
+  CHECK(status_of(created) == "201");
+  CHECK_THAT(created, Contains(R"("name":"new")") && Contains(R"("size":1048576)") && Contains(R"("role":"none")"));
+  REQUIRE(admin.daemon().created().size() == 1);
+  CHECK(admin.daemon().created()[0].path == "/dev/sdb");
+  const std::string deleted = delete_volume(admin.address(), "new");
+  CHECK(status_of(deleted) == "200");
+  CHECK(body_of(deleted) == R"({"name":"new","kept":["/dev/kept"]})");
+  CHECK(admin.daemon().removed() == std::vector<std::string>{"new"});
+}
+
+TEST_CASE("admin: an order for a volume that cannot be meant is not passed on", "[admin]") {
+  AdminFixture admin;
+  const std::string bad = post(admin.address(), "/v1/volumes", R"({"name": "new"})");
+  CHECK(code_of(bad) == "400 invalid");
+  CHECK_THAT(bad, Contains(R"(no \"size\")"));
+  CHECK(code_of(post(admin.address(), "/v1/volumes", R"({"name": "new", "size": 4096})", "Origin: http://example.com\r\n")) == "403 forbidden");
+  CHECK(code_of(delete_volume(admin.address(), "a%2fb")) == "404 not_found");
+  CHECK(admin.daemon().created().empty());
+  CHECK(admin.daemon().removed().empty());
+  CHECK(code_of(delete_volume(admin.address(), "none")) == "404 not_found");
+}
+
+TEST_CASE("admin: what the daemon says of such an order becomes the status", "[admin]") {
+  AdminFixture admin;
+  admin.daemon().refuse_orders(make_error(Errc::kExists, "there is a volume \"vol0\" already"));
+  CHECK(code_of(post(admin.address(), "/v1/volumes", R"({"name": "vol0", "size": 4096})")) == "409 exists");
+  admin.daemon().refuse_orders(make_error(Errc::kNotPermitted, "it has the role primary"));
+  CHECK(code_of(delete_volume(admin.address(), "vol0")) == "409 refused");
+}
+
+TEST_CASE("ctl: volume create sends what it was told, and shows the volume", "[ctl]") {
+  AdminFixture admin;
+  const ctl::Outcome outcome = call(admin.address(), {"volume", "create", "new", "--size", "64MiB", "--wal-size", "16MiB", "--path", "/a", "--wal-path", "/b"});
+  CHECK(outcome.err.empty());
+  CHECK(outcome.code == 0);
+  CHECK_THAT(outcome.out, Contains("new"));
+  REQUIRE(admin.daemon().created().size() == 1);
+  const VolumeConfig sent = admin.daemon().created()[0];
+  CHECK(sent.size_bytes == 64u << 20);
+  CHECK(sent.wal_bytes == 16u << 20);
+  CHECK(sent.path == "/a");
+  CHECK(sent.wal_path == "/b");
+  admin.daemon().refuse_orders(make_error(Errc::kExists, "there is a volume \"new\" already"));
+  const ctl::Outcome again = call(admin.address(), {"volume", "create", "new", "--size", "64MiB"});
+  CHECK(again.code == 1);
+  CHECK_THAT(again.err, Contains("already") && Contains("next: ringboltctl status"));
+}
+
+TEST_CASE("ctl: volume create refuses what cannot be meant without asking anybody", "[ctl]") {
+  const std::vector<std::string> arguments = GENERATE(std::vector<std::string>{"volume", "create", "new"},
+                                                      std::vector<std::string>{"volume", "create", "--size", "1MiB"},
+                                                      std::vector<std::string>{"volume", "create", "new", "--size", "many"},
+                                                      std::vector<std::string>{"volume", "create", "a/b", "--size", "1MiB"},
+                                                      std::vector<std::string>{"volume", "create", "new", "--size", "1MiB", "--wal-size", "x"},
+                                                      std::vector<std::string>{"volume", "delete", "new"},
+                                                      std::vector<std::string>{"volume", "delete", "--yes"});
+  const ctl::Outcome outcome = call("127.0.0.1:1", arguments);
+  CHECK(outcome.code == 2);
+  CHECK(!outcome.err.empty());
+}
+
+TEST_CASE("ctl: volume delete wants a yes, and says what stays", "[ctl]") {
+  AdminFixture admin;
+  CHECK_THAT(call(admin.address(), {"volume", "delete", "vol1"}).err, Contains("--yes"));
+  CHECK(admin.daemon().removed().empty());
+  const ctl::Outcome outcome = call(admin.address(), {"volume", "delete", "vol1", "--yes"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out == "volume vol1 is deleted\n/dev/kept stays as it is: it was there before the volume\n");
+  admin.daemon().refuse_orders(make_error(Errc::kNotPermitted, "volume vol0 is not deleted: it has 1 clients"));
+  const ctl::Outcome refused = call(admin.address(), {"volume", "delete", "vol0", "--yes"});
+  CHECK(refused.code == 1);
+  CHECK(refused.err == "ringboltctl: volume vol0 is not deleted: it has 1 clients\n");
+}
+
+}  // namespace
+}  // namespace ringbolt::test

@@ -1,0 +1,50 @@
+#include "repl/request_meter.h"
+
+#include <catch2/catch.hpp>
+
+namespace ringbolt::repl {
+namespace {
+
+const ClientOpMetrics& of(const RequestMeter& meter, ClientOp op) { return meter.ops()[static_cast<size_t>(op)]; }
+
+TEST_CASE("request_meter: each kind of request is counted as what it is") {
+  const auto [kind, fua, op] = GENERATE(table<RequestKind, bool, ClientOp>({{RequestKind::kRead, false, ClientOp::kRead},
+                                                                            {RequestKind::kWrite, false, ClientOp::kWrite},
+                                                                            {RequestKind::kWrite, true, ClientOp::kWriteFua},
+                                                                            {RequestKind::kFlush, false, ClientOp::kFlush},
+                                                                            {RequestKind::kZero, false, ClientOp::kZeroes},
+                                                                            {RequestKind::kZero, true, ClientOp::kZeroes},
+                                                                            {RequestKind::kTrim, true, ClientOp::kTrim}}));
+  RequestMeter meter;
+  Request request;
+  request.kind = kind;
+  request.fua = fua;
+  request.length = kind == RequestKind::kFlush ? 0 : 4096;
+  meter.answered(request, RequestError::kNone, 20'000);
+  CHECK(of(meter, op).latency.count() == 1);
+  CHECK(of(meter, op).latency.sum_ns() == 20'000);
+  CHECK(of(meter, op).bytes == request.length);
+  uint64_t all = 0;
+  for (const ClientOpMetrics& one : meter.ops()) all += one.latency.count();
+  CHECK(all == 1);
+}
+
+TEST_CASE("request_meter: an error counts as a request of its kind, and not its bytes; advice to cache counts as none") {
+  RequestMeter meter;
+  Request request;
+  request.kind = RequestKind::kWrite;
+  request.length = 4096;
+  for (const RequestError error : {RequestError::kIo, RequestError::kNoSpace, RequestError::kShutdown, RequestError::kInvalid, RequestError::kIo}) {
+    meter.answered(request, error, 1000);
+  }
+  CHECK(of(meter, ClientOp::kWrite).latency.count() == 5);
+  CHECK(of(meter, ClientOp::kWrite).bytes == 0);
+  CHECK(of(meter, ClientOp::kWrite).errors == std::array<uint64_t, 4>{2, 1, 1, 1});
+  request.kind = RequestKind::kCache;
+  RequestMeter idle;
+  idle.answered(request, RequestError::kNone, 1000);
+  for (const ClientOpMetrics& one : idle.ops()) CHECK(one.latency.count() == 0);
+}
+
+}  // namespace
+}  // namespace ringbolt::repl
