@@ -12,11 +12,11 @@ namespace json = boost::json;
 
 /// Of the file; one that this build does not know is refused.
 constexpr uint64_t kFormat = 1;
-constexpr std::string_view kKeys[] = {"format", "name", "size", "wal_size", "path", "wal_path", "state", "made_path", "made_wal_path"};
+constexpr std::string_view kRecordKeys[] = {"format", "name", "size", "wal_size", "path", "wal_path", "state", "made_path", "made_wal_path"};
 
 VolumeRecord read_record(const json::value& document) {
-  const request_body::ObjectReader in(document, "", kKeys);
-  for (const std::string_view key : kKeys) in.require_key(key);
+  const request_body::ObjectReader in(document, "", kRecordKeys);
+  for (const std::string_view key : kRecordKeys) in.require_key(key);
   static_cast<void>(in.natural("format", kFormat, kFormat));
   VolumeRecord record;
   record.volume = read_volume_keys(in);
