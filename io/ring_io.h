@@ -82,6 +82,9 @@ class RingIo final : public Io {
   void register_chunk(std::byte* data, size_t bytes);
   [[nodiscard]] const std::string& registration_failure() const { return registration_failure_; }
 
+  /// Owner's thread only: RingOptions::spin, from now on.
+  void set_spin(Nanos spin) { options_.spin = spin; }
+
   [[nodiscard]] const RingCounters& counters() const { return counters_; }
   /// Operations submitted and not completed.
   [[nodiscard]] size_t pending_operations() const {

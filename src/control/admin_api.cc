@@ -12,6 +12,7 @@
 #include "control/http_target.h"
 #include "control/json.h"
 #include "control/rebuild_request.h"
+#include "control/reload_request.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -86,13 +87,15 @@ AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
         volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
       })) {}
 
-void AdminApi::serve(Daemon& daemon) {
+void AdminApi::serve(Daemon& daemon, Reloader& reloader) {
   daemon_ = &daemon;
+  reloader_ = &reloader;
   stopping_ = false;
 }
 
 void AdminApi::unserve() {
   daemon_ = nullptr;
+  reloader_ = nullptr;
   stopping_ = true;
   feed_->end();
 }
@@ -143,6 +146,16 @@ bool AdminApi::ask_node() {
   return true;
 }
 
+bool AdminApi::ask_reload() {
+  if (reloader_ == nullptr) return false;
+  reloader_->reload([weak = weak_from_this(), &io = io_](const Result<ReloadReport>& result) {
+    boost::asio::post(io, [weak, result] {
+      if (const auto self = weak.lock()) self->reload_.on_answer(result);
+    });
+  });
+  return true;
+}
+
 template <class Answer, class Render>
 AdminApi::Outcome AdminApi::ask(Question<Answer>& question, Done done, Render render) {
   const auto ticket = question.add([done = std::move(done), render](const Answer& answer) { done(render(answer)); });
@@ -164,6 +177,7 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(volumes_, std::move(done), [](const std::vector<VolumeStatus>& all) { return AdminReply{kOk, to_json(all)}; });
     case AdminResource::kPage:
     case AdminResource::kOpenApi:
+    case AdminResource::kReload:
     case AdminResource::kVolume:
     case AdminResource::kWhy:
     case AdminResource::kAssignment:
@@ -194,6 +208,7 @@ AdminReply AdminApi::open_stream(const NodeStatus& node) {
 // --- orders -------------------------------------------------------------------------------------
 
 AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
+  if (route.resource == AdminResource::kReload) return reload(body, std::move(done));
   if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
   if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
@@ -228,6 +243,18 @@ AdminApi::Outcome AdminApi::verify(const AdminRoute& route, const std::string& b
   return give({route.volume, "comparison", kAccepted, std::move(done), verify_json},
               fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
               [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); });
+}
+
+/// Who asks while one is under way has the next one: the file may have changed since that one read it.
+AdminApi::Outcome AdminApi::reload(const std::string& body, Done done) {
+  const Status checked = check_reload(body);
+  if (checked.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, checked.error().message);
+  const auto ticket = reload_.add([done = std::move(done)](const Result<ReloadReport>& result) {
+    done(result.has_value() ? AdminReply{kOk, to_json(result.value())} : error_reply(kConflict, ErrorCode::kInvalidConfig, result.error().message));
+  });
+  return AdminWait{limits_.order_time,
+                   error_reply(kUnavailable, ErrorCode::kUnfinished, "the reload is still being carried out and goes on; the log says what becomes of it"),
+                   [this, ticket] { reload_.remove(ticket); }};
 }
 
 AdminApi::Outcome AdminApi::give(Order order, const std::string& words, const Give& give) {

@@ -19,6 +19,7 @@
 #include "control/event_stream.h"
 #include "control/json.h"
 #include "control/question.h"
+#include "control/reload.h"
 
 namespace ringbolt {
 
@@ -53,7 +54,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   AdminApi(const AdminApi&) = delete;
   AdminApi& operator=(const AdminApi&) = delete;
 
-  void serve(Daemon& daemon);
+  void serve(Daemon& daemon, Reloader& reloader);
   /// Ends event streams, too.
   void unserve();
   [[nodiscard]] bool stopping() const { return stopping_; }
@@ -79,6 +80,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
   Outcome verify(const AdminRoute& route, const std::string& body, Done done);
+  Outcome reload(const std::string& body, Done done);
   /// An order as it is given to the daemon, which answers the second.
   using Give = std::function<void(Daemon&, std::function<void(Result<VolumeStatus>)>)>;
   Outcome give(Order order, const std::string& words, const Give& give);
@@ -89,15 +91,18 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   boost::asio::io_context& io_;
   const AdminLimits limits_;
   Daemon* daemon_ = nullptr;
+  Reloader* reloader_ = nullptr;  ///< if there is a daemon
   bool stopping_ = false;
   uint64_t next_ticket_ = 1;
   std::map<uint64_t, Order> orders_;  ///< given to the daemon and not answered
 
   Question<std::vector<VolumeStatus>> volumes_{[this] { return ask_volumes(); }};
   Question<NodeStatus> node_{[this] { return ask_node(); }};
+  Question<Result<ReloadReport>> reload_{[this] { return ask_reload(); }};
   const std::shared_ptr<EventFeed> feed_;
   bool ask_volumes();
   bool ask_node();
+  bool ask_reload();
 };
 
 }  // namespace ringbolt

@@ -25,6 +25,7 @@ constexpr Row kRows[] = {
     {AdminResource::kEvents, kStream, "v1/events"},
     {AdminResource::kHealth, kRead, "healthz"},
     {AdminResource::kNode, kRead, "v1/node"},
+    {AdminResource::kReload, kOrder, "v1/node/reload"},
     {AdminResource::kVolumes, kRead, "v1/volumes"},
     {AdminResource::kVolume, kRead, "v1/volumes/*"},
     {AdminResource::kWhy, kRead, "v1/volumes/*/why"},

@@ -9,6 +9,7 @@
 #include "ctl/complete.h"
 #include "ctl/live_commands.h"
 #include "ctl/order.h"
+#include "ctl/reload_command.h"
 #include "ctl/render.h"
 #include "ctl/session.h"
 
@@ -107,6 +108,7 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_rebuild(app, session);
   add_verify(app, session);
   add_watch(app, session);
+  add_reload(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);

@@ -7,19 +7,20 @@
 
 namespace ringbolt::repl {
 
-/// What does not change while the daemon runs is not atomic. Thread: any.
+/// Any of them may change while rebuilds run. Thread: any.
 struct RebuildLimits {
   std::atomic<uint64_t> rate_max{0};  ///< bytes per second of all base lanes together; 0: no cap
   std::atomic<uint32_t> running{0};   ///< rebuilds that have begun and not ended
-  uint32_t parallel = 2;              ///< how many may run at a time, at least 1
-  uint64_t chunk_bytes = uint64_t{1} << 20;
-  uint32_t in_flight = 4;             ///< chunks per rebuild
+  std::atomic<uint32_t> parallel{2};  ///< how many may run at a time, at least 1; those that run already go on
+  // Of rebuilds that begin from now on:
+  std::atomic<uint64_t> chunk_bytes{uint64_t{1} << 20};
+  std::atomic<uint32_t> in_flight{4};  ///< chunks per rebuild
 
   /// Takes one of the places; false if all are taken. Who has one gives it back by end(), once.
   [[nodiscard]] bool try_begin() {
     uint32_t now = running.load(std::memory_order_relaxed);
     // Shards begin at the same moment: the place must still be free when it is taken.
-    while (now < parallel) {
+    while (now < parallel.load(std::memory_order_relaxed)) {
       if (running.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
     }
     return false;

@@ -52,10 +52,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal)
 
 NodeDaemon::NodeDaemon(const Config& config, Fatal fatal)
     : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max) {
-  rebuild_->rate_max = config.rebuild_rate_max;
-  rebuild_->parallel = config.rebuild_parallel;
-  rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
-  rebuild_->in_flight = config.rebuild_in_flight;
+  set_limits(config);
   for (size_t i = 0; i < config.volumes.size(); ++i) {
     auto entry = std::make_unique<Export>();
     entry->name = config.volumes[i].name;
@@ -117,10 +114,13 @@ repl::VolumeOptions NodeDaemon::options_of(const VolumeConfig& volume, Export& e
   options.durability = volume.durability;
   options.epoch = Epoch(volume.epoch);
   for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
-  options.replica_timeout = config_.replica_timeout_ns;
-  options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
   options.rebuild = rebuild_;
-  options.store.wal_retain_percent = config_.wal_retain_percent;
+  {
+    const std::lock_guard lock(limits_mutex_);
+    options.replica_timeout = limits_.replica_timeout;
+    options.wait_for_lost_replicas = limits_.wait_for_lost_replicas;
+    options.store.wal_retain_percent = limits_.wal_retain_percent;
+  }
   options.on_refusal = [this, &entry](const std::string& refusal) { on_change(entry, refusal); };
   return options;
 }
@@ -304,7 +304,41 @@ void NodeDaemon::verify(const std::string& volume, const std::optional<std::stri
   give_order(volume, give, std::move(done));
 }
 
-void NodeDaemon::set_rebuild_rate_max(uint64_t bytes_per_second) { rebuild_->rate_max = bytes_per_second; }
+void NodeDaemon::set_limits(const Config& config) {
+  rebuild_->rate_max = config.rebuild_rate_max;
+  rebuild_->parallel = config.rebuild_parallel;
+  rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
+  rebuild_->in_flight = config.rebuild_in_flight;
+  connection_limit_.set_max(config.nbd_connections_max);
+  const std::lock_guard lock(limits_mutex_);
+  limits_ = {.spin = config.spin_ns,
+             .client_stall_timeout = config.nbd_stall_timeout_ns,
+             .replica_timeout = config.replica_timeout_ns,
+             .wait_for_lost_replicas = config.wait_for_lost_replicas,
+             .wal_retain_percent = config.wal_retain_percent};
+}
+
+void NodeDaemon::change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) {
+  set_limits(config);
+  // Each problem is written by the shard that has the volume.
+  auto problems = std::make_shared<std::vector<std::string>>(moves.size(), "the volume is not open");
+  const auto one_done = after_all(shards_.size(), [problems, done = std::move(done)] { done(std::move(*problems)); });
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    shards_[i]->run([this, i, moves, problems, one_done, limits = limits_, handshake_timeout = config.nbd_handshake_timeout_ns] {
+      shards_[i]->change(limits);
+      if (i == 0) {
+        for (const auto& listener : listeners_) listener->set_handshake_timeout(handshake_timeout);
+      }
+      for (size_t move = 0; move < moves.size(); ++move) {
+        repl::Volume* const volume = shards_[i]->find_volume(moves[move].volume);
+        if (volume == nullptr) continue;
+        const Status moved = volume->move_replica(moves[move].replica, moves[move].address);
+        (*problems)[move] = moved.has_value() ? std::string() : moved.error().message;
+      }
+      one_done();
+    });
+  }
+}
 
 void NodeDaemon::stop(std::function<void()> done) {
   stop_listeners([this, done = std::move(done)]() mutable { stop_shards(std::move(done)); });

@@ -29,7 +29,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
                std::function<void(Result<VolumeStatus>)> done) override;
   void verify(const std::string& volume, const std::optional<std::string>& replica,
               std::function<void(Result<VolumeStatus>)> done) override;
-  void set_rebuild_rate_max(uint64_t bytes_per_second) override;
+  void change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override;
   void stop(std::function<void()> done) override;
 
  private:
@@ -53,6 +53,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void stop_listeners(std::function<void()> done);
   void stop_shards(std::function<void()> done);
   [[nodiscard]] repl::VolumeOptions options_of(const VolumeConfig& volume, Export& entry) const;
+  /// What of `config` all shards share.
+  void set_limits(const Config& config);
   /// The volume has said that something about it is different now.
   void on_change(Export& entry, const std::string& refusal) const;
   [[nodiscard]] uint32_t shard_count() const;
@@ -64,10 +66,12 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void attach(nbd::Client client) override;
   void route(repl::PeerCall call) override;
 
-  const Config config_;
+  const Config config_;  ///< of the start
   Fatal fatal_;
   const io::Nanos started_at_;
   nbd::ConnectionLimit connection_limit_;
+  mutable std::mutex limits_mutex_;
+  ShardLimits limits_;  ///< of volumes that are opened from now on
   const std::shared_ptr<repl::RebuildLimits> rebuild_ = std::make_shared<repl::RebuildLimits>();
   std::vector<std::unique_ptr<Export>> exports_;  // in configuration order
   std::vector<std::unique_ptr<Shard>> shards_;

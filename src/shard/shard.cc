@@ -139,6 +139,12 @@ void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(S
   volumes_.back()->open(std::move(done));
 }
 
+void Shard::change(const ShardLimits& limits) {
+  ring_->set_spin(limits.spin);
+  clients_->set_stall_timeout(limits.client_stall_timeout);
+  for (const auto& volume : volumes_) volume->change(limits.replica_timeout, limits.wait_for_lost_replicas, limits.wal_retain_percent);
+}
+
 repl::Volume* Shard::find_volume(const std::string& name) {
   for (const auto& volume : volumes_) {
     if (volume->name() == name) return volume.get();

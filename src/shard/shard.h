@@ -28,6 +28,16 @@ struct ShardOptions {
   io::Nanos client_stall_timeout = 0;
 };
 
+/// What of the configuration changes while a shard runs.
+struct ShardLimits {
+  io::Nanos spin = 0;
+  io::Nanos client_stall_timeout = 0;
+  // Of each volume:
+  io::Nanos replica_timeout = 0;
+  bool wait_for_lost_replicas = false;
+  uint32_t wal_retain_percent = 0;
+};
+
 class Shard : private nbd::ClientLog {
  public:
   /// Does not return.
@@ -51,6 +61,7 @@ class Shard : private nbd::ClientLog {
   nbd::LimitedClientLog& client_log() { return *client_log_; }
   /// Opens the volume and keeps it. `done` is called on this thread.
   void open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done);
+  void change(const ShardLimits& limits);
   [[nodiscard]] repl::Volume* find_volume(const std::string& name);
   [[nodiscard]] const std::vector<std::unique_ptr<repl::Volume>>& volumes() const { return volumes_; }
   /// Takes a client over; closes it if the volume is not here or refuses.

@@ -63,7 +63,7 @@ TEST_CASE(
   for_seeds(1, 2, [](uint64_t seed) {
     Cluster c({.seed = seed});
     // As many rebuilds as may run on this node do: this one waits.
-    c.adjust_options = [](repl::VolumeOptions& options) { options.rebuild->running = options.rebuild->parallel; };
+    c.adjust_options = [](repl::VolumeOptions& options) { options.rebuild->running = options.rebuild->parallel.load(); };
     c.load.options().depth = 16;
     c.load.options().cells_max = 256;
     c.load.options().pause_max = 20 * io::kMicrosecond;

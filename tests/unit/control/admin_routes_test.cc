@@ -23,6 +23,7 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({"v1", "events"}, AdminResource::kEvents, "", "GET");
   check({"healthz"}, AdminResource::kHealth, "", "GET, HEAD");
   check({"v1", "node"}, AdminResource::kNode, "", "GET, HEAD");
+  check({"v1", "node", "reload"}, AdminResource::kReload, "", "POST");
   check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD");
   check({"v1", "volumes", "a"}, AdminResource::kVolume, "a", "GET, HEAD");
   check({"v1", "volumes", "a", "why"}, AdminResource::kWhy, "a", "GET, HEAD");

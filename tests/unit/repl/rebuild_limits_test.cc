@@ -20,6 +20,20 @@ TEST_CASE("repl: as many rebuilds begin as may run, and another one when one has
   CHECK_FALSE(limits.try_begin());
 }
 
+TEST_CASE("repl: how many rebuilds may run changes while they run", "[repl][rebuild][reload]") {
+  RebuildLimits limits;
+  limits.parallel = 2;
+  CHECK(limits.try_begin());
+  CHECK(limits.try_begin());
+  limits.parallel = 1;
+  limits.end();
+  CHECK_FALSE(limits.try_begin());  // one runs still
+  limits.parallel = 3;
+  CHECK(limits.try_begin());
+  CHECK(limits.try_begin());
+  CHECK_FALSE(limits.try_begin());
+}
+
 TEST_CASE("repl: rebuilds of many shards that begin at once never are more than may run", "[repl][rebuild]") {
   RebuildLimits limits;
   limits.parallel = 3;
