@@ -86,6 +86,9 @@ class RingIo final : public Io {
   void register_chunk(std::byte* data, size_t bytes);
   [[nodiscard]] const std::string& registration_failure() const { return registration_failure_; }
 
+  /// Owner's thread only: RingOptions::spin, from now on.
+  void set_spin(Nanos spin) { options_.spin = spin; }
+
   [[nodiscard]] const RingCounters& counters() const { return counters_; }
   /// How long the loop has been run, up to the beginning of this turn.
   [[nodiscard]] Nanos running_time() const { return began_ == 0 ? 0 : now_ - began_; }

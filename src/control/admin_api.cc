@@ -13,6 +13,7 @@
 #include "control/json.h"
 #include "control/rebuild_request.h"
 #include "control/volume_request.h"
+#include "control/reload_request.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
 
@@ -92,8 +93,9 @@ AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
         volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
       })) {}
 
-void AdminApi::serve(Daemon& daemon) {
+void AdminApi::serve(Daemon& daemon, Reloader& reloader) {
   daemon_ = &daemon;
+  reloader_ = &reloader;
   stopping_ = false;
 }
 
@@ -104,6 +106,7 @@ void AdminApi::note_reload(bool successful) {
 
 void AdminApi::unserve() {
   daemon_ = nullptr;
+  reloader_ = nullptr;
   stopping_ = true;
   feed_->end();
 }
@@ -164,6 +167,16 @@ bool AdminApi::ask_metrics() {
   return true;
 }
 
+bool AdminApi::ask_reload() {
+  if (reloader_ == nullptr) return false;
+  reloader_->reload([weak = weak_from_this(), &io = io_](const Result<ReloadReport>& result) {
+    boost::asio::post(io, [weak, result] {
+      if (const auto self = weak.lock()) self->reloading_.on_answer(result);
+    });
+  });
+  return true;
+}
+
 template <class Answer, class Render>
 AdminApi::Outcome AdminApi::ask(Question<Answer>& question, Done done, Render render) {
   const auto ticket = question.add([done = std::move(done), render](const Answer& answer) { done(render(answer)); });
@@ -191,6 +204,7 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(volumes_, std::move(done), [](const std::vector<VolumeStatus>& all) { return AdminReply{kOk, to_json(all)}; });
     case AdminResource::kPage:
     case AdminResource::kOpenApi:
+    case AdminResource::kReload:
     case AdminResource::kVolume:
     case AdminResource::kWhy:
     case AdminResource::kAssignment:
@@ -222,6 +236,7 @@ AdminReply AdminApi::open_stream(const NodeStatus& node) {
 
 AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& body, Done done) {
   if (route.resource == AdminResource::kVolumes) return create(body, std::move(done));
+  if (route.resource == AdminResource::kReload) return reload(body, std::move(done));
   if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
   if (route.resource == AdminResource::kVolume) return remove(route.volume, std::move(done));
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
@@ -270,6 +285,18 @@ AdminApi::Outcome AdminApi::verify(const AdminRoute& route, const std::string& b
   return give<VolumeStatus>({route.volume, "comparison", kAccepted, std::move(done)},
                             fmt::format("is to be compared with {}", replica ? "replica " + *replica : std::string("all replicas")),
                             [&](Daemon& daemon, auto answer) { daemon.verify(route.volume, replica, std::move(answer)); }, verify_json);
+}
+
+/// Who asks while one is under way has the next one: the file may have changed since that one read it.
+AdminApi::Outcome AdminApi::reload(const std::string& body, Done done) {
+  const Status checked = check_reload(body);
+  if (checked.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, checked.error().message);
+  const auto ticket = reloading_.add([done = std::move(done)](const Result<ReloadReport>& result) {
+    done(result.has_value() ? AdminReply{kOk, to_json(result.value())} : error_reply(kConflict, ErrorCode::kInvalidConfig, result.error().message));
+  });
+  return AdminWait{limits_.order_time,
+                   error_reply(kUnavailable, ErrorCode::kUnfinished, "the reload is still being carried out and goes on; the log says what becomes of it"),
+                   [this, ticket] { reloading_.remove(ticket); }};
 }
 
 template <class Answer>

@@ -20,6 +20,7 @@
 #include "control/json.h"
 #include "control/metrics_text.h"
 #include "control/question.h"
+#include "control/reload.h"
 
 namespace ringbolt {
 
@@ -54,7 +55,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   AdminApi(const AdminApi&) = delete;
   AdminApi& operator=(const AdminApi&) = delete;
 
-  void serve(Daemon& daemon);
+  void serve(Daemon& daemon, Reloader& reloader);
   /// Ends event streams, too.
   void unserve();
   /// The configuration was read again.
@@ -83,6 +84,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
   Outcome verify(const AdminRoute& route, const std::string& body, Done done);
+  Outcome reload(const std::string& body, Done done);
   /// An order as it is given to the daemon, which answers the second.
   template <class Answer>
   using Give = std::function<void(Daemon&, std::function<void(Result<Answer>)>)>;
@@ -96,6 +98,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   boost::asio::io_context& io_;
   const AdminLimits limits_;
   Daemon* daemon_ = nullptr;
+  Reloader* reloader_ = nullptr;  ///< if there is a daemon
   bool stopping_ = false;
   uint64_t next_ticket_ = 1;
   std::map<uint64_t, Order> orders_;  ///< given to the daemon and not answered
@@ -103,11 +106,13 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   Question<std::vector<VolumeStatus>> volumes_{[this] { return ask_volumes(); }};
   Question<NodeStatus> node_{[this] { return ask_node(); }};
   Question<NodeMetrics> metrics_{[this] { return ask_metrics(); }};
+  Question<Result<ReloadReport>> reloading_{[this] { return ask_reload(); }};
   ReloadOutcome reload_;
   const std::shared_ptr<EventFeed> feed_;
   bool ask_volumes();
   bool ask_node();
   bool ask_metrics();
+  bool ask_reload();
 };
 
 }  // namespace ringbolt

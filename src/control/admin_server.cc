@@ -134,7 +134,7 @@ std::string AdminServer::local_address() const {
       .to_string();
 }
 
-void AdminServer::serve(Daemon& daemon) { impl_->api().serve(daemon); }
+void AdminServer::serve(Daemon& daemon, Reloader& reloader) { impl_->api().serve(daemon, reloader); }
 
 void AdminServer::note_reload(bool successful) { impl_->api().note_reload(successful); }
 

@@ -64,7 +64,7 @@ struct Config {
 
   std::string admin_listen = "127.0.0.1:10811";
 
-  // [rebuild]: of the rebuilds that this node feeds, all volumes together. The rate changes at run time.
+  // [rebuild]: of the rebuilds that this node feeds, all volumes together.
   uint64_t rebuild_rate_max = 0;                ///< bytes per second; 0: no cap
   uint64_t rebuild_chunk_bytes = 1u << 20;
   uint32_t rebuild_in_flight = 4;               ///< chunks per rebuild
@@ -86,11 +86,7 @@ Result<Config> load_config(const std::string& path);
 /// The same from text; `name` stands in messages for the file.
 Result<Config> parse_config(const std::string& text, const std::string& name);
 
-/// Every key that a file may have, as "node.memory" or "volume.replica.id"; config_keys.h says what they are.
+/// Every key that a file may have, as "node.memory" or "volume.replica.id"; config_table.h says what they are.
 std::vector<std::string> config_key_names();
-
-/// What differs between two configurations, in words for the log ("node.memory", "volume \"vol0\""). Without what
-/// changes at run time: rebuild.rate_max.
-std::vector<std::string> changed_keys(const Config& from, const Config& to);
 
 }  // namespace ringbolt

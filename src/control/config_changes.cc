@@ -1,54 +1,109 @@
-// Compares two configurations, for SIGHUP.
+#include "control/config_changes.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
-#include "control/config.h"
+#include "ringbolt/assert.h"
 
 namespace ringbolt {
+namespace {
 
-std::vector<std::string> changed_keys(const Config& from, const Config& to) {
-  std::vector<std::string> changed;
-  const auto compare = [&](const char* key, const auto& left, const auto& right) {
-    if (left != right) changed.emplace_back(key);
-  };
-  compare("node.id", from.node_id, to.node_id);
-  compare("node.data_dir", from.data_dir, to.data_dir);
-  compare("node.shards", from.shards, to.shards);
-  compare("node.memory", from.memory_bytes, to.memory_bytes);
-  compare("node.spin", from.spin_ns, to.spin_ns);
-  compare("nbd.listen", from.nbd_listen, to.nbd_listen);
-  compare("nbd.max_connections", from.nbd_connections_max, to.nbd_connections_max);
-  compare("nbd.handshake_timeout", from.nbd_handshake_timeout_ns, to.nbd_handshake_timeout_ns);
-  compare("nbd.stall_timeout", from.nbd_stall_timeout_ns, to.nbd_stall_timeout_ns);
-  compare("replication.listen", from.replication_listen, to.replication_listen);
-  compare("replication.timeout", from.replica_timeout_ns, to.replica_timeout_ns);
-  compare("replication.when_lost", from.wait_for_lost_replicas, to.wait_for_lost_replicas);
-  compare("replication.wal_retain", from.wal_retain_percent, to.wal_retain_percent);
-  compare("admin.listen", from.admin_listen, to.admin_listen);
-  compare("rebuild.chunk", from.rebuild_chunk_bytes, to.rebuild_chunk_bytes);
-  compare("rebuild.in_flight", from.rebuild_in_flight, to.rebuild_in_flight);
-  compare("rebuild.parallel", from.rebuild_parallel, to.rebuild_parallel);
-  compare("log.level", from.log_level, to.log_level);
-  compare("log.format", from.log_format, to.log_format);
-  const auto find = [](const Config& in, const std::string& name) {
-    return std::find_if(in.volumes.begin(), in.volumes.end(),
-                        [&](const VolumeConfig& volume) { return volume.name == name; });
-  };
+template <class Volumes>
+auto* find_volume(Volumes& volumes, const std::string& name) {
+  const auto found = std::find_if(volumes.begin(), volumes.end(), [&](const VolumeConfig& one) { return one.name == name; });
+  return found == volumes.end() ? nullptr : &*found;
+}
+
+template <class Replicas>
+auto* find_replica(Replicas& replicas, const std::string& id) {
+  const auto found = std::find_if(replicas.begin(), replicas.end(), [&](const ReplicaConfig& one) { return one.id == id; });
+  return found == replicas.end() ? nullptr : &*found;
+}
+
+template <class Owner>
+void compare(std::span<const ConfigField<Owner>> fields, const Owner& from, const Owner& to, const ConfigChange& of, std::vector<ConfigChange>& changes) {
+  for (const ConfigField<Owner>& field : fields) {
+    ConfigChange change = of;
+    change.key = field.name;
+    change.from = field.show(from);
+    change.to = field.show(to);
+    change.effect = field.effect;
+    if (change.from != change.to) changes.push_back(std::move(change));
+  }
+}
+
+/// Those that only one of two lists has; `id` is the key that tells them apart.
+template <class Owner, class Find>
+void compare_presence(const ConfigField<Owner>& id, const std::vector<Owner>& from, const std::vector<Owner>& to, Find find, ConfigChange of,
+                      std::vector<ConfigChange>& changes) {
+  of.key = id.name;
+  of.effect = id.effect;
+  for (const Owner& one : from) {
+    if (find(to, one)) continue;
+    changes.push_back(of);
+    changes.back().from = id.show(one);
+  }
+  for (const Owner& one : to) {
+    if (find(from, one)) continue;
+    changes.push_back(of);
+    changes.back().to = id.show(one);
+  }
+}
+
+void compare_volumes(const VolumeConfig& from, const VolumeConfig& to, std::vector<ConfigChange>& changes) {
+  ConfigChange of;
+  of.volume = from.name;
+  compare(volume_config_fields(), from, to, of, changes);
+  const auto find = [](const std::vector<ReplicaConfig>& in, const ReplicaConfig& one) { return find_replica(in, one.id) != nullptr; };
+  compare_presence(replica_config_fields().front(), from.replicas, to.replicas, find, of, changes);
+  for (const ReplicaConfig& replica : from.replicas) {
+    const ReplicaConfig* const now = find_replica(to.replicas, replica.id);
+    if (now == nullptr) continue;
+    const size_t first = changes.size();
+    of.replica = replica.id;
+    compare(replica_config_fields(), replica, *now, of, changes);
+    // Of another role or epoch the replicas are another assignment's, which the file gives at a start only.
+    const bool same_assignment = from.role == to.role && from.epoch == to.epoch;
+    for (size_t i = first; i < changes.size() && !same_assignment; ++i) changes[i].effect = Effect::kAtStart;
+  }
+}
+
+}  // namespace
+
+std::vector<ConfigChange> config_changes(const Config& from, const Config& to) {
+  std::vector<ConfigChange> changes;
+  compare(config_fields(), from, to, ConfigChange{}, changes);
+  const auto find = [](const std::vector<VolumeConfig>& in, const VolumeConfig& one) { return find_volume(in, one.name) != nullptr; };
+  compare_presence(volume_config_fields().front(), from.volumes, to.volumes, find, ConfigChange{}, changes);
   for (const VolumeConfig& volume : from.volumes) {
-    const auto now = find(to, volume.name);
-    if (now == to.volumes.end()) {
-      changed.push_back(fmt::format("volume \"{}\" (removed)", volume.name));
-    } else if (*now != volume) {
-      changed.push_back(fmt::format("volume \"{}\"", volume.name));
-    }
+    if (const VolumeConfig* const now = find_volume(to.volumes, volume.name)) compare_volumes(volume, *now, changes);
   }
-  for (const VolumeConfig& volume : to.volumes) {
-    if (find(from, volume.name) == from.volumes.end()) {
-      changed.push_back(fmt::format("volume \"{}\" (added)", volume.name));
+  return changes;
+}
+
+void take_change(Config& into, const Config& from, const ConfigChange& change) {
+  RINGBOLT_ASSERT(change.effect == Effect::kAtReload);
+  const auto take = [&](auto fields, auto& owner, const auto& other) {
+    for (const auto& field : fields) {
+      if (change.key == field.name) field.take(owner, other);
     }
-  }
-  return changed;
+  };
+  if (change.volume.empty()) return take(config_fields(), into, from);
+  VolumeConfig* const volume = find_volume(into.volumes, change.volume);
+  const VolumeConfig* const other = find_volume(from.volumes, change.volume);
+  RINGBOLT_ASSERT(volume != nullptr && other != nullptr);
+  if (change.replica.empty()) return take(volume_config_fields(), *volume, *other);
+  ReplicaConfig* const replica = find_replica(volume->replicas, change.replica);
+  const ReplicaConfig* const moved = find_replica(other->replicas, change.replica);
+  RINGBOLT_ASSERT(replica != nullptr && moved != nullptr);
+  take(replica_config_fields(), *replica, *moved);
+}
+
+std::string name_of(const ConfigChange& change) {
+  if (change.volume.empty()) return change.key;
+  return change.replica.empty() ? fmt::format("{} ({})", change.key, change.volume) : fmt::format("{} ({}, {})", change.key, change.volume, change.replica);
 }
 
 }  // namespace ringbolt

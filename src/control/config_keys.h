@@ -4,12 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "control/config_table.h"
+
 namespace ringbolt {
 
 struct ConfigKey {
-  std::string name;       ///< "node.memory", "volume.replica.id"
-  std::string standard;   ///< what holds without it, as it would be written in the file; empty: it is required
-  bool by_sighup = false; ///< a change takes effect at SIGHUP; else at the next start
+  std::string name;      ///< "node.memory", "volume.replica.id"
+  std::string standard;  ///< what holds without it, as it would be written in the file; empty: it is required
+  Effect effect = Effect::kAtStart;
 };
 
 /// In the order in which a file would have them.

@@ -41,6 +41,12 @@ struct RemovedVolume {
   bool operator==(const RemovedVolume&) const = default;
 };
 
+/// A replica of `volume` is found at another address from now on.
+struct ReplicaMove {
+  std::string volume, replica, address;
+  bool operator==(const ReplicaMove&) const = default;
+};
+
 class Daemon {
  public:
   virtual ~Daemon() = default;
@@ -79,8 +85,11 @@ class Daemon {
   virtual void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) = 0;
   /// Any thread.
   [[nodiscard]] virtual size_t volume_count() const = 0;
-  /// How fast all rebuilds that this node feeds may copy together, from now on; 0: as fast as they can. Any thread.
-  virtual void set_rebuild_rate_max(uint64_t bytes_per_second) = 0;
+  /// Puts into force what of `config` can change while the daemon runs (config_table.h), but for replicas' addresses, of which
+  /// just `moves` change: an address in the file counts only as long as no assignment given at run time has taken the file's
+  /// place. `done` is called once, on some shard's thread, with a word on each move: empty, or why it was not made. Never blocks.
+  /// Thread: the control thread.
+  virtual void change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) = 0;
   /// Clean stop: no new clients, drain, checkpoint, mark, close. `done` runs on some shard's thread.
   virtual void stop(std::function<void()> done) = 0;
 

@@ -15,6 +15,7 @@ enum class ErrorCode : uint8_t {
   kMethodNotAllowed,
   kForbidden,         ///< orders are not taken from web pages
   kInvalid,           ///< the order cannot be meant
+  kInvalidConfig,     ///< the configuration file cannot be read, or is wrong
   kStaleEpoch,        ///< the order is of an epoch that is over
   kRefused,           ///< this copy must not do that now
   kExists,            ///< there is such a volume, or one of its files is in use, already
@@ -29,7 +30,7 @@ enum class ErrorCode : uint8_t {
 
 inline constexpr std::array kErrorCodes = {
     ErrorCode::kBadRequest, ErrorCode::kHeaderTooLarge, ErrorCode::kBodyTooLarge, ErrorCode::kNotFound,
-    ErrorCode::kMethodNotAllowed, ErrorCode::kForbidden, ErrorCode::kInvalid, ErrorCode::kStaleEpoch,
+    ErrorCode::kMethodNotAllowed, ErrorCode::kForbidden, ErrorCode::kInvalid, ErrorCode::kInvalidConfig, ErrorCode::kStaleEpoch,
     ErrorCode::kRefused, ErrorCode::kExists, ErrorCode::kUnsupported, ErrorCode::kFailed, ErrorCode::kStarting,
     ErrorCode::kStopping, ErrorCode::kBusy, ErrorCode::kUnavailable, ErrorCode::kUnfinished,
 };
@@ -43,6 +44,7 @@ constexpr const char* to_string(ErrorCode code) {
     case ErrorCode::kMethodNotAllowed: return "method_not_allowed";
     case ErrorCode::kForbidden: return "forbidden";
     case ErrorCode::kInvalid: return "invalid";
+    case ErrorCode::kInvalidConfig: return "invalid_config";
     case ErrorCode::kStaleEpoch: return "stale_epoch";
     case ErrorCode::kRefused: return "refused";
     case ErrorCode::kExists: return "exists";

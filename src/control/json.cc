@@ -67,6 +67,13 @@ json::object render(const AlarmStatus& alarm) {
           {"message", ascii(alarm.message)}};
 }
 
+json::value or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(ascii(text)); }
+
+json::object render(const ConfigChange& change) {
+  return {{"key", change.key}, {"volume", or_null(change.volume)}, {"replica", or_null(change.replica)},
+          {"from", or_null(change.from)}, {"to", or_null(change.to)}};
+}
+
 json::object boundary(const VolumeStatus& volume) {
   return {{"wal_tail", number(volume.wal_tail)},
           {"wal_head", number(volume.wal_head)},
@@ -251,6 +258,17 @@ std::string to_json(const Event& event) {
   json::object data = std::visit([](const auto& what) { return render(what); }, event.what);
   data["time_ms"] = event.unix_time_ms;
   return json::serialize(data);
+}
+
+std::string to_json(const ReloadReport& report) {
+  json::array applied, pending;
+  for (const ConfigChange& change : report.applied) applied.push_back(render(change));
+  for (const PendingChange& one : report.pending) {
+    json::object change = render(one.change);
+    change["why"] = ascii(one.why);
+    pending.push_back(std::move(change));
+  }
+  return json::serialize(json::object{{"file", ascii(report.file)}, {"applied", std::move(applied)}, {"pending", std::move(pending)}});
 }
 
 std::string error_json(ErrorCode code, std::string_view message) {

@@ -7,6 +7,7 @@
 
 #include "control/daemon.h"
 #include "control/error_codes.h"
+#include "control/reload.h"
 #include "control/status.h"
 #include "control/volume_events.h"
 
@@ -22,6 +23,9 @@ std::string why_json(const VolumeStatus& volume);
 
 /// Of GET and POST /v1/volumes/NAME/verify.
 std::string verify_json(const VolumeStatus& volume);
+
+/// Of POST /v1/node/reload.
+std::string to_json(const ReloadReport& report);
 
 /// The name and the data of an event of GET /v1/events.
 const char* name_of(const Event& event);

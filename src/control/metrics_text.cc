@@ -279,7 +279,7 @@ void tell_node(PrometheusText& text, const NodeMetrics& node, const ReloadOutcom
     text.family(name, Type::kGauge, help);
     text.sample({}, value);
   };
-  gauge("ringbolt_config_last_reload_successful", "Whether the configuration was valid when it was last read (at the start, on SIGHUP).", *flag(reload.successful));
+  gauge("ringbolt_config_last_reload_successful", "Whether the configuration was valid when it was last read (at the start, at a reload).", *flag(reload.successful));
   gauge("ringbolt_config_last_reload_success_timestamp_seconds", "When it was last read and valid.", reload.successful_at);
   gauge("ringbolt_memory_limit_bytes", "What all shards' buffers may take together (node.memory).", node.memory_limit_bytes);
   gauge("ringbolt_rebuilds_running", "Rebuilds that this node feeds now.", node.rebuilds_running);

@@ -11,6 +11,7 @@
 #include "ctl/doctor_command.h"
 #include "ctl/live_commands.h"
 #include "ctl/order.h"
+#include "ctl/reload_command.h"
 #include "ctl/render.h"
 #include "ctl/session.h"
 #include "ctl/volume_commands.h"
@@ -112,6 +113,7 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_watch(app, session);
   add_doctor(app, session);
   add_bench(app, session);
+  add_reload(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);

@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
+#include <utility>
 
-#include "control/config_values.h"
 #include "io/host_check.h"
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -62,8 +62,11 @@ Result<std::unique_ptr<Daemon>> start_now(const Config& config) {
 
 }  // namespace
 
-Application::Application(Config config, std::string config_path)
-    : config_(std::move(config)), config_path_(std::move(config_path)), rebuild_rate_max_(config_.rebuild_rate_max) {}
+Application::Application(const Config& file, std::string config_path, const LogOptions& options)
+    : config_(file), file_(file), config_path_(std::move(config_path)), options_(options) {
+  config_.log_level = options_.level.value_or(file.log_level);
+  config_.log_format = options_.format.value_or(file.log_format);
+}
 
 Application::~Application() {
   if (starter_.joinable()) starter_.join();
@@ -107,15 +110,15 @@ void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
   starter_.join();
   if (result.has_error()) return fail(result.error().message);
   daemon_ = std::move(result.value());
-  // SIGHUP may have come while volumes were being opened.
-  daemon_->set_rebuild_rate_max(rebuild_rate_max_);
   if (stop_requested_) return stop();
-  admin_.serve(*daemon_);
+  admin_.serve(*daemon_, *this);
   log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
             fmt::join(config_.nbd_listen, " "), config_.replication_listen, admin_.local_address(),
             daemon_->volume_count());
   manager_.ready(serving_words());
   watchdog_.watch(*daemon_);
+  // While volumes were being opened.
+  if (std::exchange(hung_up_, false)) on_hang_up();
 }
 
 std::string Application::serving_words() const { return fmt::format("serving {} volumes", daemon_->volume_count()); }
@@ -154,38 +157,64 @@ void Application::on_stopped() {
 }
 
 void Application::on_hang_up() {
-  // Before it serves, and once it stops, "ready" would not be true.
-  const bool serving = daemon_ != nullptr && !stop_requested_;
-  if (serving) manager_.reloading();
-  reread_config();
-  if (serving) manager_.ready(serving_words());
+  if (stop_requested_) return;
+  if (daemon_ == nullptr) {
+    hung_up_ = true;
+    return;
+  }
+  reload([](const Result<ReloadReport>&) {});
 }
 
-void Application::reread_config() {
+// --- rereading the configuration --------------------------------------------------------------------------
+
+void Application::reload(std::function<void(const Result<ReloadReport>&)> done) { reloads_.add(std::move(done)); }
+
+bool Application::begin_reload() {
+  if (stop_requested_) return false;
+  manager_.reloading();
   const Result<Config> now = load_config(config_path_);
   admin_.note_reload(now.has_value());
   if (now.has_error()) {
-    log::error("SIGHUP: the configuration is not valid, nothing changes: {}", now.error().message);
-    return;
+    log::error("reload: the configuration is not valid, nothing changes: {}", now.error().message);
+    asio::post(io_, [this, error = now.error()] { end_reload(error); });
+    return true;
   }
-  const bool rate_changed = change_rebuild_rate(now.value().rebuild_rate_max);
-  const std::vector<std::string> changed = changed_keys(config_, now.value());
-  if (changed.empty()) {
-    if (!rate_changed) log::info("SIGHUP: {} is as it was at the start", config_path_);
-    return;
-  }
-  log::warn("SIGHUP: {} is valid; what differs takes effect at the next start: {}", config_path_,
-            fmt::join(changed, ", "));
+  ReloadPlan plan = plan_reload(config_, std::exchange(file_, now.value()), now.value(), options_);
+  log::set_level(plan.next.log_level);
+  const Config next = plan.next;
+  const std::vector<ReplicaMove> moves = plan.moves;
+  daemon_->change(next, moves, [this, plan = std::move(plan)](const std::vector<std::string>& problems) {
+    asio::post(io_, [this, plan, problems] { on_reloaded(plan, problems); });
+  });
+  return true;
 }
 
-/// Takes effect at once, also on rebuilds under way. False: it is in force already.
-bool Application::change_rebuild_rate(uint64_t bytes_per_second) {
-  if (bytes_per_second == rebuild_rate_max_) return false;
-  const auto words = [](uint64_t rate) { return rate == 0 ? std::string("no limit") : format_size(rate) + "/s"; };
-  log::info("SIGHUP: rebuild.rate_max is now {} (was {})", words(bytes_per_second), words(rebuild_rate_max_));
-  rebuild_rate_max_ = bytes_per_second;
-  if (daemon_) daemon_->set_rebuild_rate_max(bytes_per_second);
-  return true;
+void Application::on_reloaded(ReloadPlan plan, const std::vector<std::string>& problems) {
+  take_back_moves(plan, config_, problems);
+  config_ = plan.next;
+  tell_reloaded(plan.report);
+  end_reload(plan.report);
+}
+
+void Application::end_reload(const Result<ReloadReport>& result) {
+  // Once it stops, that would not be true.
+  if (!stop_requested_) manager_.ready(serving_words());
+  reloads_.on_answer(result);
+}
+
+void Application::tell_reloaded(const ReloadReport& report) const {
+  for (const ConfigChange& change : report.applied) {
+    log::info({.volume = change.volume, .replica = change.replica, .key = change.key}, "reload: {} is now {} (was {})", name_of(change), change.to, change.from);
+  }
+  for (const PendingChange& pending : report.pending) {
+    if (pending.needs_restart()) continue;
+    const ConfigChange& change = pending.change;
+    log::warn({.volume = change.volume, .replica = change.replica, .key = change.key}, "reload: {} stays {}, {} is not in force: {}", name_of(change),
+              change.from, change.to, pending.why);
+  }
+  const std::string restart = restart_words(report);
+  if (!restart.empty()) log::warn("reload: needs a restart: {}", restart);
+  if (report.applied.empty() && report.pending.empty()) log::info("reload: {} has nothing new", config_path_);
 }
 
 void Application::fail(const std::string& why) {

@@ -5,13 +5,17 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "control/admin_server.h"
 #include "control/config.h"
 #include "control/daemon.h"
+#include "control/question.h"
+#include "control/reload.h"
 #include "daemon/service_manager.h"
 #include "daemon/watchdog.h"
 
@@ -25,10 +29,11 @@ enum ExitCode : int {
 };
 
 /// Lives on the control thread, which is the one that calls run().
-class Application {
+class Application : private Reloader {
  public:
-  Application(Config config, std::string config_path);
-  ~Application();
+  /// `file`: what is in the file at `config_path`; `options` win over it.
+  Application(const Config& file, std::string config_path, const LogOptions& options);
+  ~Application() override;
 
   /// Runs until a signal or a failure ends it; the process's exit code.
   int run();
@@ -43,15 +48,23 @@ class Application {
   void stop();
   void on_stopped();
   void on_hang_up();
-  void reread_config();
-  bool change_rebuild_rate(uint64_t bytes_per_second);
+  void reload(std::function<void(const Result<ReloadReport>&)> done) override;
+  /// False: the daemon stops.
+  bool begin_reload();
+  void on_reloaded(ReloadPlan plan, const std::vector<std::string>& problems);
+  void end_reload(const Result<ReloadReport>& result);
+  void tell_reloaded(const ReloadReport& report) const;
   void fail(const std::string& why);
   void end(int exit_code);
   [[nodiscard]] std::string serving_words() const;
 
-  const Config config_;
+  Config config_;  ///< in force. Another thread reads it until the daemon has started; a reload changes it after that
+  Config file_;    ///< as it was read last
   const std::string config_path_;
-  uint64_t rebuild_rate_max_;  ///< in force; config_ has what it was at the start
+  const LogOptions options_;
+  bool hung_up_ = false;  ///< before it served
+  /// One reload at a time; who asks while it goes on has the next one.
+  Question<Result<ReloadReport>> reloads_{[this] { return begin_reload(); }};
   boost::asio::io_context io_;
   boost::asio::signal_set signals_{io_};
   std::thread starter_;

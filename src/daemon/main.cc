@@ -70,7 +70,7 @@ int run(int argc, char** argv) {
   if (check_only) return ringbolt::kStopped;
   log::set_level(level.value_or(config.value().log_level));
   log::set_format(format.value_or(config.value().log_format));
-  return ringbolt::Application(std::move(config.value()), config_path).run();
+  return ringbolt::Application(config.value(), config_path, {level, format}).run();
 }
 
 }  // namespace

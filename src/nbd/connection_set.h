@@ -29,6 +29,9 @@ class ConnectionSet final : public ConnectionHost {
   /// read them, by Connection::kStallUnderPressure.
   void close_all(std::function<void()> emptied);
 
+  /// Of all connections, from now on.
+  void set_stall_timeout(io::Nanos timeout) { options.stall_timeout = timeout; }
+
   [[nodiscard]] size_t count() const { return connections_.size(); }
 
  private:

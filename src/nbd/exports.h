@@ -52,21 +52,25 @@ struct Negotiated {
 /// Bounds the clients of the whole process, those in the handshake included. Any thread.
 class ConnectionLimit {
  public:
-  explicit ConnectionLimit(uint32_t connections_max) : free_(connections_max) {}
+  explicit ConnectionLimit(uint32_t connections_max) : max_(connections_max) {}
   ConnectionLimit(const ConnectionLimit&) = delete;
   ConnectionLimit& operator=(const ConnectionLimit&) = delete;
+
+  /// Connections that there are stay, also if they are more. Thread: any.
+  void set_max(uint32_t connections_max) { max_.store(connections_max, std::memory_order_relaxed); }
 
  private:
   friend class ConnectionPermit;
   bool acquire() {
-    uint32_t free = free_.load(std::memory_order_relaxed);
-    while (free != 0) {
-      if (free_.compare_exchange_weak(free, free - 1, std::memory_order_relaxed)) return true;
+    uint32_t used = used_.load(std::memory_order_relaxed);
+    while (used < max_.load(std::memory_order_relaxed)) {
+      if (used_.compare_exchange_weak(used, used + 1, std::memory_order_relaxed)) return true;
     }
     return false;
   }
-  void release() { free_.fetch_add(1, std::memory_order_relaxed); }
-  std::atomic<uint32_t> free_;
+  void release() { used_.fetch_sub(1, std::memory_order_relaxed); }
+  std::atomic<uint32_t> max_;
+  std::atomic<uint32_t> used_{0};
 };
 
 /// The right to one connection; gives itself back when it goes. The limit must outlive it.

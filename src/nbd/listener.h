@@ -86,6 +86,8 @@ class Listener {
   Status listen(const std::string& address);
   /// Where it listens, e.g. with port 0 resolved.
   [[nodiscard]] std::string local_address() const;
+  /// Of clients that come from now on.
+  void set_handshake_timeout(io::Nanos timeout) { options_.handshake_timeout = timeout; }
   /// Accepts no more, closes clients in their handshake, closes the socket, then calls `stopped`,
   /// once, possibly at once.
   void stop(std::function<void()> stopped);

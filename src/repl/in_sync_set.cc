@@ -20,13 +20,16 @@ InSyncSet::~InSyncSet() {
 
 // --- who there is -------------------------------------------------------------------------------------
 
+Shipper::Timing InSyncSet::timing() const {
+  return {.timeout = options_.timeout, .heartbeat = std::min(options_.timeout / 4, io::kSecond / 2)};
+}
+
 std::unique_ptr<InSyncSet::Member> InSyncSet::make_member(const core::ReplicaAddress& replica) {
-  const Shipper::Timing timing{.timeout = options_.timeout, .heartbeat = std::min(options_.timeout / 4, io::kSecond / 2)};
   uint64_t seed = owner_.term().incarnation.value() * 31;
   for (const uint8_t byte : store_.facts().volume.bytes) seed = seed * 257 + byte;
   for (const char c : replica.id) seed = seed * 257 + static_cast<uint8_t>(c);
   auto member = std::make_unique<Member>();
-  member->shipper = std::make_unique<Shipper>(io_, pool_, store_, *options_.rebuild, owner_, replica, timing, seed);
+  member->shipper = std::make_unique<Shipper>(io_, pool_, store_, *options_.rebuild, owner_, replica, timing(), seed);
   return member;
 }
 
@@ -52,6 +55,36 @@ void InSyncSet::configure(const std::vector<core::ReplicaAddress>& replicas, std
     if (!known) members_.push_back(make_member(replica));
   }
   io_.defer(remove_);
+}
+
+void InSyncSet::move(const std::string& id, const std::string& address) {
+  if (Shipper* const shipper = find(id)) shipper->move_to(address);
+}
+
+void InSyncSet::change(io::Nanos timeout, bool wait_for_lost) {
+  if (stopping_) return;
+  const bool waits_no_more = options_.wait_for_lost && !wait_for_lost;
+  options_.timeout = timeout;
+  options_.wait_for_lost = wait_for_lost;
+  for (const auto& member : members_) member->shipper->set_timing(timing());
+  for (const auto& member : members_) {
+    // Writes waited for one that is being copied anew. It goes on, but leaves the set that it stayed in.
+    if (!waits_no_more || member->leaving || member->state != State::kIn || !member->shipper->rebuilding()) continue;
+    leave(*member, "it is rebuilt, and lost replicas are not waited for any more");
+  }
+  // What is owed is looked at by the new measure.
+  io_.disarm(watch_);
+  owner_.on_set_changed();
+}
+
+/// It counts until the set without it is recorded.
+void InSyncSet::leave(Member& member, std::string why) {
+  member.why = std::move(why);
+  log::warn({.volume = store_.config().name, .replica = member.shipper->peer().id}, "replica {} leaves the in-sync set: {}", member.shipper->peer().id,
+            member.why);
+  member.recording = false;  // a write under way that adds it does not take it out
+  member.state = State::kRemoving;
+  record_set();
 }
 
 void InSyncSet::drain(const std::string& id) {
@@ -91,11 +124,7 @@ void InSyncSet::start_rebuild(const core::StartRebuild& command) {
     // Without a place it leaves all the same: it has no session, and writes would wait for it in vain.
     if (reserved) member->rebuild = command;
     if (member->state == State::kRemoving) return;
-    member->recording = false;  // a write under way that adds it does not take it out
-    member->state = State::kRemoving;
-    member->why = fmt::format("it is rebuilt: {}", command.why);
-    log::warn({.volume = store_.config().name, .replica = command.replica}, "replica {} leaves the in-sync set: {}", command.replica, member->why);
-    return record_set();
+    return leave(*member, fmt::format("it is rebuilt: {}", command.why));
   }
 }
 

@@ -49,6 +49,10 @@ class InSyncSet {
   void open(const std::vector<core::ReplicaAddress>& replicas, bool brand_new);
   /// From now on exactly these; `done` is called when those that leave have left: out of the recorded set, and quiet.
   void configure(const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done);
+  /// A replica is found at another address from now on. It stays what it is, and counts as before.
+  void move(const std::string& id, const std::string& address);
+  /// From now on; `options.rebuild` stays what it is.
+  void change(io::Nanos timeout, bool wait_for_lost);
   /// It is a replica no more: it leaves the set, and whatever goes on with it ends. configure() forgets it.
   void drain(const std::string& id);
   /// Copies a replica anew, once the set without it is recorded: it has nothing that counts.
@@ -123,6 +127,7 @@ class InSyncSet {
   void prove(Member& member);
   void ask_barrier(Member& member);
   void accept(Member& member, Lsn durable);
+  void leave(Member& member, std::string why);
   void record_set();
   void on_set_recorded();
   void on_watch();
@@ -141,7 +146,9 @@ class InSyncSet {
   io::BufferPool& pool_;
   Store& store_;
   InSyncSetOwner& owner_;
-  const InSyncSetOptions options_;
+  [[nodiscard]] Shipper::Timing timing() const;
+
+  InSyncSetOptions options_;
   std::vector<std::unique_ptr<Member>> members_;  // in the assignment's order
   std::vector<std::string> removed_;
   bool set_recording_ = false;

@@ -13,7 +13,7 @@ namespace ringbolt::repl {
 /// Places for rebuilds that run at a time. Thread: any.
 class RebuildPlaces {
  public:
-  /// Takes one; false if all are taken. Who has one gives it back by end(), once.
+  /// Takes one; false if all of `places` are taken (or more are, if there were more). Who has one gives it back by end(), once.
   [[nodiscard]] bool try_begin(uint32_t places) {
     uint32_t now = running();
     // Shards begin at the same moment: the place must still be free when it is taken.
@@ -29,12 +29,13 @@ class RebuildPlaces {
   std::atomic<uint32_t> running_{0};
 };
 
-/// What does not change while the daemon runs is not atomic. Thread: any.
+/// Any of them may change while rebuilds run. Thread: any.
 struct RebuildLimits {
   std::atomic<uint64_t> rate_max{0};  ///< bytes per second of all base lanes together; 0: no cap
-  uint32_t parallel = 2;              ///< how many may run at a time, at least 1
-  uint64_t chunk_bytes = uint64_t{1} << 20;
-  uint32_t in_flight = 4;             ///< chunks per rebuild
+  std::atomic<uint32_t> parallel{2};  ///< how many may run at a time, at least 1; those that run already go on
+  // Of rebuilds that begin from now on:
+  std::atomic<uint64_t> chunk_bytes{uint64_t{1} << 20};
+  std::atomic<uint32_t> in_flight{4};  ///< chunks per rebuild
 
   RebuildPlaces places;  ///< of base lanes that read here
   ClientLoads clients;   ///< of all volumes of this node

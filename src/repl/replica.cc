@@ -514,6 +514,12 @@ void Replica::on_space() {
   link_->resume();
 }
 
+void Replica::set_timeout(io::Nanos timeout) {
+  timeout_ = timeout;
+  // One that was far away may be too late by the new measure.
+  if (tick_.armed()) io_.arm(tick_, timeout_ / 4);
+}
+
 /// A primary whose host lost power, or that hangs, must not look like a healthy one for ever.
 void Replica::on_tick() {
   if (link_ == nullptr || link_->closing()) return;

@@ -40,6 +40,9 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   /// bounded time) to learn that everything here is stable, so that the base image can take it all.
   void stop(bool drain, std::function<void()> stopped);
 
+  /// Another `timeout`, from now on.
+  void set_timeout(io::Nanos timeout);
+
   // from the store
   void on_positions();
   void on_space();
@@ -99,7 +102,7 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   io::Io& io_;
   io::BufferPool& pool_;
   Store& store_;
-  const io::Nanos timeout_;
+  io::Nanos timeout_;
   ReplicaListener& listener_;
   std::unique_ptr<Link> link_;
   std::unique_ptr<Link> closed_link_;

@@ -12,6 +12,7 @@
 namespace ringbolt::repl {
 
 namespace {
+constexpr const char* kElsewhere = "the replica is found elsewhere now";
 /// How long a replica may be behind in knowing the committed position of an idle volume.
 constexpr io::Nanos kPositionsDelay = 5 * io::kMillisecond;
 /// How often in a row a replica is asked again without a pause.
@@ -77,7 +78,8 @@ void Shipper::connect() {
   asked_in_vain_ = 0;
   asked_at_ = io_.now();
   ticked_at_ = asked_at_;
-  io_.connect(peer_.address, connect_);
+  reaching_ = peer_.address;
+  io_.connect(reaching_, connect_);
   io_.arm(tick_, timing_.heartbeat);
 }
 
@@ -86,17 +88,20 @@ void Shipper::on_connected(int32_t result) {
     if (result >= 0) io_.close_socket(io::Socket{result});
     return finish_stop();
   }
+  // It was cancelled, or could not be any more. What is said on it would be nobody's facts.
+  const char* over = nullptr;
+  if (connection_term_ != owner_.term()) over = "a new term begins";
+  if (reaching_ != peer_.address) over = kElsewhere;
+  if (over != nullptr) {
+    if (result >= 0) io_.close_socket(io::Socket{result});
+    tell_lost(over);
+    return retry_later(over);
+  }
   if (result < 0) {
     std::string why = fmt::format("cannot connect: {}", std::strerror(-result));
     give_place_back();
     tell_lost(why);
     return retry_later(std::move(why));
-  }
-  if (connection_term_ != owner_.term()) {
-    // A new term began, and the connect could not be cancelled any more. What is said on it would be nobody's facts.
-    io_.close_socket(io::Socket{result});
-    tell_lost("a new term begins");
-    return retry_later("a new term begins");
   }
   link_ = std::make_unique<Link>(io_, pool_, io::Socket{result}, *this);
   link_->set_identity(store_.facts().volume, connection_term_.epoch);
@@ -209,6 +214,22 @@ void Shipper::reconnect() {
     io_.cancel(connect_);
   } else {
     close_link(Reason::kEpochMismatch, "a new term begins");
+  }
+}
+
+void Shipper::move_to(const std::string& address) {
+  if (peer_.address == address) return;
+  peer_.address = address;
+  retry_delay_ = 0;
+  last_logged_.clear();  // what is wrong there is worth a line, even if it is what was wrong here
+  if (phase_ == Phase::kConnecting) {
+    io_.cancel(connect_);
+  } else if (phase_ == Phase::kWaiting) {
+    // Unless the old connection is still ending: then it waits for that anyway.
+    io_.disarm(retry_);
+    io_.arm(retry_, timing_.retry_min);
+  } else {
+    close_link(Reason::kTransportLost, kElsewhere);
   }
 }
 
@@ -489,7 +510,7 @@ bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
   }
   reason_ = command.why;
   if (!holds_place_ && !limits_.places.try_begin(limits_.parallel)) {
-    obstructed(fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel));
+    obstructed(fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel.load()));
     return false;
   }
   holds_place_ = true;

@@ -110,6 +110,10 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   /// Ends for good; `stopped` is called (once, possibly at once) when nothing is in flight.
   void stop(std::function<void()> stopped);
 
+  /// It is found at another address from now on: what goes on with it goes on there, from where it was.
+  void move_to(const std::string& address);
+  void set_timing(const Timing& timing) { timing_ = timing; }
+
   /// The replica owes more than it may: ends the session (soon, not from inside). Another one begins
   /// only from fresh facts, which a replica that cannot write or flush does not have.
   void end_session() { io_.defer(end_session_); }
@@ -221,6 +225,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   RebuildLimits& limits_;
   ShipperOwner& owner_;
   core::ReplicaAddress peer_;
+  std::string reaching_;  ///< the address that is connected to
   Timing timing_;
   uint64_t jitter_;
   Phase phase_ = Phase::kIdle;

@@ -3,6 +3,7 @@
 //
 //   volume.cc          opening, clients, stopping
 //   volume_engine.cc   assignments, the engine's commands and events
+//   volume_change.cc   what of the configuration changes while it runs
 //   volume_rebuild.cc  an operator's orders for rebuilds
 //   volume_verify.cc   an operator's comparisons of copies
 //   volume_calls.cc    primaries that call
@@ -79,6 +80,11 @@ class Volume final : public BlockService, private StoreListener, private Primary
   /// comes of it is in status(), and kept until the next one. Errors, and nothing has begun then: kNotFound (no such replica,
   /// or none at all), kNotPermitted (not primary here; the replica is not in step), kBusy (one is being compared), kIo.
   void verify(const std::optional<std::string>& replica, const std::function<void(Status)>& done);
+  /// Puts other values of these options into force, whatever the role.
+  void change(io::Nanos replica_timeout, bool wait_for_lost_replicas, uint32_t wal_retain_percent);
+  /// The configuration has a replica at another address now. Errors: kNotPermitted, the assignment in force is not the
+  /// configuration's any more; nothing has changed then.
+  Status move_replica(const std::string& replica, const std::string& address);
   /// Leaves the role and closes the store; cleanly, if nothing failed. Clients must be gone.
   void stop(std::function<void(Status)> done);
 
@@ -126,6 +132,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void on_replica_session() override { observe_copy(); }
   [[nodiscard]] RequestMeter& request_meter() override { return meter_; }
   [[nodiscard]] core::CopyFacts copy_facts() const;
+  [[nodiscard]] std::vector<core::ReplicaAddress> located(std::vector<core::ReplicaAddress> replicas) const;
+  [[nodiscard]] bool is_configurations(const core::Assignment& assignment) const { return assignment.version == 0; }
   [[nodiscard]] bool may_take(Role role);
   void take_first_assignment();
   void finish_assignment(const Status& status);
@@ -178,7 +186,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   io::Io& io_;
   io::BufferPool& pool_;
-  const VolumeOptions options_;
+  VolumeOptions options_;
   io::MemoryShare reply_memory_{pool_};
   Store store_;
   Refusals refusals_;

@@ -27,6 +27,7 @@ core::CopyFacts Volume::copy_facts() const {
   copy.blank = facts.volume.is_nil() && store_.wal().head() == Lsn{};
   copy.handed_over = facts.handed_over != Lsn{} && facts.handed_over == store_.wal().head();
   copy.current = engine_.state().assignment;
+  if (copy.current) copy.current->replicas = located(std::move(copy.current->replicas));
   return copy;
 }
 
@@ -254,7 +255,7 @@ void Volume::execute(const core::Command& command) {
 
 void Volume::configure_shipper(const core::ConfigureShipper& command) {
   if (primary_ == nullptr || serving_stopped_ || primary_->term().epoch != command.epoch) return;
-  primary_->configure(command.durability, command.replicas, [this, epoch = command.epoch, version = command.version] {
+  primary_->configure(command.durability, located(command.replicas), [this, epoch = command.epoch, version = command.version] {
     tell(core::ShipperConfigured{epoch, version});
     if (awaited_ == std::pair(epoch, version)) finish_assignment(boost::outcome_v2::success());
   });
@@ -331,7 +332,7 @@ void Volume::enter_role() {
     PrimaryConfig config;
     config.epoch = wanted_->epoch;
     config.durability = engine_.state().assignment->durability;
-    config.replicas = engine_.state().assignment->replicas;
+    config.replicas = located(engine_.state().assignment->replicas);
     config.members = {.timeout = options_.replica_timeout, .wait_for_lost = options_.wait_for_lost_replicas, .rebuild = options_.rebuild};
     PrimaryListener& listener = *this;
     primary_ = std::make_unique<Primary>(io_, pool_, store_, config, listener);

@@ -25,6 +25,14 @@ io::Nanos clock_now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+ShardLimits shard_limits(const Config& config) {
+  return {.spin = config.spin_ns,
+          .client_stall_timeout = config.nbd_stall_timeout_ns,
+          .replica_timeout = config.replica_timeout_ns,
+          .wait_for_lost_replicas = config.wait_for_lost_replicas,
+          .wal_retain_percent = config.wal_retain_percent};
+}
+
 /// Calls `done` when every one of `count` parts has called the returned function.
 std::function<void()> after_all(size_t count, std::function<void()> done) {
   auto left = std::make_shared<std::atomic<size_t>>(count);
@@ -55,10 +63,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config, Fatal fatal)
 NodeDaemon::NodeDaemon(const Config& config, Fatal fatal)
     : config_(config), fatal_(std::move(fatal)), started_at_(clock_now()), connection_limit_(config.nbd_connections_max),
       catalog_(config.data_dir, files_) {
-  rebuild_->rate_max = config.rebuild_rate_max;
-  rebuild_->parallel = config.rebuild_parallel;
-  rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
-  rebuild_->in_flight = config.rebuild_in_flight;
+  set_limits(config);
 }
 
 NodeDaemon::~NodeDaemon() = default;
@@ -92,7 +97,7 @@ Status NodeDaemon::start_all() {
 Status NodeDaemon::start_shards() {
   const uint32_t count = shard_count();
   for (uint32_t i = 0; i < count; ++i) {
-    const ShardOptions options{i, shard_memory(count), config_.spin_ns, config_.nbd_stall_timeout_ns};
+    const ShardOptions options{i, shard_memory(count), shard_limits(config_)};
     auto shard = std::make_unique<Shard>(options, fatal_);
     BOOST_OUTCOME_TRYV(shard->start());
     shards_.push_back(std::move(shard));
@@ -115,10 +120,7 @@ repl::VolumeOptions NodeDaemon::options_of(const Entry& entry) const {
   options.durability = volume.durability;
   options.epoch = Epoch(volume.epoch);
   for (const ReplicaConfig& replica : volume.replicas) options.replicas.push_back({replica.id, replica.address});
-  options.replica_timeout = config_.replica_timeout_ns;
-  options.wait_for_lost_replicas = config_.wait_for_lost_replicas;
   options.rebuild = rebuild_;
-  options.store.wal_retain_percent = config_.wal_retain_percent;
   // No configuration has to be corrected before the others can be served.
   options.keep_failed = entry->record.has_value();
   options.on_refusal = [this, entry](const std::string& refusal) { on_change(*entry, refusal); };
@@ -332,7 +334,35 @@ void NodeDaemon::verify(const std::string& volume, const std::optional<std::stri
   give_order(volume, give, std::move(done));
 }
 
-void NodeDaemon::set_rebuild_rate_max(uint64_t bytes_per_second) { rebuild_->rate_max = bytes_per_second; }
+void NodeDaemon::set_limits(const Config& config) {
+  rebuild_->rate_max = config.rebuild_rate_max;
+  rebuild_->parallel = config.rebuild_parallel;
+  rebuild_->chunk_bytes = config.rebuild_chunk_bytes;
+  rebuild_->in_flight = config.rebuild_in_flight;
+  connection_limit_.set_max(config.nbd_connections_max);
+}
+
+void NodeDaemon::change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) {
+  set_limits(config);
+  // Each problem is written by the shard that has the volume.
+  auto problems = std::make_shared<std::vector<std::string>>(moves.size(), "the volume is not open");
+  const auto one_done = after_all(shards_.size(), [problems, done = std::move(done)] { done(std::move(*problems)); });
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    shards_[i]->run([this, i, moves, problems, one_done, limits = shard_limits(config), handshake_timeout = config.nbd_handshake_timeout_ns] {
+      shards_[i]->change(limits);
+      if (i == 0) {
+        for (const auto& listener : listeners_) listener->set_handshake_timeout(handshake_timeout);
+      }
+      for (size_t move = 0; move < moves.size(); ++move) {
+        repl::Volume* const volume = shards_[i]->find_volume(moves[move].volume);
+        if (volume == nullptr) continue;
+        const Status moved = volume->move_replica(moves[move].replica, moves[move].address);
+        (*problems)[move] = moved.has_value() ? std::string() : moved.error().message;
+      }
+      one_done();
+    });
+  }
+}
 
 void NodeDaemon::stop(std::function<void()> done) {
   // An order to create or remove a volume that is being carried out comes to its end first.

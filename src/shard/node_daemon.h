@@ -39,7 +39,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) override;
   void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) override;
   [[nodiscard]] size_t volume_count() const override { return table_.size(); }
-  void set_rebuild_rate_max(uint64_t bytes_per_second) override;
+  void change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override;
   void stop(std::function<void()> done) override;
 
  private:
@@ -53,6 +53,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void stop_listeners(std::function<void()> done);
   void stop_shards(std::function<void()> done);
   [[nodiscard]] repl::VolumeOptions options_of(const Entry& entry) const;
+  /// What of `config` all shards share.
+  void set_limits(const Config& config);
   /// The volume has said that something about it is different now.
   void on_change(VolumeEntry& entry, const std::string& refusal) const;
   [[nodiscard]] uint32_t shard_count() const;
@@ -75,7 +77,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void attach(nbd::Client client) override;
   void route(repl::PeerCall call) override;
 
-  const Config config_;
+  const Config config_;  ///< of the start
   Fatal fatal_;
   const io::Nanos started_at_;
   nbd::ConnectionLimit connection_limit_;

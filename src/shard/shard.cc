@@ -70,7 +70,7 @@ void Shard::main(std::promise<Status>& started) {
   pthread_setname_np(pthread_self(), fmt::format("shard-{}", options_.index).c_str());
   pin_to_core(options_.index);
   io::RingOptions ring_options;
-  ring_options.spin = options_.spin;
+  ring_options.spin = options_.limits.spin;
   ring_options.registered_bytes_max = options_.memory_bytes;
   auto ring = io::RingIo::create(ring_options);
   if (!ring.has_value()) {
@@ -120,7 +120,7 @@ void Shard::make_parts() {
   nbd::ClientLog& client_lines = *this;
   client_log_ = std::make_unique<nbd::LimitedClientLog>(*ring_, client_lines);
   clients_ = std::make_unique<nbd::ConnectionSet>(*ring_, *pool_, *client_log_,
-                                                  nbd::ConnectionOptions{.stall_timeout = options_.client_stall_timeout});
+                                                  nbd::ConnectionOptions{.stall_timeout = options_.limits.client_stall_timeout});
   refusals_ = std::make_unique<repl::Refusals>(*ring_, *pool_);
 }
 
@@ -137,7 +137,12 @@ void Shard::client_line(const nbd::ClientLine& line) {
 }
 
 void Shard::open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done) {
-  volumes_.push_back(std::make_unique<repl::Volume>(*ring_, *pool_, *checkpoint_memory_, options));
+  // Here and not by the caller: they may have changed while the order was on its way.
+  repl::VolumeOptions limited = options;
+  limited.replica_timeout = options_.limits.replica_timeout;
+  limited.wait_for_lost_replicas = options_.limits.wait_for_lost_replicas;
+  limited.store.wal_retain_percent = options_.limits.wal_retain_percent;
+  volumes_.push_back(std::make_unique<repl::Volume>(*ring_, *pool_, *checkpoint_memory_, limited));
   volumes_.back()->open(std::move(done));
 }
 
@@ -170,6 +175,13 @@ void Shard::close_volume(const std::string& name, std::function<void()> done) {
       done();
     });
   });
+}
+
+void Shard::change(const ShardLimits& limits) {
+  options_.limits = limits;
+  ring_->set_spin(limits.spin);
+  clients_->set_stall_timeout(limits.client_stall_timeout);
+  for (const auto& volume : volumes_) volume->change(limits.replica_timeout, limits.wait_for_lost_replicas, limits.wal_retain_percent);
 }
 
 repl::Volume* Shard::find_volume(const std::string& name) {

@@ -23,11 +23,20 @@
 
 namespace ringbolt {
 
+/// What of the configuration changes while a shard runs.
+struct ShardLimits {
+  io::Nanos spin = 0;
+  io::Nanos client_stall_timeout = 0;
+  // Of each volume:
+  io::Nanos replica_timeout = 5 * io::kSecond;
+  bool wait_for_lost_replicas = false;
+  uint32_t wal_retain_percent = 50;
+};
+
 struct ShardOptions {
   uint32_t index = 0;
   uint64_t memory_bytes = 0;
-  io::Nanos spin = 0;
-  io::Nanos client_stall_timeout = 0;
+  ShardLimits limits;
 };
 
 class Shard : private nbd::ClientLog {
@@ -51,13 +60,15 @@ class Shard : private nbd::ClientLog {
   io::Io& io() { return *ring_; }
   io::BufferPool& pool() { return *pool_; }
   nbd::LimitedClientLog& client_log() { return *client_log_; }
-  /// Opens the volume and keeps it. `done` is called on this thread. Requires: the pool serves no clients yet.
+  /// Opens the volume, with the shard's limits, and keeps it. `done` is called on this thread. Requires: the pool serves no
+  /// clients yet.
   void open_volume(const repl::VolumeOptions& options, std::function<void(Status)> done);
   /// The same, at any time: waits for the volume's own memory first. An error is also what open_volume() takes for a failed
   /// volume; close_volume() is needed then, too. One at a time.
   void add_volume(const repl::VolumeOptions& options, std::function<void(Status)> done);
   /// Closes the volume, if there is one of that name, and forgets it. Requires: it has no role and no clients.
   void close_volume(const std::string& name, std::function<void()> done);
+  void change(const ShardLimits& limits);
   [[nodiscard]] repl::Volume* find_volume(const std::string& name);
   [[nodiscard]] const std::vector<std::unique_ptr<repl::Volume>>& volumes() const { return volumes_; }
   /// Takes a client over; closes it if the volume is not here or refuses.

@@ -64,6 +64,8 @@ class Checkpointer {
   Checkpointer(const Checkpointer&) = delete;
   Checkpointer& operator=(const Checkpointer&) = delete;
 
+  /// How much of the WAL is kept for replicas; with less, space comes back with the next round.
+  void set_retain_percent(uint32_t percent) { p_.retain_percent = percent; }
   /// All up to it is in the base image and flushed there.
   [[nodiscard]] Lsn checkpoint() const { return checkpoint_; }
   /// After recovery, or when the log begins anew. Requires: !running().

@@ -173,6 +173,11 @@ void Store::fail(std::string reason) {
   continue_stopping();
 }
 
+void Store::set_wal_retain(uint32_t percent) {
+  config_.wal_retain_percent = percent;
+  if (checkpointer_ != nullptr) checkpointer_->set_retain_percent(percent);
+}
+
 void Store::set_stable(Lsn stable) {
   if (!damage_.empty()) return;
   checkpointer_->set_stable(stable);

@@ -74,6 +74,8 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void close(Done done);
 
   [[nodiscard]] const StoreConfig& config() const { return config_; }
+  /// Changes StoreConfig::wal_retain_percent, at any time.
+  void set_wal_retain(uint32_t percent);
   [[nodiscard]] bool is_open() const { return open_; }
   /// The device failed: nothing is appended any more. The superblock may still become durable, if superblock() has not failed.
   [[nodiscard]] bool failed() const { return !failure_.empty(); }

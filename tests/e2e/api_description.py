@@ -180,6 +180,20 @@ def check_orders(script, call, replica):
         call('POST', target, '[]', 400, 'invalid')
         call('POST', target, '{}', 403, 'forbidden', headers={'Origin': 'http://127.0.0.1'})
         call('POST', target, ' ' * 70_000, 413, 'body_too_large')
+    with script.test('reloads are answered as described, of a file with changes and of one with a mistake'):
+        node, target = call.pair.primary, '/v1/node/reload'
+        assert json.loads(call('POST', target))['applied'] == []
+        node.options.update({'node.memory': '96MiB', 'node.spin': '1us'})
+        node.write_config()
+        report = json.loads(call('POST', target, '{}'))
+        assert [change['key'] for change in report['applied']] == ['node.spin'] and report['pending'][0]['key'] == 'node.memory', report
+        with open(node.config_path, 'a') as file:
+            file.write('nonsense = 1\n')
+        call('POST', target, '{}', 409, 'invalid_config')
+        node.write_config()
+        call('POST', target, '[]', 400, 'invalid')
+        call('POST', target, '{}', 403, 'forbidden', headers={'Origin': 'null'})
+        call('POST', target, ' ' * 70_000, 413, 'body_too_large')
     with script.test('bytes that are no request are answered as described'):
         with socket.create_connection((call.pair.primary.ip, call.pair.primary.admin_port), timeout=60) as client:
             client.sendall(b'GET / HTTP/1.1\r\nX: ' + b'a' * 200_000 + b'\r\n\r\n')

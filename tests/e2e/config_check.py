@@ -149,22 +149,22 @@ def check_signals(script):
     with script.test('SIGHUP with an unchanged file changes nothing'):
         node.start()
         node.send(signal.SIGHUP)
-        node.wait_log('is as it was at the start')
+        node.wait_log('has nothing new')
     with script.test('SIGHUP names what takes a restart'):
         node.options['node.memory'] = '96MiB'
         node.write_config()
         node.send(signal.SIGHUP)
-        node.wait_log('takes effect at the next start: node.memory')
+        node.wait_log('reload: needs a restart: node.memory')
     with script.test('SIGHUP changes rebuild.rate_max at once, and back, and says so only when it changes'):
         node.options['rebuild.rate_max'] = '20MiB'
         node.write_config()
         node.send(signal.SIGHUP)
-        node.wait_log('rebuild.rate_max is now 20MiB/s (was no limit)')
+        node.wait_log('reload: rebuild.rate_max is now "20MiB" (was "0")')
         del node.options['rebuild.rate_max']
         node.write_config()
         node.send(signal.SIGHUP)
-        node.wait_log('rebuild.rate_max is now no limit (was 20MiB/s)')
-        assert 'at the next start: node.memory, rebuild' not in node.log_text()
+        node.wait_log('reload: rebuild.rate_max is now "0" (was "20MiB")')
+        assert 'needs a restart: node.memory, rebuild' not in node.log_text()
     with script.test('SIGHUP with a mistake in the file names it and keeps the daemon running'):
         with open(node.config_path, 'a') as file:
             file.write('nonsense = 1\n')

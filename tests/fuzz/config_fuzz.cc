@@ -4,6 +4,7 @@
 #include <string>
 
 #include "control/config.h"
+#include "control/config_changes.h"
 #include "ringbolt/assert.h"
 
 namespace {
@@ -33,7 +34,7 @@ void check_config(const Config& config) {
     for (size_t j = 0; j < i; ++j)
       RINGBOLT_ASSERT(config.volumes[i].name != config.volumes[j].name);
   }
-  RINGBOLT_ASSERT(changed_keys(config, config).empty());
+  RINGBOLT_ASSERT(config_changes(config, config).empty());
 }
 
 }  // namespace

@@ -89,6 +89,35 @@ TEST_CASE("sim_rebuild_modes: a rebuild ends in every mode, and what the replica
   });
 }
 
+TEST_CASE("sim_rebuild_modes: writes that wait for a replica that is rebuilt go on once lost ones are not waited for", "[sim][repl][rebuild][reload]") {
+  for_seeds(1, 4, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.wait_for_lost_replicas = true; };
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    HeldBase held(c, 1);
+    c.run_for(100 * kMillisecond);
+    REQUIRE(rebuilding(c));
+    REQUIRE(c.replica_status(0, 1).in_sync);
+    const auto session = c.replica_status(0, 1).session->id;
+    const uint64_t answered = c.load.writes_answered();
+    c.volume(0).change(c.volume_options(0).replica_timeout, false, 50);
+    REQUIRE(c.run_until([&] { return c.load.writes_answered() > answered + 20; }, 10 * kSecond));
+    CHECK_FALSE(c.replica_status(0, 1).in_sync);
+    CHECK_FALSE(contains(c.in_sync_on_disk(0), "n2"));
+    // The rebuild itself goes on.
+    CHECK(rebuilding(c));
+    CHECK(c.replica_status(0, 1).session->id == session);
+    held.release();
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK_FALSE(marked(c, 1));
+    finish_equal(c);
+  });
+}
+
 TEST_CASE("sim_rebuild_modes: a blank replica is made a copy in every mode, and the first write waits for it where it must", "[sim][repl][rebuild]") {
   const auto mode = GENERATE(Durability::kSyncAll, Durability::kSyncQuorum);
   const bool wait = GENERATE(false, true);

@@ -240,7 +240,7 @@ TEST_CASE("admin: orders on one connection are carried out one after another", "
 TEST_CASE("admin: no order is taken before and after the daemon's time", "[admin]") {
   AdminFixture admin({}, false);
   CHECK(code_of(post(admin.address(), kTarget, kBody)) == "503 starting");
-  admin.on_control_thread([&] { admin.server().serve(admin.daemon()); });
+  admin.on_control_thread([&] { admin.serve(); });
   CHECK(status_of(post(admin.address(), kTarget, kBody)) == "200");
   admin.on_control_thread([&] { admin.server().unserve(); });
   CHECK(code_of(post(admin.address(), kTarget, kBody)) == "503 stopping");

@@ -195,7 +195,7 @@ TEST_CASE("events: they go on when the daemon is served again", "[admin][events]
   AdminFixture admin(quick(), false);
   CHECK_THAT(get(admin.address(), "/v1/events"), Contains("503") && Contains("\"starting\""));
   for (int round = 0; round < 2; ++round) {
-    admin.on_control_thread([&] { admin.server().serve(admin.daemon()); });
+    admin.on_control_thread([&] { admin.serve(); });
     RawHttpClient client(admin.address());
     client.send(kListen);
     client.read_until("\"vol1\"");

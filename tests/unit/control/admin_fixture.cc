@@ -20,7 +20,7 @@ AdminFixture::AdminFixture(AdminLimits limits, bool serve) {
   INFO((status.has_error() ? status.error().message : ""));
   REQUIRE(status.has_value());
   address_ = server_->local_address();
-  if (serve) server_->serve(*daemon_);
+  if (serve) this->serve();
   thread_ = std::thread([this] { io_.run(); });
 }
 

@@ -11,6 +11,7 @@
 
 #include "control/admin_server.h"
 #include "tests/unit/control/fake_daemon.h"
+#include "tests/unit/control/fake_reloader.h"
 
 namespace ringbolt::test {
 
@@ -23,11 +24,15 @@ class AdminFixture {
   void on_control_thread(const std::function<void()>& work);
 
   FakeDaemon& daemon() { return *daemon_; }
+  FakeReloader& reloader() { return reloader_; }
+  /// On the control thread.
+  void serve() { server_->serve(*daemon_, reloader_); }
   AdminServer& server() { return *server_; }
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
   boost::asio::io_context io_;
+  FakeReloader reloader_;
   std::unique_ptr<FakeDaemon> daemon_ = std::make_unique<FakeDaemon>();
   std::unique_ptr<AdminServer> server_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{

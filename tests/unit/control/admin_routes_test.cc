@@ -24,6 +24,7 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({"metrics"}, AdminResource::kMetrics, "", "GET, HEAD");
   check({"healthz"}, AdminResource::kHealth, "", "GET, HEAD");
   check({"v1", "node"}, AdminResource::kNode, "", "GET, HEAD");
+  check({"v1", "node", "reload"}, AdminResource::kReload, "", "POST");
   check({"v1", "volumes"}, AdminResource::kVolumes, "", "GET, HEAD, POST");
   check({"v1", "volumes", "a"}, AdminResource::kVolume, "a", "GET, HEAD, DELETE");
   check({"v1", "volumes", "a", "why"}, AdminResource::kWhy, "a", "GET, HEAD");

@@ -194,7 +194,7 @@ TEST_CASE("admin: before and after the daemon's time it says so", "[admin]") {
   AdminFixture admin({}, false);
   CHECK_THAT(get(admin.address(), "/healthz"), Contains("503") && Contains("\"starting\""));
   CHECK(status_of(get(admin.address(), "/nothing")) == "404");
-  admin.on_control_thread([&] { admin.server().serve(admin.daemon()); });
+  admin.on_control_thread([&] { admin.serve(); });
   CHECK(status_of(get(admin.address(), "/healthz")) == "200");
   admin.on_control_thread([&] { admin.server().unserve(); });
   CHECK_THAT(get(admin.address(), "/healthz"), Contains("503") && Contains("\"stopping\""));

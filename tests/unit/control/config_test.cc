@@ -3,9 +3,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
+
+#include "control/config_changes.h"
 
 namespace ringbolt {
 namespace {
@@ -378,7 +381,7 @@ TEST_CASE("config: a file is read like text", "[config]") {
   std::ofstream(path) << kFull;
   const Result<Config> config = load_config(path);
   REQUIRE(config.has_value());
-  CHECK(changed_keys(config.value(), config_of(kFull)).empty());
+  CHECK(config_changes(config.value(), config_of(kFull)).empty());
   std::ofstream(path) << "[node]\nbad = 1\n";
   CHECK_THAT(load_config(path).error().message, StartsWith(std::string(path) + ":2: "));
   unlink(path);
@@ -387,18 +390,41 @@ TEST_CASE("config: a file is read like text", "[config]") {
 TEST_CASE("config: changes between two files are listed", "[config]") {
   const Config before = config_of(kFull);
   Config after = before;
-  CHECK(changed_keys(before, after).empty());
+  CHECK(config_changes(before, after).empty());
   after.memory_bytes *= 2;
   after.wait_for_lost_replicas = false;
   after.wal_retain_percent = 0;
-  after.rebuild_rate_max = 1;  // changes at run time
-  after.rebuild_parallel = 4;
+  after.rebuild_rate_max = 1;
   after.volumes[0].replicas[0].address = "127.0.0.1:1";
   after.volumes[1].name = "vol2";
-  CHECK(changed_keys(before, after) ==
-        std::vector<std::string>{"node.memory", "replication.when_lost", "replication.wal_retain",
-                                 "rebuild.parallel", "volume \"vol0\"",
-                                 "volume \"vol1\" (removed)", "volume \"vol2\" (added)"});
+  std::vector<std::string> names;
+  for (const ConfigChange& change : config_changes(before, after)) {
+    names.push_back(name_of(change));
+    CHECK(change.from != change.to);
+  }
+  CHECK(names == std::vector<std::string>{"node.memory", "replication.when_lost", "replication.wal_retain", "rebuild.rate_max", "volume.name", "volume.name",
+                                          "volume.replica.address (vol0, " + before.volumes[0].replicas[0].id + ")"});
+  const std::vector<ConfigChange> changes = config_changes(before, after);
+  CHECK(changes[3] == ConfigChange{"rebuild.rate_max", "", "", changes[3].from, "\"1B\"", Effect::kAtReload});
+  CHECK(changes[4] == ConfigChange{"volume.name", "", "", "\"vol1\"", "", Effect::kAtStart});
+  CHECK(changes[5] == ConfigChange{"volume.name", "", "", "", "\"vol2\"", Effect::kAtStart});
+}
+
+TEST_CASE("config: replicas are compared by their ids, in whatever order they stand", "[config]") {
+  Config before = config_of(kFull);
+  before.volumes[0].replicas = {{"n2", "h:2"}, {"n3", "h:3"}};
+  Config after = before;
+  after.volumes[0].replicas = {{"n4", "h:4"}, {"n3", "h:9"}};
+  const std::vector<ConfigChange> changes = config_changes(before, after);
+  REQUIRE(changes.size() == 3);
+  CHECK(changes[0] == ConfigChange{"volume.replica.id", "vol0", "", "\"n2\"", "", Effect::kAtStart});
+  CHECK(changes[1] == ConfigChange{"volume.replica.id", "vol0", "", "", "\"n4\"", Effect::kAtStart});
+  CHECK(changes[2] == ConfigChange{"volume.replica.address", "vol0", "n3", "\"h:3\"", "\"h:9\"", Effect::kAtReload});
+  std::reverse(before.volumes[0].replicas.begin(), before.volumes[0].replicas.end());
+  CHECK(config_changes(before, after).size() == 3);
+  // Of another assignment: it comes with that, or not at all.
+  after.volumes[0].epoch += 1;
+  for (const ConfigChange& change : config_changes(before, after)) CHECK(change.effect == Effect::kAtStart);
 }
 
 }  // namespace

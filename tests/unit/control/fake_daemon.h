@@ -133,7 +133,11 @@ class FakeDaemon : public Daemon {
     push([done = std::move(done), result = carry_out(volume)] { done(result); });
   }
   [[nodiscard]] size_t volume_count() const override { return 0; }
-  void set_rebuild_rate_max(uint64_t) override {}
+  /// Puts nothing into force.
+  void change(const Config&, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override {
+    const std::lock_guard lock(mutex_);
+    push([done = std::move(done), problems = std::vector<std::string>(moves.size())] { done(problems); });
+  }
   void stop(std::function<void()> done) override {
     const std::lock_guard lock(mutex_);
     push(std::move(done));

@@ -129,6 +129,21 @@ TEST_CASE("nbd listener: a cut at any byte of the handshake leaves nothing behin
   SUCCEED();
 }
 
+TEST_CASE("nbd listener: the limit of clients changes while they are there, and those stay", "[nbd][reload]") {
+  ConnectionLimit limit(2);
+  ConnectionPermit first(limit), second(limit);
+  CHECK((first && second && !ConnectionPermit(limit)));
+  limit.set_max(1);
+  CHECK((first && second && !ConnectionPermit(limit)));
+  first = ConnectionPermit();
+  CHECK(!ConnectionPermit(limit));  // one is there
+  second = ConnectionPermit();
+  CHECK(ConnectionPermit(limit));
+  limit.set_max(3);
+  ConnectionPermit a(limit), b(limit), c(limit);
+  CHECK((a && b && c && !ConnectionPermit(limit)));
+}
+
 TEST_CASE("nbd listener: clients beyond the limit are closed, others are served", "[nbd]") {
   Fixture fixture(limits(3, 16));
   std::vector<std::unique_ptr<NbdClient>> clients;

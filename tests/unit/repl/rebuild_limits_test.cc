@@ -20,6 +20,17 @@ TEST_CASE("repl: as many rebuilds begin as may run, and another one when one has
   CHECK_FALSE(places.try_begin(2));
 }
 
+TEST_CASE("repl: how many rebuilds may run changes while they run", "[repl][rebuild][reload]") {
+  RebuildPlaces places;
+  CHECK(places.try_begin(2));
+  CHECK(places.try_begin(2));
+  places.end();
+  CHECK_FALSE(places.try_begin(1));  // one runs still
+  CHECK(places.try_begin(3));
+  CHECK(places.try_begin(3));
+  CHECK_FALSE(places.try_begin(3));
+}
+
 TEST_CASE("repl: rebuilds of many shards that begin at once never are more than may run", "[repl][rebuild]") {
   RebuildPlaces places;
   std::atomic<uint32_t> inside{0};

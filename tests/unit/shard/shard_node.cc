@@ -17,7 +17,9 @@ void on_fatal(const std::string& reason) {
 }  // namespace
 
 ShardNode::ShardNode(const ShardNodeOptions& options)
-    : options_(options), shard_({0, options.memory_bytes, options.spin, 30 * io::kSecond}, on_fatal) {
+    : options_(options), shard_({.memory_bytes = options.memory_bytes,
+                                .limits = {.spin = options.spin, .client_stall_timeout = 30 * io::kSecond, .replica_timeout = options.replica_timeout}},
+                               on_fatal) {
   const Status started = shard_.start();
   if (!started.has_value()) FAIL(started.error().message);
   repl::VolumeOptions volume;
@@ -28,7 +30,6 @@ ShardNode::ShardNode(const ShardNodeOptions& options)
   volume.store.wal_bytes = kWalBytesMin;
   volume.role = options.role;
   volume.replicas = options.replicas;
-  volume.replica_timeout = options.replica_timeout;
   Status opened = boost::outcome_v2::success();
   wait_for([&](std::function<void()> done) {
     shard_.open_volume(volume, [&opened, done](const Status& status) {
