@@ -65,6 +65,8 @@ TEST_CASE("sim_rebuild_promotion: no rebuild begins of a copy that is being made
   for_seeds(1, 6, [](uint64_t seed) {
     Cluster c({.seed = seed});
     pair_under_load(c, seed);
+    c.end_load();
+    c.run_for(3 * kSecond);  // no checkpoint is under way that a rebuild would wait for
     // The order cannot be recorded yet, and meanwhile the primary wants to make that copy anew.
     io::SimDisk& disk = c.sim(1).disk();
     const uint64_t hold = disk.hold({.kind = SimOpKind::kWrite, .path = "/superblock"});
@@ -77,7 +79,6 @@ TEST_CASE("sim_rebuild_promotion: no rebuild begins of a copy that is being made
     check_taken(c, answer);
     CHECK_FALSE(marked(c, 1));
     REQUIRE(c.wait_serving(1));
-    c.abandon_load();
     c.read_back(1);
   });
 }

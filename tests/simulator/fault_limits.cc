@@ -12,7 +12,7 @@ bool may_destroy(const Cluster& c, const Operator& assigning, size_t index) {
   if (!c.established() || !c.serves(c.primary)) return false;
   switch (c.plan.durability) {
     case Durability::kBestEffort: return index != c.primary;
-    case Durability::kSyncQuorum: return c.whole();
+    case Durability::kSyncQuorum: return c.whole() && assigning.members_in_force();
     case Durability::kSyncAll: break;
   }
   if (index != c.primary) return true;
