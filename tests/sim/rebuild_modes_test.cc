@@ -299,6 +299,34 @@ TEST_CASE("sim_rebuild_modes: a primary whose own copy has failed touches no oth
   });
 }
 
+TEST_CASE("sim_rebuild_modes: a rebuild that waits for a place does not begin once the primary's own copy has failed", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    REQUIRE(c.request(0, RequestKind::kWrite, 0, kBlockBytes, 1, true) == RequestError::kNone);
+    REQUIRE(limits->places.try_begin(1));  // another volume's
+    c.kill(1);
+    REQUIRE(c.request(0, RequestKind::kWrite, kBlockBytes, kBlockBytes, 2) == RequestError::kNone);
+    REQUIRE_FALSE(c.replica_status(0, 1).in_sync);
+    // It does not count, so the order does not wait: the rebuild is decided on, and waits.
+    REQUIRE(order(c, "n2").has_value());
+    c.start(1);
+    REQUIRE(c.run_until([&] { return c.status(0).reason.find("it waits: 1 rebuilds run on this node") != std::string::npos; }, 10 * kSecond));
+    c.sim(0).disk().add_fault({.match = {.kind = SimOpKind::kWrite, .path = "/wal"}, .forever = true});
+    CHECK(c.request(0, RequestKind::kWrite, 0, kBlockBytes, 3) != RequestError::kNone);
+    REQUIRE(c.volume(0).refusal().find("has failed") != std::string::npos);
+    limits->places.end();
+    c.run_for(10 * kSecond);
+    // Now it is the best copy that there is.
+    CHECK_FALSE(marked(c, 1));
+    CHECK(limits->places.running() == 0);
+    c.abandon_load();
+  });
+}
+
 TEST_CASE("sim_rebuild_modes: a rate that is raised takes effect at once, and while one lane is quiet all are", "[sim][repl][rebuild]") {
   for_seeds(1, 2, [&](uint64_t seed) {
     Cluster c({.seed = seed});
