@@ -127,9 +127,9 @@ class FakeDaemon : public Daemon {
     push([done = std::move(done), result = carry_out(volume)] { done(result); });
   }
   /// Takes it out of the answers; "/dev/kept" stays.
-  void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) override {
+  void remove(const std::string& volume, bool force, std::function<void(Result<RemovedVolume>)> done) override {
     const std::lock_guard lock(mutex_);
-    removed_.push_back(volume);
+    removed_.push_back(volume + (force ? " by force" : ""));
     push([done = std::move(done), result = carry_out(volume)] { done(result); });
   }
   [[nodiscard]] size_t volume_count() const override { return 0; }

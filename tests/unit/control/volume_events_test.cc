@@ -1,6 +1,7 @@
 // What looks at volumes say happened in between.
 #include "control/volume_events.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "control/json.h"
@@ -260,6 +261,31 @@ TEST_CASE("volume events: a volume that is new is told whole, one that is gone i
   events = w.watch.look({volume_status("vol1")}, 0.25, 1);
   REQUIRE(names(events) == Names{"volume", "gone"});
   CHECK(std::get<VolumeGone>(events[1].what).volume == "vol0");
+}
+
+TEST_CASE("volume events: one that is deleted and made anew between two looks is another one, whose changes are all told", "[events]") {
+  Watched w;
+  w.volume.mode = "degraded";
+  w.note(2000);
+  w.volume.mode = "publish_healthy";
+  w.note(2100);
+  w.look();
+  w.volume = volume_status("vol0");
+  w.volume.mode = "allocated_only";
+  w.moments = 0;
+  w.note(3000);
+  CHECK(names(w.look(3100)) == Names{"gone", "volume", "why"});
+  w.volume.mode = "degraded";
+  w.note(3200);
+  w.volume.mode = "publish_healthy";
+  w.note(3300);
+  w.look();
+  w.volume.mode = "allocated_only";
+  w.note(3400);
+  w.volume.mode = "publish_healthy";
+  w.note(3500);
+  const std::vector<Event> events = w.look(3600);
+  CHECK(std::count_if(events.begin(), events.end(), [](const Event& event) { return std::holds_alternative<ProjectionChanged>(event.what); }) == 2);
 }
 
 TEST_CASE("event json: each event's fields", "[events]") {
