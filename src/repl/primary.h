@@ -66,7 +66,7 @@ class Primary final : public InSyncSetOwner {
   void raise_epoch(Epoch epoch);
   /// Ships to exactly these; `done` when those that leave have left.
   void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done);
-  /// Ends the role: requests that cannot be answered any more get kShutdown. `stopped` is called once; then no
+  /// Ends the role: requests that cannot be carried out any more end with kShutdown. `stopped` is called once; then no
   /// request, read or connection is left.
   void stop(Farewell farewell, std::function<void()> stopped);
 
