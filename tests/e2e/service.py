@@ -144,7 +144,7 @@ def check_journal(script):
         node.options['node.memory'] = '96MiB'
         node.write_config()
         node.send(signal.SIGHUP)
-        node.wait_log('takes effect at the next start')
+        node.wait_log('needs a restart')
         with open(node.config_path, 'a') as file:
             file.write('nonsense')
         node.send(signal.SIGHUP)
@@ -154,7 +154,7 @@ def check_journal(script):
     with script.test('in the journal a line has its priority, and leaves the time to the journal'):
         node, lines = lines_with(script.path('own'))
         assert all(re.match(r'<[346]>\w', line) for line in lines), lines
-        for mark, words in (('<6>', 'ready: nbd'), ('<4>', 'takes effect at the next start'), ('<3>', 'is not valid')):
+        for mark, words in (('<6>', 'ready: nbd'), ('<4>', 'needs a restart'), ('<3>', 'is not valid')):
             assert any(line.startswith(mark) and words in line for line in lines), (mark, words, lines)
     with script.test('in the journal a start that fails is an error, too'):
         with open(script.path('failure'), 'w+') as log:
