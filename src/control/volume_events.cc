@@ -15,6 +15,7 @@ VolumeStatus shown(VolumeStatus volume) {
   volume.verifications.clear();
   volume.why.clear();
   volume.latency.clear();
+  volume.reads = volume.writes = {};
   volume.wal_position_bytes.reset();
   volume.moments.reset();
   return volume;

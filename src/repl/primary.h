@@ -69,7 +69,7 @@ class Primary final : public InSyncSetOwner {
   /// old ones, too. A later call takes the place of one that is not done.
   void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> configured,
                  std::function<void()> in_force);
-  /// Ends the role: requests that cannot be answered any more get kShutdown. `stopped` is called once; then no
+  /// Ends the role: requests that cannot be carried out any more end with kShutdown. `stopped` is called once; then no
   /// request, read or connection is left.
   void stop(Farewell farewell, std::function<void()> stopped);
 
