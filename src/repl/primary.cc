@@ -101,7 +101,7 @@ void Primary::append_term_record() {
   window_.add(lsn, 1);
   store_.seal();
   log::info({.volume = store_.config().name, .epoch = term_.epoch, .lsn = lsn}, "primary of epoch {} (incarnation {}) from Lsn {}, {} of {} replicas in sync", term_.epoch.value(), term_.incarnation.value(), lsn.value(), store_.facts().in_sync.size(), members_.size());
-  if (flush_wanted_ > store_.wal().durable()) io_.defer(flush_);  // asked for while the term was being recorded
+  want_flush(lsn);  // nobody is served before
   io_.defer(advance_soon_);
 }
 
@@ -168,7 +168,9 @@ void Primary::advance() {
   if (stable >= term_first_) stable_ = std::max(stable_, stable);
   answer_configured(committed);
   const bool was_serving = serving_;
-  if (!serving_ && committed_ >= term_first_) {
+  // Flushed, not just written: what a recovery found may never have been flushed, and what a client has read once a power loss must not
+  // take back. (stable_ is never above committed_.)
+  if (!serving_ && stable_ >= term_first_) {
     serving_ = true;
     log::info({.volume = store_.config().name, .epoch = term_.epoch, .lsn = committed_}, "serving clients, committed up to Lsn {}", committed_.value());
     listener_.on_primary_serving();

@@ -86,6 +86,8 @@ void Cluster::kill(size_t index) {
 
 void Cluster::power_loss(size_t index, io::SimPowerLoss mode) {
   if (clients.node() == hosts[index].node.get()) clients.leave();
+  // fault_limits.h: what tells rot from a torn tail stays.
+  if (hosts[index].destroyed() && hosts[index].log_rotted) mode = io::SimPowerLoss::kKeepAll;
   hosts[index].node->power_loss(mode);
   hosts[index].lost_unflushed = true;
 }

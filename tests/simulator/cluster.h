@@ -30,6 +30,7 @@ struct Host {
   std::optional<uint64_t> destroyed_at;
 
   [[nodiscard]] bool destroyed() const { return destroyed_at.has_value(); }
+  bool log_rotted = false;  ///< that is how, and it was the primary's
   [[nodiscard]] bool up() const { return node->up(); }
 };
 

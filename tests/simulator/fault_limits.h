@@ -6,7 +6,8 @@
 //     everything again; nor while a role moves. With sync_all on copies that the primary does not need, or, of the primary, if
 //     somebody else has everything; with sync_quorum if every copy has everything; with best_effort not on the primary.
 //   - A primary's log rots only while the log itself tells all that is flushed, as the next frame after a flush does: without it rot looks
-//     like the torn end of a write that was not flushed, and is cut off (src/ARCHITECTURE.md, "Failure model").
+//     like the torn end of a write that was not flushed, and is cut off (src/ARCHITECTURE.md, "Failure model"). Nor does a power loss
+//     take that frame away, until the copy has everything again.
 //   - Of a superblock's two slots one rots, and it is read before the next change (the process is started again).
 //   - After a failed flush the power goes off before the copy is used again: a device that has dropped what it was to keep may
 //     still show it until then.

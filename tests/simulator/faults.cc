@@ -213,6 +213,7 @@ bool Faults::rot_in_log(const Event& event) {
   // Nor one that is just being made.
   if (!superblock || !disk.exists(path) || disk.file_bytes(path) < superblock->wal_bytes) return false;
   host.destroyed_at = host.node->boots();
+  host.log_rotted = event.node == c_.primary;
   host.lost_unflushed = true;  // at the very end of the log it looks like a torn tail
   c_.kill(event.node);
   host.start_at = c_.world.now() + event.lasting;
@@ -235,6 +236,7 @@ bool Faults::rot_in_superblock(const Event& event) {
   // The other one must not be what a power loss takes back.
   if (!host.node->host().disk().is_durable(path)) return false;
   host.destroyed_at = host.node->boots();
+  host.log_rotted = false;
   c_.kill(event.node);
   host.start_at = c_.world.now() + event.lasting;
   host.node->host().disk().flip_bit(path, Superblock::kSlotOffset[event.amount % 2] + event.amount / 2 % 4096, event.amount % 8);

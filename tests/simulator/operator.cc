@@ -80,10 +80,17 @@ bool Operator::remove_replica(size_t index) {
   return true;
 }
 
+/// Once the primary can hear of it: of one that never will again nobody could say which copies count, and it could not be replaced.
 void Operator::add_replica(size_t index) {
-  c_.hosts[index].member = true;
-  members_change_ = true;
-  configured_at_ = 0;
+  if (!c_.hosts[index].member && std::find(to_add_.begin(), to_add_.end(), index) == to_add_.end()) to_add_.push_back(index);
+}
+
+void Operator::add_replicas() {
+  for (const size_t index : std::exchange(to_add_, {})) {
+    c_.hosts[index].member = true;
+    members_change_ = true;
+    configured_at_ = 0;
+  }
 }
 
 bool Operator::rebuild(size_t replica, bool wanted) {
@@ -335,6 +342,7 @@ void Operator::give_up() {
 void Operator::replace(size_t index) {
   Host& host = c_.hosts[index];
   host.destroyed_at = host.node->boots();
+  host.log_rotted = false;
   if (index != c_.primary) return;
   host.role = Role::kReplica;
   if (!fail_over(true)) broken_ = "nobody can take the role of a primary whose data is gone";
@@ -398,6 +406,7 @@ void Operator::look_after_primary() {
   const VolumeStatus s = c_.status(c_.primary);
   if (s.role == "primary" && host.node->volume().refusal().empty()) {
     not_serving_since_ = 0;
+    add_replicas();
     if (c_.world.now() < configured_at_ + 4 * kRetry || !s.role_applied) return;
     // Its replicas are to be the members: an order may have come to nothing, or an old one come late.
     std::vector<std::string> wanted, present;

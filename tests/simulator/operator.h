@@ -65,6 +65,7 @@ class Operator {
   void look_after_failed(size_t index);
   void look_after_clients();
   void look_after_primary();
+  void add_replicas();
   void step();
   void step_down();
   void find_heir();
@@ -88,6 +89,7 @@ class Operator {
   io::Nanos not_serving_since_ = 0;
   io::Nanos configured_at_ = 0;
   std::optional<Order> last_;
+  std::vector<size_t> to_add_;   // members again, once the primary serves
   bool members_change_ = false;  // the order that says who is a member has not been answered
   std::vector<std::pair<size_t, repl::AssignmentRequest>> given_;  // all assignments so far
   std::string broken_;
