@@ -263,8 +263,8 @@ def main():
         if missing():
             script.skip('the rules, the metrics and the dashboard work with Prometheus', missing())
             return
-        # A rebuild lasts so long that all of it can be seen.
-        pair = Pair(script, size='16MiB', wal_size='8MiB', options={'replication.timeout': '2s', 'rebuild.rate_max': '1MiB'})
+        # A rebuild lasts so long that all of it can be seen, on a slow machine, too.
+        pair = Pair(script, size='16MiB', wal_size='8MiB', options={'replication.timeout': '2s', 'rebuild.rate_max': '128KiB'})
         # It begins to scrape some seconds after its start: something else is done meanwhile.
         prometheus = Prometheus(script, pair.nodes, at_once(script))
         check_rules(script)
