@@ -23,7 +23,8 @@ FILES = {
     'usr/lib/sysusers.d/ringbolt.conf', 'usr/share/bash-completion/completions/ringboltctl',
     'usr/share/bash-completion/completions/ringboltd', 'usr/share/fish/vendor_completions.d/ringboltctl.fish',
     'usr/share/fish/vendor_completions.d/ringboltd.fish', 'usr/share/man/man1/ringboltctl.1', 'usr/share/man/man5/ringbolt.toml.5',
-    'usr/share/man/man7/ringbolt.7', 'usr/share/man/man8/ringboltd.8', 'usr/share/zsh/vendor-completions/_ringboltctl',
+    'usr/share/man/man7/ringbolt.7', 'usr/share/man/man8/ringboltd.8', 'usr/share/ringbolt/grafana/ringbolt.json',
+    'usr/share/ringbolt/prometheus/ringbolt.rules.test.yml', 'usr/share/ringbolt/prometheus/ringbolt.rules.yml', 'usr/share/zsh/vendor-completions/_ringboltctl',
     'usr/share/zsh/vendor-completions/_ringboltd'}
 DOCUMENTATION = {'usr/share/doc/ringbolt/changelog.gz', 'usr/share/doc/ringbolt/copyright'}
 PROGRAMS = ('usr/bin/ringboltctl', 'usr/bin/ringboltd')
