@@ -287,3 +287,28 @@ TEST_CASE("sim_crash: no base image holds what is not flushed on both copies", "
     c.read_back(0);
   });
 }
+
+TEST_CASE("sim_crash: what a recovery found is served once every copy that counts has it flushed", "[sim][repl]") {
+  for_seeds(1, 5, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    REQUIRE(c.wait_in_sync(0, 1));
+    c.begin_load(0);
+    run_some(c);
+    c.end_load();  // the replica has nothing to cut, for which it would flush
+    c.kill(0);
+    // Written there in no time, and yet a power loss would take it back, after clients had read it.
+    io::SimDisk& disk = c.sim(1).disk();
+    const uint64_t held = disk.hold({.kind = io::SimOpKind::kFlush, .path = "/wal"});
+    c.start(0);
+    REQUIRE(c.run_until([&] { return c.status(0).role == "primary" && c.status(0).wal_head && c.status(1).written_lsn == c.status(0).wal_head; }, kSecond / 2));
+    c.run_for(kSecond / 10);
+    CHECK_FALSE(c.status(0).role_applied);
+    disk.release(held);
+    REQUIRE(c.wait_serving(0));
+    c.read_back(0);
+    check_converged(c);
+  });
+}
