@@ -103,13 +103,14 @@ class RebuildPace {
   }
 
   void end_slice(const Seen& seen) {
+    // Where another lane's pause took all of it, it says nothing of this lane, whose turn is still to come: two that pause in turns must
+    // not keep each other from reading.
+    if (just_paused_ && seen.bytes == 0) return;
     const bool whole = part_ == Part::kSlice;
     const io::Nanos length = part();
     bytes_ += seen.bytes;
     time_ += length;
-    // Where another lane's pause took all of the slice, this one's turn is still to come: two that pause in turns must not keep each other from reading.
-    const bool idle = just_paused_ && seen.bytes == 0;
-    just_paused_ = idle;
+    just_paused_ = false;
     hear(own_said_, own_.end_slice(seen.own, length, whole));
     hear(node_said_, node_.end_slice(seen.node, length, whole));
     const Verdict verdict = std::max(own_said_, node_said_);
@@ -139,7 +140,7 @@ class RebuildPace {
     part_ = !present && seen.own.nothing() && seen.node.nothing() ? Part::kSliceAlone : Part::kSlice;
     if (whole && present) ++slices_;
     // The first pause comes at once: without it nothing can be compared.
-    if (!idle && (own_.wants_pause() || node_.wants_pause() || slices_ >= kSlicesPerPause)) begin_pause();
+    if (own_.wants_pause() || node_.wants_pause() || slices_ >= kSlicesPerPause) begin_pause();
   }
 
   /// Each set of clients has enough requests to judge by after slices of its own number: what one has said holds until the other has said something.

@@ -174,7 +174,7 @@ void Shipper::on_link_closed(const std::string& reason) {
   io_.defer(destroy_);
   reader_.drop();
   // What was ordered ends the session; what comes after it is to begin at once. A replica that does not come back keeps no place.
-  if (!place_.ahead() || phase_ != Phase::kShipping) place_.give_back();
+  if (!place_.ahead() || (phase_ != Phase::kShipping && phase_ != Phase::kStarting)) place_.give_back();
   end_lane();
   if (verifier_ != nullptr) verifier_->stop("the session ended");
   tell_lost(reason);
@@ -464,7 +464,7 @@ void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn posit
   if (kind == core::SessionKind::kCatchup) mark(Mark::kCatchUp);
   if (kind == core::SessionKind::kRebuild) {
     mark(Mark::kRebuild);
-  } else {
+  } else if (!place_.ahead()) {  // the order may have come between what the replica said and what was decided on it
     place_.give_back();
   }
   session_ = session;

@@ -149,6 +149,10 @@ void Volume::route_call() {
     return refusals_.refuse(call, Reason::kEpochMismatch, store_.facts().volume, store_.facts().epoch,
                             fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), store_.facts().epoch.value()));
   }
+  if (const auto ordered = ordered_primary(); ordered && call.header.epoch < *ordered) {  // likewise an order
+    return refusals_.refuse(call, Reason::kNotReady, store_.facts().volume, store_.facts().epoch,
+                            fmt::format("this copy is being made primary of epoch {}", ordered->value()));
+  }
   replica_->take_call(call);
 }
 

@@ -82,3 +82,24 @@ TEST_CASE("sim_rebuild_promotion: no rebuild begins of a copy that is being made
     c.read_back(1);
   });
 }
+
+TEST_CASE("sim_rebuild_promotion: a primary that called before the order to be primary came is not let in after it", "[sim][repl]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    Cluster c({.seed = seed});
+    pair_under_load(c, seed);
+    c.end_load();
+    c.run_for(3 * kSecond);  // nor does a checkpoint change the superblock
+    // The promise to who calls is being recorded; the order has to wait for the next version of the superblock.
+    io::SimDisk& disk = c.sim(1).disk();
+    const uint64_t first = disk.hold({.kind = SimOpKind::kWrite, .path = "/superblock"});
+    const Answer raised = give(c, 0, order(Role::kPrimary, 2, core::Authority::kAssigned));
+    REQUIRE(c.run_until([&] { return disk.in_flight() > 0; }, kSecond));
+    const Answer answer = give(c, 1, forced_without_replicas(3));
+    c.run_for(20 * kMillisecond);
+    disk.release(first);
+    CHECK_FALSE(c.run_until([&] { return c.replica_status(0, 1).connected; }, 300 * kMillisecond));
+    check_taken(c, answer);
+    REQUIRE(c.wait_serving(1));
+    c.read_back(1);
+  });
+}

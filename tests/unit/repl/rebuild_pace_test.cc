@@ -258,11 +258,13 @@ TEST_CASE("pace: a lane that other ones kept quiet reads before it pauses again"
   const auto slice = [&](uint64_t bytes) { pace.end_part({.own = seen, .node = seen, .bytes = bytes}); };
   REQUIRE(pace.join_pause());
   while (pace.pausing()) pace.end_part({.own = seen, .node = seen});
-  // As many slices without a byte as would call for a pause, twice: its turn is still to come.
+  // As many slices without a byte as would call for a pause, twice: its turn is still to come. Nor is it this lane that slows clients down.
+  const ClientWatch::Seen slow = clients(1000, 5 * kMillisecond);
   for (uint32_t i = 0; i < 2 * RebuildPace::kSlicesPerPause; ++i) {
-    slice(0);
+    pace.end_part({.own = slow, .node = slow});
     REQUIRE_FALSE(pace.pausing());
     REQUIRE_FALSE(pace.join_pause());
+    REQUIRE(pace.rate() == RebuildPace::kRateStart);
   }
   slice(kMiB);
   CHECK((pace.pausing() || pace.join_pause()));
