@@ -125,6 +125,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   /// Compares the replica's copy with this one, all of it; `done` is told once. False: it is not in keepup, or is being compared.
   bool start_verify(std::function<void(const VerifyResult&)> done);
   [[nodiscard]] bool may_verify() const { return reached_head() && verifier_ == nullptr; }
+  /// Has the replica make its copy larger, while the session goes on; `done` is told once: empty, or why it is not.
+  void grow(uint64_t volume_bytes, std::function<void(const std::string& problem)> done);
   /// How far that is; null if none runs.
   [[nodiscard]] const VerifyResult* verify_progress() const { return verify_done_ && verifier_ ? &verifier_->result() : nullptr; }
   /// Frames were sealed, or a position that the replica should know moved.
@@ -205,6 +207,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   void destroy_lane();
   void begin_verifier(uint64_t blocks, Verifier::Ranges ranges);
   void on_verify_ack(std::span<const std::byte> payload);
+  void on_grow_ack(std::span<const std::byte> payload);
+  void grown(const std::string& problem);
   void on_verified();
   void on_tick();
   void on_positions_due();
@@ -241,6 +245,9 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   uint64_t sync_ = 0;             // the last one asked
   bool sync_open_ = false;
   std::function<void(bool)> hand_over_done_;
+  uint64_t features_ = 0;  // of this connection
+  uint64_t grow_to_ = 0;
+  std::function<void(const std::string&)> grow_done_;
 
   SessionId session_;
   core::SessionKind session_kind_ = core::SessionKind::kKeepup;

@@ -111,6 +111,12 @@ void Store::open_existing(const Superblock& found) {
   };
   if (found.name != config_.name) return open_failed(differs("volume", found.name, config_.name));
   if (found.node_id != config_.node_id) return open_failed(differs("node id", found.node_id, config_.node_id));
+  // One that was grown at run time may still be what it was, or was in between, in the configuration.
+  const bool grown = found.made_bytes != 0 && config_.volume_bytes >= found.made_bytes && config_.volume_bytes < found.volume_bytes;
+  if (grown) {
+    log::info({.volume = config_.name}, "was grown to {} bytes; the configuration says {}", found.volume_bytes, config_.volume_bytes);
+    config_.volume_bytes = found.volume_bytes;
+  }
   if (found.volume_bytes != config_.volume_bytes) return open_failed(differs("size", found.volume_bytes, config_.volume_bytes));
   if (found.wal_bytes != config_.wal_bytes) return open_failed(differs("WAL size", found.wal_bytes, config_.wal_bytes));
   superblock_.open(superblock_file_, found, write_first_);

@@ -132,6 +132,12 @@ class FakeDaemon : public Daemon {
     removed_.push_back(volume);
     push([done = std::move(done), result = carry_out(volume)] { done(result); });
   }
+  /// Gives the volume of that name the size, or answers the error that the test has set.
+  void resize(const std::string& volume, uint64_t bytes, std::function<void(Result<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    resized_.emplace_back(volume, bytes);
+    push([done = std::move(done), result = carry_out(volume, bytes)] { done(result); });
+  }
   [[nodiscard]] size_t volume_count() const override { return 0; }
   /// Puts nothing into force.
   void change(const Config&, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override {
