@@ -57,6 +57,11 @@ Status sync_directory(const std::string& path) {
   return boost::outcome_v2::success();
 }
 
+bool is_link(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
+}
+
 // Opens, creating if asked and needed. Of two processes that try, one creates.
 Result<int> open_or_create(const std::string& path, bool create, bool& created) {
   constexpr int kFlags = O_RDWR | O_DIRECT | O_CLOEXEC | O_NOCTTY;
@@ -65,7 +70,10 @@ Result<int> open_or_create(const std::string& path, bool create, bool& created) 
     if (fd < 0 && errno == ENOENT && create) {
       fd = open_retrying(path.c_str(), kFlags | O_CREAT | O_EXCL, 0600);
       created = fd >= 0;
-      if (fd < 0 && errno == EEXIST) continue;
+      if (fd < 0 && errno == EEXIST) {
+        if (is_link(path)) return make_error(Errc::kNotFound, path + ": is a symbolic link to something that is not there");
+        continue;
+      }
       if (fd < 0 && errno == EINVAL) {
         // The kernel refuses O_DIRECT only after it made the file.
         static_cast<void>(::unlink(path.c_str()));

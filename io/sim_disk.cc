@@ -215,7 +215,7 @@ void SimDisk::start_write(const OpPointer& op, Nanos total) {
   // A hole is metadata: whole blocks. A write may tear at any sector.
   const uint64_t unit = op->request.kind == SimOpKind::kZero ? kBlockBytes : kSectorBytes;
   uint64_t cut = bytes;
-  if (bytes > unit && random.chance(1, 4)) cut = (1 + random.below(bytes / unit - 1)) * unit;
+  if (bytes >= 2 * unit && random.chance(1, 4)) cut = (1 + random.below(bytes / unit - 1)) * unit;
   op->unlanded.emplace_back(0, cut);
   if (cut < bytes) op->unlanded.emplace_back(cut, bytes - cut);
   if (op->unlanded.size() == 2 && random.chance(1, 2)) {

@@ -100,6 +100,8 @@ class SimDisk {
   }
   /// Operations submitted since the beginning.
   [[nodiscard]] uint64_t operations() const { return operations_; }
+  /// Everything that was ever written to it survives a power loss.
+  [[nodiscard]] bool is_durable(const std::string& path) const { return existing(path).unflushed.empty() && existing(path).in_flight.empty(); }
   /// A flush has failed since power was lost last: what it was to make durable never becomes so.
   [[nodiscard]] bool flush_failed() const { return flush_failed_; }
   /// Operations submitted and not completed, held ones included.

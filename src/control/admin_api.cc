@@ -8,6 +8,7 @@
 
 #include "control/assignment_request.h"
 #include "control/config_values.h"
+#include "control/deletion_request.h"
 #include "control/embedded.h"
 #include "control/http_target.h"
 #include "control/json.h"
@@ -239,7 +240,7 @@ AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& bo
   if (route.resource == AdminResource::kVolumes) return create(body, std::move(done));
   if (route.resource == AdminResource::kReload) return reload(body, std::move(done));
   if (check_volume_name(route.volume).has_error()) return no_such_volume(route.volume);
-  if (route.resource == AdminResource::kVolume) return remove(route.volume, std::move(done));
+  if (route.resource == AdminResource::kVolume) return remove(route.volume, body, std::move(done));
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
   if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
   if (route.resource == AdminResource::kResize) return resize(route, body, std::move(done));
@@ -261,9 +262,11 @@ AdminApi::Outcome AdminApi::create(const std::string& body, Done done) {
                             [&](Daemon& daemon, auto answer) { daemon.create(wanted, std::move(answer)); }, to_json);
 }
 
-AdminApi::Outcome AdminApi::remove(const std::string& volume, Done done) {
-  return give<RemovedVolume>({volume, "deletion", kOk, std::move(done)}, "is to be deleted",
-                             [&](Daemon& daemon, auto answer) { daemon.remove(volume, std::move(answer)); }, to_json);
+AdminApi::Outcome AdminApi::remove(const std::string& volume, const std::string& body, Done done) {
+  const Result<bool> force = parse_deletion(body);
+  if (force.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, force.error().message);
+  return give<RemovedVolume>({volume, "deletion", kOk, std::move(done)}, force.value() ? "is to be deleted, by force" : "is to be deleted",
+                             [&](Daemon& daemon, auto answer) { daemon.remove(volume, force.value(), std::move(answer)); }, to_json);
 }
 
 AdminApi::Outcome AdminApi::assign(const AdminRoute& route, const std::string& body, Done done) {

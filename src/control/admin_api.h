@@ -80,7 +80,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   [[nodiscard]] AdminReply open_stream(const NodeStatus& node);
   Outcome order(const AdminRoute& route, const std::string& body, Done done);
   Outcome create(const std::string& body, Done done);
-  Outcome remove(const std::string& volume, Done done);
+  Outcome remove(const std::string& volume, const std::string& body, Done done);
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
   Outcome verify(const AdminRoute& route, const std::string& body, Done done);

@@ -37,7 +37,7 @@ struct RebuildOrder {
 /// What became of a volume's files.
 struct RemovedVolume {
   std::string name;
-  std::vector<std::string> kept;  ///< files and devices that were there before it: they are as they are
+  std::vector<std::string> kept;  ///< files and devices that stay as they are: they were there before it, or (by force) may be others'
   bool operator==(const RemovedVolume&) const = default;
 };
 
@@ -79,10 +79,11 @@ class Daemon {
   /// kInvalid, it cannot be meant (a path that is not possible, a base image that holds data); kNotPermitted, there is no room
   /// for it in the daemon's memory, or too many; kBusy, the daemon stops, or all memory is in use just now; kNoSpace, kIo.
   virtual void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) = 0;
-  /// Removes a volume that was created at run time, and its files; likewise. Errors, with nothing changed: kNotFound;
-  /// kNotPermitted, it has a role or clients, or is of the configuration file; kBusy, the daemon stops; kIo, which may also mean that
-  /// it is gone but not all of its files: the message says so, and the next start goes on.
-  virtual void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) = 0;
+  /// Removes a volume that was created at run time, and its files; likewise. `force`: also one that could not be opened; files at
+  /// paths that were given with it stay then, as nobody could look whether they are still its own. Errors, with nothing changed:
+  /// kNotFound; kNotPermitted, it has a role or clients, could not be opened, or is of the configuration file; kBusy, the daemon
+  /// stops; kIo, which may also mean that it is gone but not all of its files: the message says so, and whether the next start goes on.
+  virtual void remove(const std::string& volume, bool force, std::function<void(Result<RemovedVolume>)> done) = 0;
   /// Makes a volume larger, with all its copies, while clients go on; likewise, when that is so. Errors, with the volume as it was:
   /// kNotFound; kInvalid, it would be smaller; kNotPermitted, this node is not its primary, or a replica that has to follow does not;
   /// kBusy; kNoSpace; kIo.

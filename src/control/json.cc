@@ -194,9 +194,20 @@ json::object render(const RebuildSeen& seen) {
 
 json::object render(const VolumeGone& gone) { return {{"volume", ascii(gone.volume)}}; }
 
+json::object render(const RequestCounts& counts) {
+  json::array latency;
+  latency.reserve(counts.latency.size());
+  for (const LatencyBucket& bucket : counts.latency) latency.push_back(json::array{bucket.upper_ns / 1000, bucket.count});
+  return {{"bytes", counts.bytes}, {"latency_us", std::move(latency)}};
+}
+
 }  // namespace
 
-std::string to_json(const VolumeStatus& volume) { return json::serialize(render(volume)); }
+std::string to_json(const VolumeStatus& volume) {
+  json::object data = render(volume);
+  data["requests"] = json::object{{"reads", render(volume.reads)}, {"writes", render(volume.writes)}};
+  return json::serialize(data);
+}
 
 std::string to_json(const std::vector<VolumeStatus>& volumes) {
   json::array array;

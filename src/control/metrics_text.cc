@@ -137,7 +137,7 @@ void tell_requests(PrometheusText& text, const NodeMetrics& node) {
   each_op(node, [&](ClientOp which, const ClientOpMetrics& op, const MetricLabels& labels) {
     if (which != ClientOp::kFlush) text.sample(labels, op.bytes);
   });
-  text.family("ringbolt_volume_request_errors_total", Type::kCounter, "Those that were answered with an error; shutdown: not served here any more, the client goes elsewhere.");
+  text.family("ringbolt_volume_request_errors_total", Type::kCounter, "Those that failed. shutdown: not answered, as the volume is not served here any more; the client asks again.");
   each_op(node, [&](ClientOp, const ClientOpMetrics& op, const MetricLabels& labels) {
     for (const ClientError error : kClientErrors) {
       MetricLabels of_error = labels;

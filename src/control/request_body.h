@@ -53,7 +53,7 @@ class ObjectReader {
       if (word == to_string(meaning)) return meaning;
       known += std::string(known.empty() ? "" : ", ") + '"' + to_string(meaning) + '"';
     }
-    fail_at(key, quoted(word) + " is none of " + known);
+    fail_at(key, request_body::quoted(word) + " is none of " + known);
   }
 
  private:

@@ -103,6 +103,13 @@ struct LatencyBucket {
   bool operator==(const LatencyBucket&) const = default;
 };
 
+/// Of one kind of request, since the daemon began.
+struct RequestCounts {
+  std::vector<LatencyBucket> latency;  ///< of all that were answered; those that are not empty, in order
+  uint64_t bytes = 0;                  ///< of those that succeeded
+  bool operator==(const RequestCounts&) const = default;
+};
+
 struct VolumeMoment;
 using VolumeMoments = std::vector<std::shared_ptr<const VolumeMoment>>;
 
@@ -129,6 +136,8 @@ struct VolumeStatus {
   // For whoever compares two looks at a volume; not shown as they are:
   std::optional<uint64_t> wal_position_bytes;  ///< of the log's end, from where it began; only a cut or a rebuild takes it back
   std::vector<LatencyBucket> latency;          ///< on a primary; those that are not empty, in order
+  /// Of clients here, whatever the volume's role is and was. Shown where one volume is asked for.
+  RequestCounts reads, writes;
   /// How it was when its mode, role or epoch changed, the newest last; not more than a few. Null: not recorded.
   std::shared_ptr<const VolumeMoments> moments;
   bool operator==(const VolumeStatus&) const = default;

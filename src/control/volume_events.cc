@@ -15,6 +15,7 @@ VolumeStatus shown(VolumeStatus volume) {
   volume.verifications.clear();
   volume.why.clear();
   volume.latency.clear();
+  volume.reads = volume.writes = {};
   volume.wal_position_bytes.reset();
   volume.moments.reset();
   return volume;
@@ -85,6 +86,9 @@ std::vector<std::string> look_at_rebuilds(const VolumeStatus& volume, std::map<s
 
 uint64_t newest_moment(const VolumeStatus& volume) { return volume.moments && !volume.moments->empty() ? volume.moments->back()->number : 0; }
 
+/// Moments of one volume only grow in number: that one was deleted, and another one made of that name, since the look before.
+bool is_another(const VolumeStatus& volume, uint64_t known_moment) { return volume.moments && newest_moment(volume) < known_moment; }
+
 }  // namespace
 
 void VolumeWatch::look_at(const VolumeStatus& volume, double seconds, Known& known, std::vector<Event>& events) const {
@@ -117,10 +121,15 @@ std::vector<Event> VolumeWatch::look(const std::vector<VolumeStatus>& volumes, d
   std::map<std::string, Known> now;
   for (const VolumeStatus& volume : volumes) {
     const auto known = known_.find(volume.name);
-    if (known != known_.end()) {
+    const bool another = known != known_.end() && is_another(volume, known->second.moment);
+    if (known != known_.end() && !another) {
       look_at(volume, seconds, known->second, events);
       now.insert(known_.extract(known));
       continue;
+    }
+    if (another) {
+      events.push_back({time_ms_, VolumeGone{volume.name}});
+      known_.erase(known);
     }
     Known first{volume, shown(volume), std::nullopt, newest_moment(volume), {}};
     look_at_rebuilds(volume, first.maps);

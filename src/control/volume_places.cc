@@ -32,17 +32,19 @@ std::string wal_path_of(const VolumeConfig& volume, const std::string& data_dir)
   return volume.wal_path.empty() ? volume_directory(data_dir, volume.name) + "/wal" : volume.wal_path;
 }
 
-Status check_places(const VolumeConfig& fresh, std::span<const VolumeConfig> others, const std::string& data_dir) {
-  const std::string base = real_path(base_path_of(fresh, data_dir));
-  const std::string wal = real_path(wal_path_of(fresh, data_dir));
+void VolumePlaces::add(const VolumeConfig& volume) {
+  for (const std::string& path : {base_path_of(volume, data_dir_), wal_path_of(volume, data_dir_)}) owners_.emplace(real_path(path), volume.name);
+}
+
+Status VolumePlaces::check(const VolumeConfig& fresh) const {
+  const std::string base = real_path(base_path_of(fresh, data_dir_));
+  const std::string wal = real_path(wal_path_of(fresh, data_dir_));
   if (base == wal) return make_error(Errc::kInvalid, fmt::format("path and wal_path are both {}", base));
-  BOOST_OUTCOME_TRYV(check_not_inside("path", fresh.path, data_dir + "/volumes"));
-  BOOST_OUTCOME_TRYV(check_not_inside("wal_path", fresh.wal_path, data_dir + "/volumes"));
-  for (const VolumeConfig& other : others) {
-    for (const std::string& theirs : {real_path(base_path_of(other, data_dir)), real_path(wal_path_of(other, data_dir))}) {
-      if (theirs != base && theirs != wal) continue;
-      return make_error(Errc::kExists, fmt::format("{} is in use by volume \"{}\"", theirs, other.name));
-    }
+  BOOST_OUTCOME_TRYV(check_not_inside("path", fresh.path, data_dir_ + "/volumes"));
+  BOOST_OUTCOME_TRYV(check_not_inside("wal_path", fresh.wal_path, data_dir_ + "/volumes"));
+  for (const std::string& path : {base, wal}) {
+    const auto owner = owners_.find(path);
+    if (owner != owners_.end()) return make_error(Errc::kExists, fmt::format("{} is in use by volume \"{}\"", path, owner->second));
   }
   return boost::outcome_v2::success();
 }

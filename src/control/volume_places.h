@@ -1,8 +1,9 @@
 // Where a volume's files are, and whether they are another one's: two volumes on the same base image destroy each other.
 #pragma once
 
-#include <span>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "control/config.h"
 #include "ringbolt/result.h"
@@ -14,8 +15,18 @@ std::string volume_directory(const std::string& data_dir, const std::string& vol
 std::string base_path_of(const VolumeConfig& volume, const std::string& data_dir);
 std::string wal_path_of(const VolumeConfig& volume, const std::string& data_dir);
 
-/// Errors: kInvalid, `fresh` has one file for two things, or one among those that the daemon keeps for itself; kExists, a file
-/// of `fresh` is one of `others`, whatever links lead there. The message names the file and the other volume.
-Status check_places(const VolumeConfig& fresh, std::span<const VolumeConfig> others, const std::string& data_dir);
+/// The files of the volumes that there are, each under the one name that all links lead to.
+class VolumePlaces {
+ public:
+  explicit VolumePlaces(std::string data_dir) : data_dir_(std::move(data_dir)) {}
+  void add(const VolumeConfig& volume);
+  /// Errors: kInvalid, `fresh` has one file for two things, or one among those that the daemon keeps for itself; kExists, a file
+  /// of `fresh` is one of another volume's, whatever links lead there. The message names the file and the other volume.
+  [[nodiscard]] Status check(const VolumeConfig& fresh) const;
+
+ private:
+  std::string data_dir_;
+  std::map<std::string, std::string> owners_;  ///< by file
+};
 
 }  // namespace ringbolt

@@ -139,8 +139,23 @@ class Bench {
 
   template <class Tell>
   void measure_volume(const BenchVolume& volume, const Tell& tell) {
-    bench::bench_volume(volume.name, nbd_address(), arguments_.overwrite, arguments_.time(), tell);
+    const auto may = [&](bool writes) { return why_not(volume.name, writes); };
+    bench::bench_volume(volume.name, nbd_address(), arguments_.overwrite, arguments_.time(), may, tell);
     if (!arguments_.overwrite) output_.leave_out("volume " + volume.name, "writes", "they would destroy what it holds; of a volume that holds nothing: --overwrite");
+  }
+
+  /// The NBD address may be another daemon's, whose volume of that name is not what was asked for: then this daemon's has one client
+  /// less. And since it was asked first, clients may have come.
+  [[nodiscard]] std::string why_not(const std::string& name, bool writes) const {
+    const Answer answer = ask(session_, {.target = volume_target(name)});
+    if (answer.code != kDone) return answer.why;
+    const uint64_t clients = number(answer.value, "clients").value_or(0);
+    if (clients == 0) {
+      return fmt::format("the daemon at {} has no client on it, so {} is another daemon's NBD address: name the right one (--nbd)", session_.admin,
+                         nbd_address().to_string());
+    }
+    if (writes && clients > 1) return fmt::format("it has {} other client{} now: nothing was written", clients - 1, clients == 2 ? "" : "s");
+    return {};
   }
 
   [[nodiscard]] io::Address nbd_address() const {

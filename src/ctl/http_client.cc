@@ -61,7 +61,7 @@ std::variant<HttpReply, HttpFailure> http_ask(const io::Address& address, const 
   http::request<http::string_body> message(verb_of(request.method), request.target, 11);
   message.set(http::field::host, address.to_string());
   message.set(http::field::user_agent, "ringboltctl/" RINGBOLT_VERSION);
-  if (request.method == HttpMethod::kPost) {
+  if (!request.body.empty()) {
     message.set(http::field::content_type, "application/json");
     message.body() = request.body;
   }

@@ -15,7 +15,7 @@ enum class HttpMethod : uint8_t { kGet, kPost, kDelete };
 struct HttpRequest {
   std::string target;
   HttpMethod method = HttpMethod::kGet;
-  std::string body = {};  ///< of a POST: JSON
+  std::string body = {};  ///< of an order: JSON; empty: none
   /// For the reply to come, once the request has been sent.
   std::chrono::milliseconds answer_time{15'000};
   /// For each of the steps before: to connect, to send.

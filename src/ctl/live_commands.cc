@@ -178,7 +178,7 @@ CLI::Validator replica_id_check() {
 }
 
 void add_watch(CLI::App& app, Session& session) {
-  CLI::App* command = app.add_subcommand("watch", "live view: throughput, lag, and progress of catch-up and rebuild");
+  CLI::App* command = app.add_subcommand("watch", "live view: throughput, latency, lag, and progress of catch-up and rebuild");
   auto arguments = std::make_shared<WatchArguments>();
   command->add_option("NAME", arguments->volume, "the volume's name")->required();
   command->add_option("--interval", arguments->interval, "seconds from one look to the next")->check(CLI::Range(0.01, 3600.0))->capture_default_str();

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "control/latency_window.h"
 #include "ctl/table.h"
 #include "ctl/volume_json.h"
 
@@ -25,6 +26,32 @@ std::optional<uint64_t> base_passed(const json::value& session) {
   const std::optional<uint64_t> done = number(session, "base_bytes_done");
   if (!done) return std::nullopt;
   return *done + number(session, "base_bytes_skipped").value_or(0);
+}
+
+/// Empty where there is no such thing (a daemon of another version).
+std::optional<RequestCounts> counts_of(const json::value& volume, std::string_view path) {
+  const json::value* counts = find(volume, path);
+  if (counts == nullptr) return std::nullopt;
+  const std::optional<uint64_t> bytes = number(*counts, "bytes");
+  const json::value* latency = find(*counts, "latency_us");
+  if (!bytes || latency == nullptr || !latency->is_array()) return std::nullopt;
+  RequestCounts result{{}, *bytes};
+  for (const json::value& pair : latency->get_array()) {
+    if (!pair.is_array() || pair.get_array().size() != 2) return std::nullopt;
+    const auto upper_us = json::try_value_to<uint64_t>(pair.get_array()[0]);
+    const auto count = json::try_value_to<uint32_t>(pair.get_array()[1]);
+    if (!upper_us || !count) return std::nullopt;
+    result.latency.push_back({*upper_us * 1000, *count});
+  }
+  return result;
+}
+
+std::optional<Pace::Answered> answered(const std::optional<RequestCounts>& before, const std::optional<RequestCounts>& now, double seconds) {
+  if (!before || !now || now->bytes < before->bytes || seconds <= 0) return std::nullopt;
+  const auto window = latency_added(before->latency, now->latency);
+  if (!window) return std::nullopt;  // the daemon was started again
+  return Pace::Answered{static_cast<double>(latency_total(*window)) / seconds, static_cast<double>(now->bytes - before->bytes) / seconds,
+                        latency_percentile_us(*window, 500), latency_percentile_us(*window, 990)};
 }
 
 }  // namespace
@@ -72,6 +99,13 @@ void Pace::look(const json::value& volume, double seconds) {
   writes_ = epoch == epoch_ ? rate(head_, head, seconds) : std::nullopt;
   epoch_ = epoch;
   head_ = head;
+  const auto count = [&](std::string_view path, std::optional<RequestCounts>& counted, std::optional<Answered>& in_between) {
+    std::optional<RequestCounts> counts = counts_of(volume, path);
+    in_between = answered(counted, counts, seconds);
+    counted = std::move(counts);
+  };
+  count("requests.reads", reads_counted_, client_reads_);
+  count("requests.writes", writes_counted_, client_writes_);
   std::map<std::string, Replica> now;
   for (const json::value& replica : elements(find(volume, "replicas"))) {
     const std::string id = text(replica, "id");

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "control/status.h"
+
 namespace ringbolt::ctl {
 
 inline constexpr const char* kLosingGround = "writes come faster than the replica takes them; as things are, it does not end";
@@ -28,6 +30,15 @@ class Pace {
 
   /// Records per second that the volume took; empty if unknown.
   [[nodiscard]] std::optional<double> writes() const { return writes_; }
+  /// Clients' requests of one kind that were answered between the last two looks.
+  struct Answered {
+    double per_second = 0;
+    double bytes_per_second = 0;
+    uint64_t p50_us = 0, p99_us = 0;  ///< 0: there were none
+  };
+  /// Empty if unknown.
+  [[nodiscard]] const std::optional<Answered>& client_reads() const { return client_reads_; }
+  [[nodiscard]] const std::optional<Answered>& client_writes() const { return client_writes_; }
   /// How far its catch-up or rebuild is: percent and words; empty if none goes on. Requires: of the volume looked at last.
   struct Progress {
     std::optional<uint64_t> percent;
@@ -42,6 +53,8 @@ class Pace {
   };
   [[nodiscard]] std::string catchup_words(const boost::json::value& session, const Replica& known) const;
 
+  std::optional<RequestCounts> reads_counted_, writes_counted_;
+  std::optional<Answered> client_reads_, client_writes_;
   std::optional<uint64_t> epoch_, head_;
   std::optional<double> writes_;
   std::map<std::string, Replica> replicas_;

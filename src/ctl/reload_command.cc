@@ -27,7 +27,7 @@ std::string owner_of(const json::value& change) {
   return replica == "-" ? volume : volume + ", " + replica;
 }
 
-std::string next_step(std::string_view code) {
+std::string next_after_reload(std::string_view code) {
   return code == "invalid_config" ? "correct the file and reload again; the daemon goes on with what it had" : "";
 }
 
@@ -59,7 +59,7 @@ void add_reload(CLI::App& app, Session& session) {
   command->callback([&session] {
     session.action = [&session] {
       const HttpRequest request{"/v1/node/reload", HttpMethod::kPost, "{}", kReloadAnswerTime};
-      const Advice advice{next_step, "its log says what became of it; a second reload changes nothing"};
+      const Advice advice{next_after_reload, "its log says what became of it; a second reload changes nothing"};
       return ask(session, request, render_reload, advice);
     };
   });

@@ -67,11 +67,12 @@ std::string next_after_resize(std::string_view code, const std::string& name) {
   return {};
 }
 
-std::string render_deleted(const json::value& deleted) {
+std::string render_deleted(const json::value& deleted, bool force) {
   std::string out = fmt::format("volume {} is deleted\n", text(deleted, "name"));
   for (const json::value& path : elements(find(deleted, "kept"))) {
     if (!path.is_string()) continue;
-    out += fmt::format("{} stays as it is: it was there before the volume\n", std::string_view(path.get_string().data(), path.get_string().size()));
+    out += fmt::format("{} stays as it is: {}\n", std::string_view(path.get_string().data(), path.get_string().size()),
+                       force ? "see whether it is another's before you remove it" : "it was there before the volume");
   }
   return out;
 }
@@ -116,15 +117,17 @@ void add_volume_delete(CLI::App& volume, Session& session) {
   CLI::App* command = volume.add_subcommand("delete", "delete a volume that was created at run time, and its files; it must have no role and no clients");
   auto name = std::make_shared<std::string>();
   auto yes = std::make_shared<bool>(false);
+  auto force = std::make_shared<bool>(false);
   command->add_option("NAME", *name, "the volume's name")->required();
   command->add_flag("--yes", *yes, "I know that this copy's data are gone then");
-  command->callback([&session, name, yes] {
+  command->add_flag("--force", *force, "also one that could not be opened, whatever its role was; files at paths that were given stay");
+  command->callback([&session, name, yes, force] {
     if (!*yes) throw CLI::ValidationError("this copy's data would be gone: add --yes if that is meant", CLI::ExitCodes::ValidationError);
-    session.action = [&session, name] {
-      const HttpRequest request{volume_target(*name), HttpMethod::kDelete, {}, kVolumeAnswerTime};
+    session.action = [&session, name, force] {
+      const HttpRequest request{volume_target(*name), HttpMethod::kDelete, *force ? json::serialize(json::object{{"force", true}}) : std::string(), kVolumeAnswerTime};
       const Advice advice{next_after_delete,
                           fmt::format("it may be deleted: ringboltctl volume show {} tells", *name)};
-      return ask(session, request, render_deleted, advice);
+      return ask(session, request, [force](const json::value& deleted) { return render_deleted(deleted, *force); }, advice);
     };
   });
 }

@@ -42,6 +42,20 @@ class Lines {
   std::vector<std::string> lines_;
 };
 
+std::string human_latency(uint64_t micros) {
+  if (micros < 1000) return fmt::format("{} us", micros);
+  if (micros < 100'000) return fmt::format("{:.1f} ms", static_cast<double>(micros) / 1000);
+  if (micros < 1'000'000) return fmt::format("{} ms", micros / 1000);
+  return fmt::format("{:.1f} s", static_cast<double>(micros) / 1'000'000);
+}
+
+std::string requests_words(const std::optional<Pace::Answered>& answered) {
+  if (!answered) return "-";
+  if (answered->per_second == 0) return "none";
+  return fmt::format("{}/s, {}/s, latency p50 {}, p99 {}", answered->per_second < 1 ? "<1" : fmt::format("{:.0f}", answered->per_second),
+                     human_bytes(static_cast<uint64_t>(answered->bytes_per_second)), human_latency(answered->p50_us), human_latency(answered->p99_us));
+}
+
 void add_replica(const json::value& replica, const Pace& pace, Lines& lines) {
   const json::value* session = session_of(replica);
   std::string line = fmt::format("{:<14}{:<17}lag {:<11}", text(replica, "id"), replica_state(replica), bytes(replica, "lag_bytes"));
@@ -66,8 +80,12 @@ std::vector<std::string> watch_lines(const json::value& volume, const Pace& pace
                         text(volume, "durability"), text(volume, "clients"), mode));
   const std::string reason = text(volume, "reason");
   if (reason != "-") lines.add_field("reason", reason);
-  lines.add_field("writes", fmt::format("{} records/s, WAL {} of {} used", pace.writes() ? fmt::format("{:.0f}", *pace.writes()) : "-",
-                                        bytes(volume, "wal.used_bytes"), bytes(volume, "wal.capacity_bytes")));
+  if (text(volume, "role") == "primary") {
+    lines.add_field("reads", requests_words(pace.client_reads()));
+    lines.add_field("writes", requests_words(pace.client_writes()));
+  }
+  lines.add_field("log", fmt::format("{} records/s, WAL {} of {} used", pace.writes() ? fmt::format("{:.0f}", *pace.writes()) : "-",
+                                     bytes(volume, "wal.used_bytes"), bytes(volume, "wal.capacity_bytes")));
   lines.add_field("positions", fmt::format("head {}, written {}, durable {}, committed {}, checkpoint {}", text(volume, "boundary.wal_head"),
                                            text(volume, "boundary.written_lsn"), text(volume, "boundary.durable_lsn"),
                                            text(volume, "boundary.committed_lsn"), text(volume, "boundary.checkpoint_lsn")));

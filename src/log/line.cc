@@ -36,7 +36,7 @@ Character first_character(std::string_view text) {
 /// It moves the cursor, begins a line for some reader, or turns the text around it about.
 bool is_control(uint32_t code) {
   if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return true;
-  return code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+  return code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
 void append_hex(std::string& text, std::string_view bytes) {

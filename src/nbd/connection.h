@@ -92,8 +92,9 @@ class Connection final : public ClientObserver {
 
   /// Begins to serve. Once, right after construction.
   void start();
-  /// Takes no more requests, answers those that are in flight, closes. Idempotent. `hurry`: the
-  /// daemon stops, a peer that does not read has only kStallUnderPressure left.
+  /// Takes no more requests, answers those that are with the volume, closes. What has not reached the volume as a whole, and what
+  /// the volume ends with kShutdown, stays unanswered. Idempotent. `hurry`: the daemon stops, a peer that does not read has
+  /// only kStallUnderPressure left.
   void drain(bool hurry);
   /// Closes the connection if its peer stalls. Returns whether it must be looked at again. `lost`: time
   /// in which this process did not run, which is not held against the peer.

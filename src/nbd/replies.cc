@@ -67,7 +67,7 @@ bool Connection::advance_stream(Command* command) {
   if (command->error != kErrorNone) {
     if (command->header_queued) {
       // The header has promised data that does not exist: the protocol's only way out is to close.
-      fail("read error behind the header of its reply");
+      fail(command->is_unanswered() ? "" : "read error behind the header of its reply");
       return false;
     }
     if (command->pieces_open != 0) return false;
@@ -93,6 +93,7 @@ bool Connection::advance_stream(Command* command) {
 
 /// The answer to a command that carries no read data.
 void Connection::finish_command(Command* command) {
+  if (command->is_unanswered()) return release_command(command);
   std::byte* at = command->header.data();
   const bool chunk =
       structured_ && (command->code == kCommandRead || command->code == kCommandBlockStatus);

@@ -246,6 +246,7 @@ void Connection::on_piece_done(Piece* piece, RequestError error) {
   --command->pieces_open;
   schedule_turn();
   if (mode_ == Mode::kClosing) return release_piece(piece);
+  if (error == RequestError::kShutdown) drain(true);
   const uint32_t code = wire_error(error);
   if (command->code == kCommandRead) return on_read_done(command, piece, code);
   if (command->error == kErrorNone) command->error = code;
@@ -281,7 +282,7 @@ void Connection::abandon_current() {
   }
   if (command->error == kErrorNone) command->error = kErrorShutdown;
   if (command->is_stream) return advance_streams();
-  // A structured read with pieces at the volume ends with an error chunk after the last of them.
+  // One with pieces at the volume ends with the last of them.
   if (command->pieces_open == 0) finish_command(command);
 }
 

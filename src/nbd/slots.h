@@ -74,6 +74,10 @@ struct Command : ReplyPart {
   Piece* first_unsent = nullptr;  ///< is_stream: pieces in order of offset
   Piece* last_unsent = nullptr;
 
+  /// Of a volume that is not served here any more nothing is answered, the connection just ends. For a client an error is final,
+  /// also for what runs on its disk; a request that the end of a connection leaves open is asked again where the volume is
+  /// served next, in a moment by this daemon's successor, or elsewhere.
+  [[nodiscard]] bool is_unanswered() const { return error == kErrorShutdown; }
   void append_piece(Piece* piece);
   Piece* pop_piece();
 };

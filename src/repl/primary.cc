@@ -105,11 +105,32 @@ void Primary::append_term_record() {
   io_.defer(advance_soon_);
 }
 
-void Primary::configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done) {
+void Primary::configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> configured,
+                        std::function<void()> in_force) {
+  const auto same_id = [](const core::ReplicaAddress& a, const core::ReplicaAddress& b) { return a.id == b.id; };
+  const bool same = !configuring_ && durability == config_.durability &&
+                    std::is_permutation(replicas.begin(), replicas.end(), config_.replicas.begin(), config_.replicas.end(), same_id);
   config_.durability = durability;
   config_.replicas = replicas;
-  members_.configure(replicas, std::move(done));
+  // Another majority need not have what the old one acknowledged. What is not committed yet was acknowledged by an earlier term, or not at all.
+  const bool prove = durability == Durability::kSyncQuorum && !same;
+  configuring_ = Configuring{++configure_calls_, prove ? std::max(committed_, term_first_) : Lsn{}, false, std::move(in_force)};
+  members_.configure(replicas, [this, call = configure_calls_, configured = std::move(configured)] {
+    configured();
+    if (!configuring_ || configuring_->call != call) return;
+    configuring_->members = true;
+    if (configuring_->until == Lsn{}) return answer_configured(Lsn{});
+    io_.defer(advance_soon_);
+  });
   io_.defer(advance_soon_);
+}
+
+/// `satisfied`: what the configuration's rule is satisfied for.
+void Primary::answer_configured(Lsn satisfied) {
+  if (!configuring_ || !configuring_->members || satisfied < configuring_->until) return;
+  const auto in_force = std::move(configuring_->in_force);
+  configuring_.reset();
+  in_force();
 }
 
 // --- positions --------------------------------------------------------------------------------------
@@ -145,6 +166,7 @@ void Primary::advance() {
   const Lsn committed_before = committed_, stable_before = stable_;
   if (committed >= term_first_) committed_ = std::max(committed_, committed);
   if (stable >= term_first_) stable_ = std::max(stable_, stable);
+  answer_configured(committed);
   const bool was_serving = serving_;
   if (!serving_ && committed_ >= term_first_) {
     serving_ = true;

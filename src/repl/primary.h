@@ -64,9 +64,12 @@ class Primary final : public InSyncSetOwner {
   void start();
   /// Goes on under a higher epoch: a new term, without a word to clients. Answered by on_primary_opened().
   void raise_epoch(Epoch epoch);
-  /// Ships to exactly these; `done` when those that leave have left.
-  void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> done);
-  /// Ends the role: requests that cannot be answered any more get kShutdown. `stopped` is called once; then no
+  /// Ships to exactly these; `configured` when those that leave have left, `in_force` when also everything that was acknowledged before is as
+  /// safe as the new configuration says: with sync_quorum a majority of the new copies has it. Until then whoever looks for an heir must ask the
+  /// old ones, too. A later call takes the place of one that is not done.
+  void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> configured,
+                 std::function<void()> in_force);
+  /// Ends the role: requests that cannot be carried out any more end with kShutdown. `stopped` is called once; then no
   /// request, read or connection is left.
   void stop(Farewell farewell, std::function<void()> stopped);
 
@@ -116,6 +119,7 @@ class Primary final : public InSyncSetOwner {
   void on_term_recorded();
   void append_term_record();
   void advance();
+  void answer_configured(Lsn satisfied);
   void begin_term(Term term);
   void raise_now();
   void want_flush(Lsn target);
@@ -166,6 +170,14 @@ class Primary final : public InSyncSetOwner {
   io::BufferPool& pool_;
   Store& store_;
   PrimaryConfig config_;
+  struct Configuring {
+    uint64_t call = 0;
+    Lsn until;           ///< so much must be satisfied by the new rule
+    bool members = false;  ///< they are as they are to be
+    std::function<void()> in_force;
+  };
+  std::optional<Configuring> configuring_;
+  uint64_t configure_calls_ = 0;
   PrimaryListener& listener_;
   Term term_;
   Lsn term_first_;

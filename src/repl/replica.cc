@@ -74,6 +74,11 @@ void Replica::begin_call() {
   link_->send(MessageType::kWelcome, welcome);
 }
 
+void Replica::hang_up(const std::string& why) {
+  if (waiting_call_) io_.close_socket(std::exchange(waiting_call_, std::nullopt)->socket);
+  if (link_ != nullptr) link_->close(why);
+}
+
 // --- facts ------------------------------------------------------------------------------------------------
 
 void Replica::on_sync(const MessageHeader& header, std::span<const std::byte> payload) {

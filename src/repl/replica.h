@@ -36,6 +36,8 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   void take_call(const PeerCall& call);
   /// The bulk connection of the rebuild that runs. False: it is not that, and stays the caller's.
   bool take_bulk_call(const PeerCall& call);
+  /// Ends the connection with the primary, and what it had begun.
+  void hang_up(const std::string& why);
   /// Ends the role; `stopped` is called once when nothing is in flight. With `drain`, first waits (a
   /// bounded time) to learn that everything here is stable, so that the base image can take it all.
   void stop(bool drain, std::function<void()> stopped);

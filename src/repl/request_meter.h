@@ -5,9 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "control/node_metrics.h"
 #include "io/io.h"
+#include "repl/latency_histogram.h"
 #include "volume/request.h"
 
 namespace ringbolt::repl {
@@ -21,6 +23,8 @@ class RequestMeter {
     if (request.kind == RequestKind::kCache) return;  // advice that costs nothing here
     ClientOpMetrics& op = ops_[static_cast<size_t>(op_of(request))];
     op.latency.add(latency);
+    if (request.kind == RequestKind::kRead) reads_.add(latency);
+    if (request.kind == RequestKind::kWrite) writes_.add(latency);
     if (error == RequestError::kNone) {
       op.bytes += request.length;
     } else {
@@ -28,6 +32,9 @@ class RequestMeter {
     }
   }
   [[nodiscard]] const Ops& ops() const { return ops_; }
+  /// Finer: for percentiles of a short time.
+  [[nodiscard]] RequestCounts reads() const { return {buckets(reads_), bytes_of(ClientOp::kRead)}; }
+  [[nodiscard]] RequestCounts writes() const { return {buckets(writes_), bytes_of(ClientOp::kWrite) + bytes_of(ClientOp::kWriteFua)}; }
 
  private:
   static ClientOp op_of(const Request& request) {
@@ -52,7 +59,15 @@ class RequestMeter {
     return ClientError::kIo;
   }
 
+  static std::vector<LatencyBucket> buckets(const LatencyHistogram& histogram) {
+    std::vector<LatencyBucket> result;
+    histogram.each([&result](io::Nanos upper, uint32_t count) { result.push_back({static_cast<uint64_t>(upper), count}); });
+    return result;
+  }
+  [[nodiscard]] uint64_t bytes_of(ClientOp op) const { return ops_[static_cast<size_t>(op)].bytes; }
+
   Ops ops_;
+  LatencyHistogram reads_, writes_;  ///< with FUA or without
 };
 
 }  // namespace ringbolt::repl

@@ -202,6 +202,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void stop_serving(const std::string& why);
   void route_call();
   [[nodiscard]] Incarnation known_incarnation() const;
+  [[nodiscard]] std::optional<Epoch> ordered_primary() const;
 
   // volume_status.cc
   void fill_primary(VolumeStatus& status) const;

@@ -55,6 +55,13 @@ Incarnation Volume::known_incarnation() const {
   return std::max(written, called_);
 }
 
+/// The epoch of an order to be primary that is being carried out.
+std::optional<Epoch> Volume::ordered_primary() const {
+  if (ordered_role_ != Role::kPrimary) return std::nullopt;
+  if (taking_) return taking_->epoch;
+  return awaited_ ? std::optional(awaited_->first) : std::nullopt;
+}
+
 // --- calls of primaries -----------------------------------------------------------------------------------
 
 void Volume::take_call(const PeerCall& call) {
@@ -91,6 +98,10 @@ void Volume::take_call(const PeerCall& call) {
   if (call.header.epoch < facts.epoch && !defect(Defect::kStaleEpoch)) {
     mark(Mark::kCallRefused);
     return refuse(Reason::kEpochMismatch, fmt::format("epoch {} is over, the current one is {}", call.header.epoch.value(), facts.epoch.value()));
+  }
+  if (const auto ordered = ordered_primary(); ordered && call.header.epoch < *ordered) {
+    // Judged by what this copy is: nobody makes it another one until it is that.
+    return refuse(Reason::kNotReady, fmt::format("this copy is being made primary of epoch {}", ordered->value()));
   }
   if (call.header.epoch == facts.epoch && facts.incarnation != Incarnation{}) {
     // Also when it is not any more: two nodes may have written other records under the same term, and

@@ -104,6 +104,8 @@ void Volume::assign(const AssignmentRequest& request, std::function<void(Status)
   store_.superblock().change().assignment = next;
   taking_ = std::move(next);
   store_.superblock().wait(assignment_recorded_);
+  // Before its primary begins to make it anew: the order was judged by what this copy is now.
+  if (taking_->role == Role::kPrimary && replica_ != nullptr) replica_->hang_up("this copy is being made primary");
 }
 
 void Volume::on_assignment_recorded() {
@@ -255,10 +257,11 @@ void Volume::execute(const core::Command& command) {
 
 void Volume::configure_shipper(const core::ConfigureShipper& command) {
   if (primary_ == nullptr || serving_stopped_ || primary_->term().epoch != command.epoch) return;
-  primary_->configure(command.durability, located(command.replicas), [this, epoch = command.epoch, version = command.version] {
-    tell(core::ShipperConfigured{epoch, version});
+  const auto configured = [this, epoch = command.epoch, version = command.version] { tell(core::ShipperConfigured{epoch, version}); };
+  const auto in_force = [this, epoch = command.epoch, version = command.version] {
     if (awaited_ == std::pair(epoch, version)) finish_assignment(boost::outcome_v2::success());
-  });
+  };
+  primary_->configure(command.durability, located(command.replicas), configured, in_force);
 }
 
 // --- the role -----------------------------------------------------------------------------------------------
@@ -323,6 +326,14 @@ void Volume::enter_role() {
   if (wanted_->role == Role::kPrimary && !may_open(wanted_->epoch)) {
     // Overtaken by a promise to somebody else. The engine has been told, or is now.
     return tell(core::EpochObserved{store_.facts().epoch, fmt::format("this copy has promised to epoch {}", store_.facts().epoch.value())});
+  }
+  if (wanted_->role == Role::kPrimary && !store_.base_usable()) {
+    // Whatever it was when that was decided.
+    role_reason_ = "the base image is marked unusable: this copy cannot be primary before it has been rebuilt";
+    mark(Mark::kPrimaryRefused);
+    log::error({.volume = name(), .epoch = wanted_->epoch}, "not primary: {}", role_reason_);
+    finish_assignment(make_error(Errc::kNotPermitted, role_reason_));
+    return tell(core::EpochObserved{std::max(wanted_->epoch, store_.facts().epoch), role_reason_});
   }
   role_ = wanted_->role;
   if (role_ == Role::kPrimary) {

@@ -13,6 +13,12 @@ namespace {
 /// Longer than copies that are lost and need one wait between two attempts.
 constexpr io::Nanos kAskForPlace = 3 * io::kSecond;
 
+/// A rebuild that the replica needed anyway has begun since the order was given.
+bool is_fulfilled(const core::EngineState& state, const core::RebuildOrdered& order) {
+  const core::ReplicaState* const known = state.find(order.replica);
+  return known != nullptr && known->rebuilt > std::optional(core::SessionKey{order.term, SessionId(order.after_sync)});
+}
+
 }  // namespace
 
 void Volume::rebuild(const std::string& replica, bool wanted, std::function<void(Status)> done) {
@@ -62,8 +68,8 @@ void Volume::ask_for_rebuild_places() {
                 over ? "this copy is not a primary that could" : "it is a replica no more");
       return true;
     }
-    if (!may_order_rebuild(replica)) return false;
-    // As of when it was given: a rebuild that has begun since has fulfilled it.
+    // As of when it was given. One that is fulfilled needs no place: it would end no session, and so nothing would ever give the place back.
+    if (!is_fulfilled(engine_.state(), order) && !may_order_rebuild(replica)) return false;
     order_rebuild(order);
     return true;
   });

@@ -10,6 +10,8 @@ VolumeStatus Volume::status() const {
   s.role = to_string(role_);
   s.durability = to_string(options_.durability);
   s.clients = clients_;
+  s.reads = meter_.reads();
+  s.writes = meter_.writes();
   if (opened_) {
     const Superblock& copy = store_.facts();
     const Wal& wal = store_.wal();

@@ -37,7 +37,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   void verify(const std::string& volume, const std::optional<std::string>& replica,
               std::function<void(Result<VolumeStatus>)> done) override;
   void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) override;
-  void remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) override;
+  void remove(const std::string& volume, bool force, std::function<void(Result<RemovedVolume>)> done) override;
   void resize(const std::string& volume, uint64_t bytes, std::function<void(Result<VolumeStatus>)> done) override;
   [[nodiscard]] size_t volume_count() const override { return table_.size(); }
   void change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override;
@@ -70,8 +70,8 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
   Result<uint32_t> find_room(const VolumeConfig& volume) const;
   Status open_created(const Entry& entry);
   void close_created(const Entry& entry);
-  Result<RemovedVolume> remove_now(const std::string& volume);
-  Status begin_removal(const Entry& entry);
+  Result<RemovedVolume> remove_now(const std::string& volume, bool force);
+  Status begin_removal(const Entry& entry, bool force);
 
   void list(std::vector<std::string>& names) override;
   nbd::ExportLookup find(std::string_view name) override;

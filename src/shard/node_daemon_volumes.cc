@@ -28,12 +28,6 @@ Answer wait_for(Shard& shard, const std::function<void(std::function<void(Answer
   return answer.get_future().get();
 }
 
-std::vector<VolumeConfig> configs_of(const std::vector<VolumeTable::Entry>& entries) {
-  std::vector<VolumeConfig> configs;
-  for (const auto& entry : entries) configs.push_back(entry->volume);
-  return configs;
-}
-
 }  // namespace
 
 // --- at the start ---------------------------------------------------------------------------------------------
@@ -57,10 +51,12 @@ Status NodeDaemon::find_volumes() {
   BOOST_OUTCOME_TRYV(files_.make_directory(config_.data_dir));
   // What another process is just creating must not be taken for what a crash has left.
   BOOST_OUTCOME_TRYV(lock_data_dir());
+  VolumePlaces places(config_.data_dir);
   for (const VolumeConfig& volume : config_.volumes) {
     const auto entry = std::make_shared<VolumeEntry>();
     entry->volume = volume;
     table_.add(entry);
+    places.add(volume);
   }
   BOOST_OUTCOME_TRY(const std::vector<VolumeRecord> created, catalog_.load());
   for (const VolumeRecord& record : created) {
@@ -71,14 +67,22 @@ Status NodeDaemon::find_volumes() {
                                                     "the other away",
                                                     name, config_.file, where));
     }
-    const std::vector<VolumeConfig> others = configs_of(table_.all());
-    if (const Status places = check_places(record.volume, others, config_.data_dir); places.has_error()) {
-      return make_error(Errc::kInvalid, fmt::format("{}: {}", where, places.error().message));
+    if (const Status checked = places.check(record.volume); checked.has_error()) {
+      return make_error(Errc::kInvalid, fmt::format("{}: {}", where, checked.error().message));
     }
+    places.add(record.volume);
     const auto entry = std::make_shared<VolumeEntry>();
     entry->volume = record.volume;
     entry->record = record;
     table_.add(entry);
+  }
+  // Its files would be taken for what is left of the other one, at a later start.
+  for (const VolumeConfig& volume : config_.volumes) {
+    BOOST_OUTCOME_TRY(const std::optional<std::string> record, catalog_.find_record(volume.name));
+    if (!record) continue;
+    return make_error(Errc::kInvalid, fmt::format("volume \"{}\" is in {}, and an earlier one of that name could not be removed (see above): remove what "
+                                                  "is left of it, {} last",
+                                                  volume.name, config_.file, *record));
   }
   if (!created.empty()) log::info("{} volumes of {}, and {} that were created at run time", config_.volumes.size(), config_.file, created.size());
   if (table_.size() > kVolumesMax) {
@@ -125,7 +129,9 @@ Result<VolumeStatus> NodeDaemon::create_now(const VolumeConfig& volume) {
     return make_error(Errc::kExists, fmt::format("there is a volume \"{}\" already, {}", volume.name,
                                                  there->record ? "created at run time" : "of " + config_.file));
   }
-  BOOST_OUTCOME_TRYV(check_places(volume, configs_of(table_.all()), config_.data_dir));
+  VolumePlaces places(config_.data_dir);
+  for (const Entry& entry : table_.all()) places.add(entry->volume);
+  BOOST_OUTCOME_TRYV(places.check(volume));
   BOOST_OUTCOME_TRY(const uint32_t shard, find_room(volume));
   const auto entry = std::make_shared<VolumeEntry>();
   entry->volume = volume;
@@ -172,23 +178,35 @@ void NodeDaemon::close_created(const Entry& entry) {
 
 // --- removing -------------------------------------------------------------------------------------------------
 
-void NodeDaemon::remove(const std::string& volume, std::function<void(Result<RemovedVolume>)> done) {
-  orders_.run([this, volume, done = std::move(done)] { done(remove_now(volume)); });
+void NodeDaemon::remove(const std::string& volume, bool force, std::function<void(Result<RemovedVolume>)> done) {
+  orders_.run([this, volume, force, done = std::move(done)] { done(remove_now(volume, force)); });
 }
 
-/// From here on it takes no orders, so it stays without a role. Clients and peers are refused by what has no role.
-Status NodeDaemon::begin_removal(const Entry& entry) {
+/// From here on it takes no orders, so it stays without a role. Clients and peers are refused by what has no role, or has failed.
+Status NodeDaemon::begin_removal(const Entry& entry, bool force) {
   Shard& shard = *shards_[entry->shard];
-  return wait_for<Status>(shard, [&](const std::function<void(Status)>& answer) {
-    const repl::Volume* const volume = shard.find_volume(entry->volume.name);
+  const std::string& name = entry->volume.name;
+  bool failed = false;
+  Status status = wait_for<Status>(shard, [&](const std::function<void(Status)>& answer) {
+    const repl::Volume* const volume = shard.find_volume(name);
+    failed = !volume->open_failure().empty();
     const std::string use = volume->use();
-    if (!use.empty()) return answer(make_error(Errc::kNotPermitted, fmt::format("volume {} is not deleted: {}", entry->volume.name, use)));
+    const bool refused = failed ? !force : !use.empty();
+    if (refused) return answer(make_error(Errc::kNotPermitted, fmt::format("volume {} is not deleted: {}{}", name, use, failed ? "; force deletes it all the same" : "")));
     entry->being_deleted = true;
     answer(boost::outcome_v2::success());
   });
+  if (status.has_error()) return status;
+  if (failed) status = catalog_.disown_given_files(*entry->record);
+  if (status.has_value()) status = catalog_.begin_deletion(*entry->record);
+  if (status.has_value()) return status;
+  return wait_for<Status>(shard, [&](const std::function<void(Status)>& answer) {
+    entry->being_deleted = false;
+    answer(make_error(status.error().code, fmt::format("volume {} is not deleted: {}", name, status.error().message)));
+  });
 }
 
-Result<RemovedVolume> NodeDaemon::remove_now(const std::string& volume) {
+Result<RemovedVolume> NodeDaemon::remove_now(const std::string& volume, bool force) {
   if (stopping_) return make_error(Errc::kBusy, "the daemon is stopping");
   const Entry entry = table_.find(volume);
   if (entry == nullptr) return make_error(Errc::kNotFound, fmt::format("there is no volume \"{}\" on this node", volume));
@@ -197,24 +215,15 @@ Result<RemovedVolume> NodeDaemon::remove_now(const std::string& volume) {
                                                        "remove them by hand",
                                                        volume, config_.file));
   }
-  BOOST_OUTCOME_TRYV(begin_removal(entry));
-  const Status begun = catalog_.begin_deletion(*entry->record);
-  if (begun.has_error()) {
-    Shard& shard = *shards_[entry->shard];
-    return wait_for<Result<RemovedVolume>>(shard, [&](const std::function<void(Result<RemovedVolume>)>& answer) {
-      entry->being_deleted = false;
-      answer(make_error(begun.error().code, fmt::format("volume {} is not deleted: {}", volume, begun.error().message)));
-    });
-  }
+  BOOST_OUTCOME_TRYV(begin_removal(entry, force));
   table_.remove(entry);
   close_created(entry);
   auto kept = catalog_.finish_deletion(*entry->record);
   if (kept.has_error()) {
-    return make_error(kept.error().code, fmt::format("volume {} is deleted, but not all of its files are; the next start tries again: {}", volume,
-                                                     kept.error().message));
+    return make_error(kept.error().code, fmt::format("volume {} is deleted, but not all of its files are: {}", volume, kept.error().message));
   }
   log::info({.volume = volume}, "deleted");
-  for (const std::string& path : kept.value()) log::info({.volume = volume}, "{} stays as it is, it was there before the volume", path);
+  for (const std::string& path : kept.value()) log::info({.volume = volume}, "{} stays as it is", path);
   return RemovedVolume{volume, std::move(kept).value()};
 }
 

@@ -242,7 +242,7 @@ void Shard::stop_volumes(std::function<void()> done) {
   });
 }
 
-/// When the clients are gone, or have had their time: then the volumes answer what is left.
+/// When the clients are gone, or have had their time: then the volumes end what is left.
 void Shard::begin_stop() {
   if (std::exchange(stop_begun_, true)) return;
   ring_->disarm(stop_patience_);

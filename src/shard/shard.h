@@ -74,8 +74,8 @@ class Shard : private nbd::ClientLog {
   /// Takes a client over; closes it if the volume is not here or refuses.
   void add_client(nbd::Client client);
   void take_call(const repl::PeerCall& call);
-  /// Lets clients finish, for a bounded time; stops the volumes cleanly, and what clients still wait for
-  /// then ends with an error; then calls `done` on this thread.
+  /// Lets clients finish, for a bounded time; stops the volumes cleanly, and what clients still wait for then stays
+  /// unanswered; then calls `done` on this thread.
   void stop_volumes(std::function<void()> done);
   [[nodiscard]] size_t clients() const { return clients_->count(); }
   [[nodiscard]] ShardMetrics metrics() const;

@@ -40,6 +40,14 @@ Result<std::optional<VolumeRecord>> VolumeCatalog::read_file(const std::string& 
   return std::optional(std::move(record).value());
 }
 
+Result<std::optional<std::string>> VolumeCatalog::find_record(const std::string& volume) {
+  for (const std::string& path : {deleted_path(volume), record_path(volume)}) {
+    BOOST_OUTCOME_TRY(const std::optional<std::string> text, files_.read(path));
+    if (text) return std::optional(path);
+  }
+  return std::optional<std::string>();
+}
+
 Status VolumeCatalog::write(const VolumeRecord& record) { return files_.replace(record_path(record.volume.name), to_json(record)); }
 
 // --- at the start ---------------------------------------------------------------------------------------------
@@ -78,7 +86,7 @@ void VolumeCatalog::end_interrupted(const VolumeRecord& record) {
     may_be_left(record.volume.wal_path, record.made_wal_path);
   }
   const auto removed = remove_all(record);
-  if (removed.has_error()) log::error({.volume = name}, "{}; remove it by hand", removed.error().message);
+  if (removed.has_error()) log::error({.volume = name}, "not all of it could be removed: {}", removed.error().message);
 }
 
 // --- creation -------------------------------------------------------------------------------------------------
@@ -150,6 +158,15 @@ Status VolumeCatalog::take_back(const VolumeRecord& record) {
 
 // --- deletion -------------------------------------------------------------------------------------------------
 
+Status VolumeCatalog::disown_given_files(VolumeRecord& record) {
+  VolumeRecord disowned = record;
+  disowned.made_path = disowned.made_wal_path = false;
+  if (disowned == record) return boost::outcome_v2::success();
+  BOOST_OUTCOME_TRYV(write(disowned));
+  record = std::move(disowned);
+  return boost::outcome_v2::success();
+}
+
 Status VolumeCatalog::begin_deletion(VolumeRecord& record) {
   const std::string name = record_path(record.volume.name), deleted = deleted_path(record.volume.name);
   const Status renamed = files_.rename(name, deleted);
@@ -168,9 +185,11 @@ Status VolumeCatalog::begin_deletion(VolumeRecord& record) {
 
 Result<std::vector<std::string>> VolumeCatalog::finish_deletion(const VolumeRecord& record) { return remove_all(record); }
 
-/// The superblock first: without it nothing else is taken for a volume. The record last: until then a start goes on.
+/// The superblock first: without it nothing else is taken for a volume. The record last: until then a start goes on. A file at a given
+/// path that cannot be removed keeps no record: who removes it by hand may use the path for another volume before that start.
 Result<std::vector<std::string>> VolumeCatalog::remove_all(const VolumeRecord& record) {
   const VolumeConfig& volume = record.volume;
+  Status given = boost::outcome_v2::success();
   const std::string directory = volume_directory(data_dir_, volume.name);
   std::vector<std::string> kept, remove{directory + "/superblock"};
   const bool wal_stays = !volume.wal_path.empty() && !record.made_wal_path;
@@ -183,9 +202,14 @@ Result<std::vector<std::string>> VolumeCatalog::remove_all(const VolumeRecord& r
   remove.push_back(record_path(volume.name));
   remove.push_back(deleted_path(volume.name));
   for (const std::string& path : remove) {
-    BOOST_OUTCOME_TRYV(files_.remove_file(path));
+    const Result<bool> removed = files_.remove_file(path);
+    if (removed.has_value()) continue;
+    const Error& error = removed.error();
+    if (path != volume.path && path != volume.wal_path) return make_error(error.code, error.message + "; the next start tries again");
+    given = make_error(error.code, error.message + "; it stays, remove it by hand");
   }
   BOOST_OUTCOME_TRYV(files_.remove_directory(directory));
+  if (given.has_error()) return given.error();
   return kept;
 }
 

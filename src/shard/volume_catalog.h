@@ -39,13 +39,18 @@ class VolumeCatalog {
   /// It could not be made. On error some of it is left; the message says what.
   Status take_back(const VolumeRecord& record);
 
+  /// Files at the paths that were given with it stay when it is deleted, whoever made them: nobody could look whether they are
+  /// still its own.
+  Status disown_given_files(VolumeRecord& record);
   /// From here on it is no volume any more, also after a crash.
   Status begin_deletion(VolumeRecord& record);
-  /// Its files must be closed. Returns those that stay, as they were not made here. On error some of it is left, which
-  /// the next start removes; the message says what.
+  /// Its files must be closed. Returns those that stay, as they were not made here. On error some of it is left; the message says
+  /// what, and whether the next start removes it.
   Result<std::vector<std::string>> finish_deletion(const VolumeRecord& record);
 
   [[nodiscard]] std::string record_path(const std::string& volume) const;
+  /// Of a volume that is there, or that could not be removed; nullopt: there is none.
+  Result<std::optional<std::string>> find_record(const std::string& volume);
 
  private:
   [[nodiscard]] std::string deleted_path(const std::string& volume) const;

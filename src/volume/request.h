@@ -12,7 +12,8 @@ namespace ringbolt {
 
 enum class RequestKind : uint8_t { kRead, kWrite, kFlush, kZero, kTrim, kCache };
 
-/// Outcome of a request, in the words of the NBD protocol's error list.
+/// Outcome of a request, in the words of the NBD protocol's error list. kShutdown: the volume is not served here any more, and
+/// whether the request was carried out is not known; the client is not told so, but sent away.
 enum class RequestError : uint8_t { kNone, kIo, kInvalid, kNoSpace, kShutdown };
 
 /// One client request, or one piece of a large one. Owned by the connection, intrusive, pooled: it
@@ -73,8 +74,8 @@ struct Request {
 /// Called on the volume's shard when clients must go: the volume is no longer served here.
 struct ClientObserver {
   virtual ~ClientObserver() = default;
-  /// The connection closes itself soon (not from inside this call); requests in flight are answered
-  /// with an error or not at all, as the reply path allows.
+  /// The connection closes itself soon (not from inside this call). Requests in flight are answered first, but never with
+  /// kShutdown.
   virtual void on_volume_gone(const std::string& reason) = 0;
   ClientObserver* next_observer = nullptr;
   ClientObserver* previous_observer = nullptr;

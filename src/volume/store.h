@@ -81,8 +81,10 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   [[nodiscard]] bool failed() const { return !failure_.empty(); }
   [[nodiscard]] const std::string& failure() const { return failure_; }
   /// The base image can be trusted, with the log on top of it: no damage, no rebuild mark, none that is just
-  /// being taken away either.
-  [[nodiscard]] bool base_usable() const { return !superblock_.current().rebuild_mark && !finishing_ && damage_.empty(); }
+  /// being taken away, or about to be made, either.
+  [[nodiscard]] bool base_usable() const {
+    return !superblock_.current().rebuild_mark && !finishing_ && damage_.empty() && stopping_ != Stopping::kForRebuild;
+  }
   /// Not empty: what recovery found wrong with the log of a copy that may be rebuilt, or is to be. The log
   /// then looks empty, nothing can be appended, and only begin_rebuild() leaves that state. On disk all is as it
   /// was found: nothing is lost by a mere start, and an operator can look at it.

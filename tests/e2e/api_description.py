@@ -152,7 +152,9 @@ def check_orders(script, call, replica):
         call('POST', target, json.dumps(order), 403, 'forbidden', headers={'Origin': 'null'})
         call('POST', target, ' ' * 70_000, 413, 'body_too_large')
         call('DELETE', target + '/new', None, 403, 'forbidden', headers={'Origin': 'null'})
-        call('DELETE', target + '/new')
+        for bad in ('[]', '{"force": 1}', '{"forced": true}'):
+            call('DELETE', target + '/new', bad, 400, 'invalid')
+        call('DELETE', target + '/new', '{"force": false}')
         call('DELETE', target + '/new', None, 404, 'not_found')
         call('DELETE', volume, None, 409, 'refused')
         call('DELETE', target + '/new', ' ' * 70_000, 413, 'body_too_large')

@@ -149,6 +149,19 @@ def check_bench(script, pair):
         client.wait()
         primary.wait_volume(lambda volume: volume['clients'] == 0, 'the client to go')
         assert content(script, pair) == before
+    with script.test('bench: a volume of that name on another daemon is neither written to nor measured, if its NBD address is taken for this one\'s'):
+        other = script.node('n3', [{'name': 'vol0', 'size': '16MiB', 'wal_size': '8MiB', 'role': 'primary'}])
+        other.start()
+        other.wait_mode()
+        run(['nbdcopy', '/dev/stdin', other.uri('vol0')], data=pattern)
+        for option in ('--overwrite', None):
+            arguments = ['bench', 'vol0', '--seconds', '0.05', '--nbd', f'127.0.0.1:{other.nbd_port}', *([option] if option else [])]
+            result = ctl(primary, *arguments, check=False)
+            assert result.returncode == 1 and 'another daemon' in result.err, (result.returncode, result.out, result.err)
+        run(['nbdcopy', other.uri('vol0'), script.path('copy')])
+        with open(script.path('copy'), 'rb') as file:
+            assert file.read()[:len(pattern)] == pattern
+        other.stop()
     with script.test('bench: on demand a volume is written over, its replica with it'):
         report = bench(primary, 'vol0', '--overwrite')
         assert names(report, 'volume ') == ['read', 'read_deep', 'flush', 'durable_write', 'write_deep', 'sequential_write'], report

@@ -124,6 +124,12 @@ def check_refusals(script, node):
         refused({'name': 'v', 'size': SIZE, 'path': script.directory}, 400, 'invalid', 'is a directory')
         refused({'name': 'v', 'size': SIZE, 'path': directory(node, 'v') + '/x'}, 400, 'invalid', 'leave it out')
         refused({'name': 'v', 'size': SIZE, 'path': '/dev/null'}, 400, 'invalid', '/dev/null')
+        astray = script.path('astray')
+        os.symlink(script.path('nothing'), astray)
+        for key in ('path', 'wal_path'):
+            refused({'name': 'v', 'size': SIZE, key: astray}, 400, 'invalid', f'{astray}: is a symbolic link')
+        assert node.get('/healthz')[0] == 200
+        os.remove(astray)
     with script.test('what is there already is refused: names, files of volumes, data, files of an earlier volume'):
         refused({'name': 'vol0', 'size': SIZE}, 409, 'exists', node.config_path)
         refused({'name': 'v', 'size': SIZE, 'path': node.image_path()}, 409, 'exists', 'volume "vol0"')
@@ -194,13 +200,65 @@ def check_failed(script, node):
         node.wait_mode()
         volume = node.volume('v')
         assert any(alarm['code'] == 'copy_failed' and path in alarm['message'] for alarm in volume['alarms']), volume
-        assert 'not open' in delete(node, 'v', expect=1)
+        said = delete(node, 'v', expect=1)
+        assert 'not open' in said and 'force' in said, said
         node.stop()
         os.rename(path + '.away', path)
         node.start()
         assert node.volume('v')['alarms'] == []
         delete(node, 'v')
         assert not os.path.exists(path)
+    with script.test('one that cannot be opened is deleted by force, but for files at given paths: what is there may be another\'s'):
+        image, log = script.path('image of v'), script.path('log of v')
+        create(node, 'v', '--path', image, '--wal-path', log)
+        assign(node, 'v', 'primary', 1)
+        node.stop()
+        os.rename(log, log + '.away')
+        with open(log, 'wb') as file:
+            file.write(b'another\'s')
+        node.start()
+        node.wait_mode()
+        assert any(alarm['code'] == 'copy_failed' and log in alarm['message'] for alarm in node.volume('v')['alarms']), node.volume('v')
+        result = ctl(node, 'volume', 'delete', 'v', '--yes', '--force')
+        assert f'{image} stays' in result.out and f'{log} stays' in result.out, result.out
+        assert names(node) == ['vol0'] and not os.path.exists(directory(node, 'v'))
+        with open(log, 'rb') as file:
+            assert file.read() == b'another\'s'
+        assert os.path.getsize(image) > 0
+        create(node, 'v')  # the name is free again
+        node.stop()
+        node.start()
+        node.wait_mode()
+        assert names(node) == ['vol0', 'v'] and node.volume('v')['alarms'] == []
+    with script.test('force is no way round a role or a client'):
+        assign(node, 'v', 'primary', 1)
+        result = ctl(node, 'volume', 'delete', 'v', '--yes', '--force', check=False)
+        assert result.returncode == 1 and 'role primary' in result.err, (result.returncode, result.err)
+        assign(node, 'v', 'none', 2)
+        delete(node, 'v')
+    with script.test('an earlier volume that cannot be removed: one of its name in the configuration is not opened, else what is left would take it along'):
+        create(node, 'v')
+        node.stop()
+        log = os.path.join(directory(node, 'v'), 'wal')
+        record = os.path.join(directory(node, 'v'), 'deleted.json')
+        os.rename(os.path.join(directory(node, 'v'), 'volume.json'), record)  # as a crash in its deletion leaves it
+        os.remove(log)
+        os.mkdir(log)  # nothing that can be removed like a file
+        node.volumes.append({'name': 'v', 'size': SIZE, 'wal_size': WAL})
+        node.start(wait=False)
+        node.wait_exit(1)
+        said = node.log_text().splitlines()[-1]
+        assert node.config_path in said and record in said, said
+        os.rmdir(log)
+        node.start()
+        node.wait_mode()
+        assert not os.path.exists(record) and node.volume('v')['alarms'] == []
+        node.stop()
+        node.volumes.pop()
+        for name in os.listdir(directory(node, 'v')):
+            os.remove(os.path.join(directory(node, 'v'), name))
+        node.start()
+        node.wait_mode()
 
 
 def check_kills(script, node):

@@ -1,10 +1,11 @@
-// Fuzz target: the bodies of orders, an assignment's, a rebuild's, a comparison's and a new volume's, and the record that is kept of that. Any bytes give an order that keeps all limits, or
+// Fuzz target: the bodies of orders, an assignment's, a rebuild's, a comparison's, a deletion's and a new volume's, and the record that is kept of that. Any bytes give an order that keeps all limits, or
 // one line that says what is wrong.
 #include <cstdint>
 #include <string_view>
 
 #include "control/assignment_request.h"
 #include "control/config_values.h"
+#include "control/deletion_request.h"
 #include "control/rebuild_request.h"
 #include "control/volume_record.h"
 #include "control/volume_request.h"
@@ -60,6 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Whatever is a rebuild's is a comparison's, too.
   RINGBOLT_ASSERT(!replica.has_value() || (compared.has_value() && compared.value() == replica.value()));
   if (compared.has_error()) check_error(compared.error());
+  const Result<bool> forced = parse_deletion(body);
+  if (forced.has_error()) check_error(forced.error());
   const Result<AssignmentOrder> order = parse_assignment(body);
   if (order.has_value()) {
     check_order(order.value());

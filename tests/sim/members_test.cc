@@ -378,3 +378,46 @@ TEST_CASE("sim_members: a blank copy that came after more terms than the history
   // It is not sent what it cannot take, again and again.
   REQUIRE(c.run_until([&] { return c.status(0).mode == "needs_rebuild" || c.replica_status(0, 1).in_sync; }, 10 * kSecond));
 }
+
+TEST_CASE("sim_members: the order to remove a replica is answered when a majority of the others has what was acknowledged with it", "[sim][repl]") {
+  for_seeds(1, 6, [](uint64_t seed) {
+    Cluster c({.seed = seed, .nodes = 3, .durability = Durability::kSyncQuorum});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    REQUIRE(c.wait_in_sync(0, 1));
+    REQUIRE(c.wait_in_sync(0, 2));
+    c.begin_load(0);
+    c.run_for(20 * kMillisecond);
+    // n2 does not hear anything more; n1 and n3 are a majority.
+    c.world.net().partition("n1", "n2");
+    const uint64_t answered = c.load.writes_answered();
+    REQUIRE(c.run_until([&] { return c.load.writes_answered() > answered + 20; }, 10 * kSecond));
+    const Lsn acknowledged(*c.status(0).committed_lsn);
+    const Answer removed = give(c, 0, order(Role::kPrimary, 1, core::Authority::kAssigned, std::vector<core::ReplicaAddress>{{"n2", c.address(1)}}));
+    c.run_for(kSecond);
+    // With n3 gone nobody but n1 has it: whoever looked at n1's last orders alone would take n2 for an heir.
+    CHECK_FALSE(removed->has_value());
+    CHECK(c.status(0).replicas.size() == 1);
+    c.world.net().heal_all();
+    check_taken(c, removed);
+    CHECK(Lsn(*c.status(1).written_lsn) >= acknowledged);
+    c.end_load();
+    c.read_back(0);
+  });
+}
+
+TEST_CASE("sim_members: a weaker promise is answered at once, whoever is away", "[sim][repl]") {
+  for_seeds(1, 4, [](uint64_t seed) {
+    Cluster c({.seed = seed, .nodes = 3, .durability = Durability::kSyncQuorum});
+    c.configure_pair();
+    c.start_all();
+    REQUIRE(c.wait_serving(0));
+    c.kill(1);
+    c.kill(2);
+    repl::AssignmentRequest request = order(Role::kPrimary, 1, core::Authority::kAssigned, std::vector<core::ReplicaAddress>{});
+    request.durability = Durability::kBestEffort;
+    check_taken(c, give(c, 0, request));
+    CHECK(c.request(0, RequestKind::kWrite, 0, 4096, 7) == RequestError::kNone);
+  });
+}

@@ -686,3 +686,32 @@ TEST_CASE("sim_rebuild_bulk: a replica that takes nothing of the base image does
   CHECK(f.c.replica_status(0, 1).session->reason.find("takes nothing of the base image") != std::string::npos);
   expect_decided_anew(f);
 }
+
+TEST_CASE("sim_rebuild_bulk: a replica without memory for a rebuild keeps its connection, and is asked again", "[sim][repl][rebuild]") {
+  FakeReplica f(12);
+  f.welcome();
+  const auto ask_for_rebuild = [&] {
+    const auto sync = f.peer.expect(MessageType::kSync);
+    REQUIRE(sync.has_value());
+    SyncAck ack;
+    ack.sync_id = decode_sync(sync->payload).value().sync_id;
+    ack.epoch = f.peer.epoch;
+    f.peer.send(MessageType::kSyncAck, ack);
+    const auto control = f.peer.expect(MessageType::kSessionControl);
+    REQUIRE(control.has_value());
+    CHECK(decode_session_control(control->payload).value().kind == ControlKind::kStartRebuild);
+    f.peer.session = control->header.session;
+  };
+  ask_for_rebuild();
+  SessionAck failed;
+  failed.phase = SessionPhase::kFailed;
+  failed.reason = Reason::kNotReady;
+  f.peer.send(MessageType::kSessionAck, failed);
+  REQUIRE(f.c.run_until([&] { return f.c.status(0).reason.find("it waits: its node has no memory for it now") != std::string::npos; }, kSecond));
+  CHECK(f.c.replica_status(0, 1).connected);
+  // Not at once, and on the same connection.
+  f.peer.session = SessionId{};
+  ask_for_rebuild();
+  f.peer.send(MessageType::kSessionAck, SessionAck{});
+  REQUIRE(f.c.run_until([&] { return f.c.session_kind(0, 1) == "rebuild"; }, kSecond));
+}

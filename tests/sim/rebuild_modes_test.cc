@@ -255,6 +255,36 @@ TEST_CASE("sim_rebuild_modes: a copy that is to be rebuilt goes on counting unti
   });
 }
 
+TEST_CASE("sim_rebuild_modes: an order that waits, and is fulfilled by a rebuild that was needed anyway, takes no place", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    for (uint64_t i = 0; i < 20; ++i) REQUIRE(c.request(0, RequestKind::kWrite, i * kBlockBytes, kBlockBytes, i + 1, true) == RequestError::kNone);
+    REQUIRE(limits->places.try_begin(1));  // another volume's
+    REQUIRE(order(c, "n2").has_value());
+    const io::Nanos ordered = c.world.now();
+    limits->places.end();
+    // Before the order asks for a place again the replica comes back with a damaged log, is rebuilt for that, and counts.
+    c.kill(1);
+    for (uint64_t block = 0; block < 6; ++block) c.sim(1).disk().flip_bit(Cluster::directory() + "/wal", block * kBlockBytes + 100, 3);
+    c.start(1);
+    REQUIRE(c.run_until([&] { return rebuilding(c); }, 2 * kSecond));
+    REQUIRE(c.wait_in_sync(0, 1, 2 * kSecond));
+    const auto session = c.replica_status(0, 1).session->id;
+    REQUIRE(c.world.now() < ordered + 2900 * kMillisecond);
+    c.run_for(5 * kSecond);
+    CHECK(limits->places.running() == 0);
+    CHECK(c.replica_status(0, 1).session->id == session);
+    CHECK(c.replica_status(0, 1).rebuild_order != RebuildOrderStatus::kOrdered);
+    c.stop(0);
+    c.stop(1);
+    c.check_images_equal(0, 1);
+  });
+}
+
 TEST_CASE("sim_rebuild_modes: a replica whose disk hangs at the end of its rebuild keeps no place that others wait for", "[sim][repl][rebuild]") {
   for_seeds(1, 3, [&](uint64_t seed) {
     Cluster c({.seed = seed});
@@ -296,6 +326,77 @@ TEST_CASE("sim_rebuild_modes: a primary whose own copy has failed touches no oth
     CHECK(limits->places.running() == 0);
     CHECK(c.status(1).written_lsn >= c.status(0).committed_lsn);
     c.abandon_load();
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a rebuild that waits for a place does not begin once the primary's own copy has failed", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    REQUIRE(c.request(0, RequestKind::kWrite, 0, kBlockBytes, 1, true) == RequestError::kNone);
+    REQUIRE(limits->places.try_begin(1));  // another volume's
+    c.kill(1);
+    REQUIRE(c.request(0, RequestKind::kWrite, kBlockBytes, kBlockBytes, 2) == RequestError::kNone);
+    REQUIRE_FALSE(c.replica_status(0, 1).in_sync);
+    // It does not count, so the order does not wait: the rebuild is decided on, and waits.
+    REQUIRE(order(c, "n2").has_value());
+    c.start(1);
+    REQUIRE(c.run_until([&] { return c.status(0).reason.find("it waits: 1 rebuilds run on this node") != std::string::npos; }, 10 * kSecond));
+    c.sim(0).disk().add_fault({.match = {.kind = SimOpKind::kWrite, .path = "/wal"}, .forever = true});
+    CHECK(c.request(0, RequestKind::kWrite, 0, kBlockBytes, 3) != RequestError::kNone);
+    REQUIRE(c.volume(0).refusal().find("has failed") != std::string::npos);
+    limits->places.end();
+    c.run_for(10 * kSecond);
+    // Now it is the best copy that there is.
+    CHECK_FALSE(marked(c, 1));
+    CHECK(limits->places.running() == 0);
+    c.abandon_load();
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a place for a rebuild that was ordered is given back if the replica does not come back", "[sim][repl][rebuild]") {
+  for_seeds(1, 3, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->parallel = 1;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    REQUIRE(order(c, "n2").has_value());
+    // The order ends the session; it hangs before it can be reached again.
+    c.world.net().partition("n1", "n2");
+    CHECK(limits->places.running() == 1);
+    REQUIRE(c.run_until([&] { return limits->places.running() == 0; }, 20 * kSecond));
+    CHECK_FALSE(marked(c, 1));
+    c.world.net().heal("n1", "n2");
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 20 * kSecond));
+    REQUIRE(c.wait_in_sync(0, 1));
+    CHECK(limits->places.running() == 0);
+    finish_equal(c);
+  });
+}
+
+TEST_CASE("sim_rebuild_modes: a lane that finds another one quiet pauses, too, and says so", "[sim][repl][rebuild]") {
+  for_seeds(1, 2, [&](uint64_t seed) {
+    Cluster c({.seed = seed});
+    const auto limits = std::make_shared<repl::RebuildLimits>();
+    limits->chunk_bytes = 64u << 10;
+    limits->rate_max = 256u << 10;
+    c.adjust_options = [&](repl::VolumeOptions& options) { options.rebuild = limits; };
+    healthy(c);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    c.run_for(500 * kMillisecond);
+    REQUIRE(limits->quiet_until() == 0);  // without clients it has nothing to look at
+    const io::Nanos other = c.world.now() + 50 * kMillisecond;
+    limits->keep_quiet(other);
+    // Its own pause is longer than what is left of that one.
+    CHECK(c.run_until([&] { return limits->quiet_until() > other; }, 200 * kMillisecond));
+    limits->rate_max = 0;
+    REQUIRE(c.wait_in_sync(0, 1));
+    finish_equal(c);
   });
 }
 

@@ -109,6 +109,13 @@ std::optional<Broken> Checks::unusable(size_t index) const {
   if (index == c_.primary || c_.plan.wait_for_lost || !c_.established()) return std::nullopt;
   const auto recorded = c_.superblock(c_.primary);
   if (!recorded || std::find(recorded->in_sync.begin(), recorded->in_sync.end(), id) == recorded->in_sync.end()) return std::nullopt;
+  if (c_.plan.durability == Durability::kBestEffort) {
+    // Made primary by force it goes by what it recorded when it last was one, or as a blank copy by its configuration, until it has heard of each of
+    // them. Clients do not wait for that where nothing waits for replicas.
+    const VolumeStatus status = c_.status(c_.primary);
+    const auto replica = std::find_if(status.replicas.begin(), status.replicas.end(), [&](const ReplicaStatus& one) { return one.id == id; });
+    if (replica != status.replicas.end() && !(replica->session && replica->session->id)) return std::nullopt;
+  }
   return Broken{"an unusable copy never counts", fmt::format("{} has the rebuild mark, and {} has recorded it as in sync", id, c_.id(c_.primary))};
 }
 

@@ -12,13 +12,15 @@ bool may_destroy(const Cluster& c, const Operator& assigning, size_t index) {
   if (!c.established() || !c.serves(c.primary)) return false;
   switch (c.plan.durability) {
     case Durability::kBestEffort: return index != c.primary;
-    case Durability::kSyncQuorum: return c.whole();
+    case Durability::kSyncQuorum: return c.whole() && assigning.members_in_force();
     case Durability::kSyncAll: break;
   }
   if (index != c.primary) return true;
   const auto recorded = c.superblock(c.primary);
   if (!recorded) return false;
   return std::any_of(recorded->in_sync.begin(), recorded->in_sync.end(), [&](const std::string& member) {
+    // One that is just being removed takes no role any more.
+    if (!c.hosts[c.index_of(member)].member) return false;
     const auto superblock = c.superblock(c.index_of(member));
     return superblock && !superblock->rebuild_mark && !superblock->volume.is_nil();
   });

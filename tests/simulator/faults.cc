@@ -232,6 +232,8 @@ bool Faults::rot_in_superblock(const Event& event) {
     if (!slot.has_value() || (generation && *generation != slot.value().generation)) return false;
     generation = slot.value().generation;
   }
+  // The other one must not be what a power loss takes back.
+  if (!host.node->host().disk().is_durable(path)) return false;
   host.destroyed_at = host.node->boots();
   c_.kill(event.node);
   host.start_at = c_.world.now() + event.lasting;

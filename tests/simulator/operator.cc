@@ -29,8 +29,12 @@ Operator::Order Operator::send(size_t node, const repl::AssignmentRequest& reque
     c_.world.narrate(fmt::format("operator: {} is to be {} of epoch {}{}", there.id(), to_string(request.role), request.epoch.value(),
                                  request.authority == core::Authority::kForced ? ", by force" : ""));
   }
-  there.volume().assign(request, [answer = order.answer, &world = c_.world, id = there.id()](const Status& status) {
+  const auto is_of_members = [this, node, replicas = request.replicas, role = request.role] {
+    return role == Role::kPrimary && node == c_.primary && replicas == c_.replicas_of(node);
+  };
+  there.volume().assign(request, [this, is_of_members, answer = order.answer, &world = c_.world, id = there.id()](const Status& status) {
     *answer = status;
+    if (status.has_value() && is_of_members()) members_change_ = false;
     if (world.narrating()) world.narrate("operator: " + id + (status.has_value() ? " has obeyed" : ": " + status.error().message));
   });
   last_ = order;
@@ -71,12 +75,14 @@ bool Operator::remove_replica(size_t index) {
   // A majority of fewer copies is another one: they must all have what the old one acknowledged.
   if (c_.plan.durability == Durability::kSyncQuorum && !c_.whole()) return false;
   c_.hosts[index].member = false;
+  members_change_ = true;
   configured_at_ = 0;
   return true;
 }
 
 void Operator::add_replica(size_t index) {
   c_.hosts[index].member = true;
+  members_change_ = true;
   configured_at_ = 0;
 }
 
@@ -180,6 +186,7 @@ bool Operator::fail_over(bool kill) {
   if (busy()) return false;
   const size_t old = c_.primary;
   if (c_.plan.durability == Durability::kSyncQuorum) {
+    if (members_change_) return false;  // nobody knows which copies have what was acknowledged
     const auto reporting = reporters();
     if (!reporting) return false;
     candidates_ = *reporting;
@@ -300,6 +307,7 @@ void Operator::promoted(size_t index) {
     host.held = false;
   }
   c_.primary = index;
+  members_change_ = false;  // it has everything, and its term's first record is on a majority before anything else counts
   c_.clients.forget_answers();
   if (!contains(c_.fit, index)) c_.fit.push_back(index);
   task_ = Task::kNone;

@@ -36,6 +36,8 @@ class Operator {
   [[nodiscard]] bool busy() const { return task_ != Task::kNone; }
   /// Nothing is under way, and the primary has been told all that it is to know.
   [[nodiscard]] bool settled() const;
+  /// The primary has said that a majority of the members has all that was acknowledged, also by what was no member any more.
+  [[nodiscard]] bool members_in_force() const { return !members_change_; }
   /// Not empty: what a node did that nothing can justify.
   [[nodiscard]] const std::string& broken() const { return broken_; }
 
@@ -85,6 +87,7 @@ class Operator {
   io::Nanos not_serving_since_ = 0;
   io::Nanos configured_at_ = 0;
   std::optional<Order> last_;
+  bool members_change_ = false;  // the order that says who is a member has not been answered
   std::vector<std::pair<size_t, repl::AssignmentRequest>> given_;  // all assignments so far
   std::string broken_;
 };

@@ -81,7 +81,8 @@ Result<DiskTarget> open_existing(io::Io& io, const std::string& path, bool is_de
 Result<DiskTarget> open_disk_target(io::Io& io, const std::string& path, Touch touch, uint64_t size) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
-    if (errno != ENOENT) return failed(path, errno);
+    // Of a device whose name is misspelt not the memory that /dev is in would be meant.
+    if (errno != ENOENT || path.starts_with("/dev/")) return failed(path, errno);
     const std::string parent = std::filesystem::path(path).parent_path().string();
     return open_scratch_in(io, parent.empty() ? "." : parent, size);
   }

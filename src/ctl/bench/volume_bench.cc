@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "ctl/bench/block_memory.h"
 #include "ringbolt/result.h"
@@ -127,7 +128,8 @@ class VolumeRun {
 
 }  // namespace
 
-void bench_volume(const std::string& volume, const io::Address& nbd, bool overwrite, Clock::duration time, const std::function<void(const Measured&)>& tell) {
+void bench_volume(const std::string& volume, const io::Address& nbd, bool overwrite, Clock::duration time, const MayBench& may,
+                  const std::function<void(const Measured&)>& tell) {
   const std::string label = "volume " + volume;
   const VolumeWorkload workloads[] = {
       {{"read", "read 4 KiB anywhere", kBlockBytes, 1}, VolumeKind::kRead, false},
@@ -144,12 +146,16 @@ void bench_volume(const std::string& volume, const io::Address& nbd, bool overwr
     failed.problem = fmt::format("NBD at {}: {}", nbd.to_string(), handle.has_value() ? nbd_failure().message : handle.error().message);
     return tell(failed);
   }
+  bool asked = false, asked_to_write = false;
   for (const VolumeWorkload& work : workloads) {
     const bool writes = work.kind == VolumeKind::kWrite || work.kind == VolumeKind::kDurableWrite;
     if ((writes && !overwrite) || static_cast<uint64_t>(bytes) < work.bytes) continue;
     // The connection ends before the memory that its answers go to, whatever is still on its way.
     VolumeRun run(handle.value().get(), work, static_cast<uint64_t>(bytes), time);
-    const Measured measured = run.run(label);
+    Measured measured{label, work};
+    if (writes && !std::exchange(asked_to_write, true)) measured.problem = may(true);
+    if (measured.problem.empty()) measured = run.run(label);
+    if (measured.problem.empty() && !std::exchange(asked, true)) measured.problem = may(false);
     tell(measured);
     if (measured.problem.empty()) continue;
     handle.value().reset();

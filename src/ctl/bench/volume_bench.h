@@ -9,8 +9,12 @@
 
 namespace ringbolt::ctl::bench {
 
-/// Reads and flushes, and writes if `overwrite`, which destroys what the volume holds. Tells each line as soon as it is measured;
-/// stops at the first that fails.
-void bench_volume(const std::string& volume, const io::Address& nbd, bool overwrite, Clock::duration time, const std::function<void(const Measured&)>& tell);
+/// Why what is connected to must not be measured, or (`writes`) written to; empty: it may be.
+using MayBench = std::function<std::string(bool writes)>;
+
+/// Reads and flushes, and writes if `overwrite`, which destroys what the volume holds. Asks `may` when a request has been answered, and
+/// again before it writes. Tells each line as soon as it is measured; stops at the first that fails.
+void bench_volume(const std::string& volume, const io::Address& nbd, bool overwrite, Clock::duration time, const MayBench& may,
+                  const std::function<void(const Measured&)>& tell);
 
 }  // namespace ringbolt::ctl::bench

@@ -94,6 +94,10 @@ PathFacts look_at(const std::string& path) {
   PathFacts facts;
   facts.asked = path;
   facts.exists = true;
+  if (path.empty()) {
+    facts.problem = "an empty path";
+    return facts;
+  }
   fs::path at = fs::absolute(path);
   struct stat status {};
   while (::stat(at.c_str(), &status) != 0) {

@@ -11,9 +11,9 @@ namespace {
 using Catch::Matchers::Contains;
 using ctl::call;
 
-std::string delete_volume(const std::string& address, const std::string& name) {
+std::string delete_volume(const std::string& address, const std::string& name, const std::string& body = {}) {
   RawHttpClient client(address);
-  client.send("DELETE /v1/volumes/" + name + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  client.send("DELETE /v1/volumes/" + name + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   return client.read_all();
 }
 
@@ -28,6 +28,19 @@ TEST_CASE("admin: a volume is created with 201 and deleted with 200", "[admin]")
   CHECK(status_of(deleted) == "200");
   CHECK(body_of(deleted) == R"({"name":"new","kept":["/dev/kept"]})");
   CHECK(admin.daemon().removed() == std::vector<std::string>{"new"});
+}
+
+TEST_CASE("admin: a deletion is forced only if its body says so, and nothing else", "[admin]") {
+  AdminFixture admin;
+  for (const char* const bad : {"[]", "{", " ", "true", R"({"force": 1})", R"({"force": true, "force": true})", R"({"forced": true})"}) {
+    CAPTURE(bad);
+    CHECK(code_of(delete_volume(admin.address(), "vol0", bad)) == "400 invalid");
+  }
+  CHECK(admin.daemon().removed().empty());
+  CHECK(status_of(delete_volume(admin.address(), "vol0", R"({"force": true})")) == "200");
+  static_cast<void>(delete_volume(admin.address(), "vol0", R"({"force": false})"));
+  static_cast<void>(delete_volume(admin.address(), "vol0", "{}"));
+  CHECK(admin.daemon().removed() == std::vector<std::string>{"vol0 by force", "vol0", "vol0"});
 }
 
 TEST_CASE("admin: an order for a volume that cannot be meant is not passed on", "[admin]") {
@@ -92,6 +105,16 @@ TEST_CASE("ctl: volume delete wants a yes, and says what stays", "[ctl]") {
   const ctl::Outcome refused = call(admin.address(), {"volume", "delete", "vol0", "--yes"});
   CHECK(refused.code == 1);
   CHECK(refused.err == "ringboltctl: volume vol0 is not deleted: it has 1 clients\n");
+  CHECK(admin.daemon().removed() == std::vector<std::string>{"vol1", "vol0"});
+}
+
+TEST_CASE("ctl: volume delete forces what it is told to, and says that what stays may be another's", "[ctl]") {
+  AdminFixture admin;
+  CHECK_THAT(call(admin.address(), {"volume", "delete", "vol1", "--force"}).err, Contains("--yes"));
+  const ctl::Outcome outcome = call(admin.address(), {"volume", "delete", "vol1", "--yes", "--force"});
+  CHECK(outcome.code == 0);
+  CHECK_THAT(outcome.out, Contains("/dev/kept stays as it is: see whether it is another's"));
+  CHECK(admin.daemon().removed() == std::vector<std::string>{"vol1 by force"});
 }
 
 }  // namespace

@@ -248,6 +248,56 @@ TEST_CASE("ctl: writes per second are what the log grew by, and unknown across e
   CHECK_FALSE(pace.writes());
 }
 
+TEST_CASE("ctl: clients' latency is that of the requests between two looks, and unknown where counts do not go on", "[ctl]") {
+  Pace pace;
+  VolumeStatus volume = volume_status("vol0");
+  volume.reads = {{{50'000, 1000}, {9'000'000, 5000}}, 1 << 20};
+  pace.look(seen(volume), 0);
+  CHECK_FALSE(pace.client_reads());
+  volume.reads = {{{50'000, 1500}, {100'000, 480}, {2'000'000, 20}, {9'000'000, 5000}}, 5 << 20};
+  pace.look(seen(volume), 2);
+  REQUIRE(pace.client_reads());
+  CHECK(pace.client_reads()->per_second == 500);
+  CHECK(pace.client_reads()->bytes_per_second == 2 << 20);
+  CHECK(pace.client_reads()->p50_us == 50);
+  CHECK(pace.client_reads()->p99_us == 2000);
+  REQUIRE(pace.client_writes());
+  CHECK(pace.client_writes()->per_second == 0);
+  // The daemon was started again.
+  volume.reads = {{{50'000, 3}}, 6 << 20};
+  pace.look(seen(volume), 1);
+  CHECK_FALSE(pace.client_reads());
+  // It is of another version, or says nonsense.
+  for (const char* said : {R"({})", R"({"requests": {"reads": {"bytes": 1}}})", R"({"requests": {"reads": {"bytes": 7000000, "latency_us": [[50, -1]]}}})",
+                           R"({"requests": {"reads": {"bytes": 7000000, "latency_us": [50, 4]}}})"}) {
+    CAPTURE(said);
+    pace.look(json::parse(said), 1);
+    pace.look(json::parse(said), 1);
+    CHECK_FALSE(pace.client_reads());
+  }
+}
+
+TEST_CASE("ctl: watch shows clients' throughput and latency on a primary, in two lines", "[ctl]") {
+  Pace pace;
+  VolumeStatus volume = volume_status("vol0");
+  pace.look(seen(volume), 0);
+  CHECK_THAT(joined(watch_lines(seen(volume), pace, 80, false)), Contains("\nreads         -\nwrites        -\nlog           - records/s"));
+  volume.reads = {{{128'000, 98}, {1'500'000, 2}}, 400 << 10};
+  volume.writes = {{{250'000'000, 999'998}, {12'000'000'000, 2'000'000}}, uint64_t{1023} << 30};
+  pace.look(seen(volume), 1);
+  std::vector<std::string> lines = watch_lines(seen(volume), pace, 80, false);
+  CHECK_THAT(joined(lines), Contains("\nreads         100/s, 400.0 KiB/s, latency p50 128 us, p99 1.5 ms\n") &&
+                                Contains("\nwrites        2999998/s, 1023.0 GiB/s, latency p50 12.0 s, p99 12.0 s\n"));
+  for (const std::string& line : lines) CHECK(line.size() <= 80);
+  for (const std::string& line : watch_lines(seen(volume), pace, 40, false)) CHECK(line.size() <= 40);
+  volume.writes.latency.back().count += 1;
+  pace.look(seen(volume), 60);
+  CHECK_THAT(joined(watch_lines(seen(volume), pace, 80, false)), Contains("\nreads         none\n") && Contains("\nwrites        <1/s, 0 B/s, latency p50 12.0 s"));
+  volume.role = "replica";
+  lines = watch_lines(seen(volume), pace, 80, false);
+  CHECK_THAT(joined(lines), !Contains("reads") && !Contains("writes") && Contains("\nlog           "));
+}
+
 TEST_CASE("ctl: a catch-up's time left is that of the gap that closes, not of the records sent", "[ctl]") {
   Pace pace;
   pace.look(seen(catching_up(100, 1000)), 0);
@@ -370,7 +420,7 @@ TEST_CASE("ctl: watch looks as often as it was told, in plain lines where there 
   size_t looks = 0;
   for (size_t at = 0; (at = outcome.out.find("vol0, primary", at)) != std::string::npos; ++at) ++looks;
   CHECK(looks == 3);
-  CHECK_THAT(outcome.out, Contains("writes        - records/s") && Contains("writes        0 records/s"));
+  CHECK_THAT(outcome.out, Contains("log           - records/s") && Contains("log           0 records/s") && Contains("reads         none\n"));
   CHECK(call(admin.address(), {"--json", "watch", "vol1", "--count", "2", "--interval", "0.01"}).out ==
         to_json(volume_status("vol1")) + "\n" + to_json(volume_status("vol1")) + "\n");
 }

@@ -16,6 +16,7 @@ TEST_CASE("json: a volume has exactly the fields of the interface", "[json]") {
   VolumeStatus volume = test::volume_status("vol0");
   volume.checkpoint_lsn = 12;
   volume.replicas[0].durable_lsn = 40;
+  volume.reads = {{{2000, 7}, {112'000, 1}}, 4096};
   // Field order and spelling as in the interface.
   CHECK(to_json(volume) ==
         R"({"name":"vol0","uuid":"8e4f12aa-0000-4000-8000-000000000001","size":1073741824,)"
@@ -30,14 +31,17 @@ TEST_CASE("json: a volume has exactly the fields of the interface", "[json]") {
         R"("rebuild_order":null,"session":{"id":7,"kind":"keepup","phase":"running","base_lsn":null,"target_lsn":null,)"
         R"("achieved_lsn":null,"base_bytes_total":0,"base_bytes_done":0,"base_bytes_skipped":0,)"
         R"("base_bytes_per_second":null,"seconds_left":null,"losing_ground":false,)"
-        R"("reason":""},"written_lsn":42,"durable_lsn":40,"lag_bytes":0}],"alarms":[]})");
+        R"("reason":""},"written_lsn":42,"durable_lsn":40,"lag_bytes":0}],"alarms":[],)"
+        R"("requests":{"reads":{"bytes":4096,"latency_us":[[2,7],[112,1]]},"writes":{"bytes":0,"latency_us":[]}}})");
+  // A list is asked for often, and may be long.
+  CHECK_THAT(to_json(std::vector{volume}), Catch::Matchers::EndsWith(R"("alarms":[]}])"));
 }
 
 TEST_CASE("json: alarms have exactly the fields of the interface", "[json]") {
   VolumeStatus volume = test::volume_status("vol0");
   volume.alarms = {{Alarm::kCopyFailed, "", "a \"word\""}, {Alarm::kCopiesDiffer, "n2", "\xff"}};
-  CHECK_THAT(to_json(volume), Catch::Matchers::EndsWith(R"("alarms":[{"code":"copy_failed","replica":null,"message":"a \"word\""},)"
-                                                        R"({"code":"copies_differ","replica":"n2","message":"?"}]})"));
+  CHECK_THAT(to_json(std::vector{volume}), Catch::Matchers::EndsWith(R"("alarms":[{"code":"copy_failed","replica":null,"message":"a \"word\""},)"
+                                                        R"({"code":"copies_differ","replica":"n2","message":"?"}]}])"));
 }
 
 TEST_CASE("json: why has exactly the fields of the interface", "[json]") {

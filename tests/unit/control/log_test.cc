@@ -17,6 +17,7 @@ TEST_CASE("log: control characters cannot forge a line", "[log]") {
   CHECK(printable(std::string_view("\0", 1)) == "\\x00");
   // Next line, control sequence introducer, line and paragraph separators, right-to-left override.
   CHECK(printable("\xc2\x85\xc2\x9b\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xae") == "\\xc2\\x85\\xc2\\x9b\\xe2\\x80\\xa8\\xe2\\x80\\xa9\\xe2\\x80\\xae");
+  CHECK(printable("\xd8\x9c") == "\\xd8\\x9c");
 }
 
 TEST_CASE("log: what is not UTF-8 is shown byte by byte", "[log]") {

@@ -1,6 +1,7 @@
 // What looks at volumes say happened in between.
 #include "control/volume_events.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "control/json.h"
@@ -218,6 +219,8 @@ TEST_CASE("volume events: the facts behind the mode when they are other ones; la
   w.volume.verifications.emplace_back();
   w.volume.verifications[0].seconds_since_begin = 3;
   CHECK(w.look().empty());
+  w.volume.reads = w.volume.writes = {{{1000, 1}}, 4096};
+  CHECK(w.look().empty());
 }
 
 TEST_CASE("volume events: a rebuild's map while it goes on", "[events]") {
@@ -262,6 +265,31 @@ TEST_CASE("volume events: a volume that is new is told whole, one that is gone i
   CHECK(std::get<VolumeGone>(events[1].what).volume == "vol0");
 }
 
+TEST_CASE("volume events: one that is deleted and made anew between two looks is another one, whose changes are all told", "[events]") {
+  Watched w;
+  w.volume.mode = "degraded";
+  w.note(2000);
+  w.volume.mode = "publish_healthy";
+  w.note(2100);
+  w.look();
+  w.volume = volume_status("vol0");
+  w.volume.mode = "allocated_only";
+  w.moments = 0;
+  w.note(3000);
+  CHECK(names(w.look(3100)) == Names{"gone", "volume", "why"});
+  w.volume.mode = "degraded";
+  w.note(3200);
+  w.volume.mode = "publish_healthy";
+  w.note(3300);
+  w.look();
+  w.volume.mode = "allocated_only";
+  w.note(3400);
+  w.volume.mode = "publish_healthy";
+  w.note(3500);
+  const std::vector<Event> events = w.look(3600);
+  CHECK(std::count_if(events.begin(), events.end(), [](const Event& event) { return std::holds_alternative<ProjectionChanged>(event.what); }) == 2);
+}
+
 TEST_CASE("event json: each event's fields", "[events]") {
   VolumeStatus volume = volume_status("v");
   const std::string session = R"({"id":7,"kind":"keepup","phase":"running","base_lsn":null,"target_lsn":null,"achieved_lsn":null,)"
@@ -289,7 +317,8 @@ TEST_CASE("event json: each event's fields", "[events]") {
   map.look(rebuild);
   CHECK(to_json(Event{5, RebuildSeen{"v", "n2", map}}) ==
         R"({"volume":"v","replica":"n2","session":9,"bytes_total":8192,"bytes_passed":4096,"cells":"0.","time_ms":5})");
-  const std::string whole = to_json(volume);
+  const std::string list = to_json(std::vector{volume});
+  const std::string whole = list.substr(1, list.size() - 2);
   const std::string numbers = to_json(Event{5, VolumeSeen{volume, VolumeLoad{1, 2, 3, VolumeLoad::Percentiles{4, 5, 6, 7}}}});
   CHECK(numbers == whole.substr(0, whole.size() - 1) +
                        R"(,"load":{"requests_per_second":1,"records_per_second":2,"log_bytes_per_second":3,)"

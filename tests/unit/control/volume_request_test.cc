@@ -74,8 +74,9 @@ TEST_CASE("volume places: one file is never two things", "[control]") {
   other.path = "/data/a/../image";
   VolumeConfig fresh;
   fresh.name = "vol1";
-  const std::vector<VolumeConfig> others{other};
-  const auto check = [&] { return check_places(fresh, others, "/var/lib/x"); };
+  VolumePlaces places("/var/lib/x");
+  places.add(other);
+  const auto check = [&] { return places.check(fresh); };
   CHECK(check().has_value());
   fresh.path = "/data/image";
   REQUIRE(check().has_error());

@@ -72,6 +72,15 @@ TEST_CASE("bench: a directory, or a path where nothing is, gets a file that has 
   CHECK(open_disk_target(*io, here.path + "/none/new", Touch::kNothingThatExists, 16u << 20).error().code == Errc::kNotFound);
 }
 
+TEST_CASE("bench: a device whose name is misspelt is not taken for a path where nothing is", "[bench]") {
+  const auto io = bench_ring();
+  for (const Touch touch : {Touch::kNothingThatExists, Touch::kReadOnly, Touch::kOverwrite}) {
+    const Result<DiskTarget> target = open_disk_target(*io, "/dev/no-disk-has-that-name", touch, 16u << 20);
+    REQUIRE(target.has_error());
+    CHECK(target.error().code == Errc::kNotFound);
+  }
+}
+
 TEST_CASE("bench: what exists is refused unless it is said what may be done with it", "[bench]") {
   const BenchDirectory here;
   const auto io = bench_ring();

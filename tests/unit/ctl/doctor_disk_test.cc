@@ -251,6 +251,7 @@ TEST_CASE("doctor: a path of this host is looked at, and nothing is left behind"
   CHECK(file.allocated_bytes >= 10'001);
   CHECK_THAT(look_at(host.root() + "/file/below").problem, Contains("Not a directory"));
   CHECK_THAT(look_at("/dev/null").problem, Contains("neither a file"));
+  CHECK(look_at("").problem == "an empty path");
 }
 
 }  // namespace

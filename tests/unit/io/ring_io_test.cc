@@ -371,6 +371,20 @@ TEST_CASE("ring_io: files that are no files are refused by name", "[ring_io]") {
   CHECK(directory.error().code == Errc::kInvalid);
 }
 
+TEST_CASE("ring_io: a link to nothing is refused by name, and nothing is made of it", "[ring_io]") {
+  const auto io = make_ring();
+  const TemporaryDirectory directory;
+  const std::string link = directory.path() + "/link";
+  REQUIRE(::symlink((directory.path() + "/nothing").c_str(), link.c_str()) == 0);
+  for (const bool create : {false, true}) {
+    const auto opened = io->open_file(link, {.create = create, .resize_bytes = kBlockBytes});
+    REQUIRE(opened.has_error());
+    CHECK(opened.error().code == Errc::kNotFound);
+    CHECK(opened.error().message.find(link) != std::string::npos);
+  }
+  CHECK(::access((directory.path() + "/nothing").c_str(), F_OK) != 0);
+}
+
 TEST_CASE("ring_io: a socket path that is a file is left alone", "[ring_io]") {
   const TemporaryDirectory directory;
   const auto io = make_ring();

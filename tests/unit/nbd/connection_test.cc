@@ -319,8 +319,7 @@ TEST_CASE("nbd: errors of the volume are passed on in the protocol's numbers", "
   client.attach(structured);
   const std::vector<std::pair<RequestError, uint32_t>> errors = {{RequestError::kIo, 5},
                                                                  {RequestError::kInvalid, 22},
-                                                                 {RequestError::kNoSpace, 28},
-                                                                 {RequestError::kShutdown, 108}};
+                                                                 {RequestError::kNoSpace, 28}};
   for (const auto& [error, code] : errors) {
     service.fault = [error = error](const Request&) { return error; };
     CHECK(client.do_read(0, 4096).error == code);

@@ -46,5 +46,24 @@ TEST_CASE("request_meter: an error counts as a request of its kind, and not its 
   for (const ClientOpMetrics& one : idle.ops()) CHECK(one.latency.count() == 0);
 }
 
+TEST_CASE("request_meter: reads and writes, with FUA or without, have finer counts; what else there is has not") {
+  RequestMeter meter;
+  Request request;
+  request.length = 4096;
+  const auto answer = [&](RequestKind kind, bool fua, io::Nanos latency, RequestError error = RequestError::kNone) {
+    request.kind = kind;
+    request.fua = fua;
+    meter.answered(request, error, latency);
+  };
+  answer(RequestKind::kRead, false, 2'500);
+  answer(RequestKind::kRead, false, 2'500);
+  answer(RequestKind::kWrite, false, 100'000);
+  answer(RequestKind::kWrite, true, 200'000);
+  answer(RequestKind::kWrite, true, 200'000, RequestError::kIo);
+  for (const RequestKind kind : {RequestKind::kFlush, RequestKind::kTrim, RequestKind::kZero}) answer(kind, false, 5'000'000);
+  CHECK(meter.reads() == RequestCounts{{{3'000, 2}}, 8192});
+  CHECK(meter.writes() == RequestCounts{{{112'000, 1}, {224'000, 2}}, 8192});
+}
+
 }  // namespace
 }  // namespace ringbolt::repl

@@ -96,6 +96,17 @@ void BlockingClient::take_replies() {
   while (!owed_.empty()) take_one();
 }
 
+size_t BlockingClient::take_until_end() {
+  std::string bytes(4096, '\0');
+  for (size_t taken = 0;;) {
+    const ssize_t got = ::recv(fd_, bytes.data(), bytes.size(), 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno != ECONNRESET) FAIL("receive: " << std::strerror(errno));
+    if (got <= 0) return taken;
+    taken += static_cast<size_t>(got);
+  }
+}
+
 void BlockingClient::take_one() {
   const std::string head = receive(nbd::kSimpleReplyBytes);
   if (number<uint32_t>(head, 0) == nbd::kChunkMagic) return take_chunk(head + receive(nbd::kChunkHeaderBytes - head.size()));

@@ -23,6 +23,8 @@ class BlockingClient {
   void send_queued();
   /// Takes replies until none is owed. Every error is counted.
   void take_replies();
+  /// Takes what comes until the server ends the connection; returns how many bytes that was.
+  size_t take_until_end();
   /// Data of the reads whose replies came last, by cookie.
   [[nodiscard]] const std::map<uint64_t, std::string>& read() const { return read_; }
   [[nodiscard]] uint64_t failed() const { return failed_; }

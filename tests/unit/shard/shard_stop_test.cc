@@ -26,8 +26,7 @@ TEST_CASE("shard: a stop ends although a client's write can never be answered", 
   while (!node->on_shard([&] { return node->shard().clients() == 1; })) {
   }
   node.reset();  // must return: the test's own time limit is the judge
-  client.take_replies();
-  CHECK(client.failed() == 1);
+  CHECK(client.take_until_end() == 0);  // an error would be the last word; unanswered, the write is asked again
   log::set_level(log::Level::kInfo);
 }
 

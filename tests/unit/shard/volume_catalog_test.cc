@@ -375,6 +375,71 @@ TEST_CASE("volume catalog: a deletion whose files could not be removed is gone o
   }
 }
 
+TEST_CASE("volume catalog: files at given paths stay once they are disowned, also after a crash", "[volumes]") {
+  const CatalogQuiet quiet;
+  const CatalogPlace place;
+  io::DurableFiles files;
+  VolumeCatalog catalog(place.data_dir(), files);
+  VolumeRecord record = record_of("a", place.outside() + "/image", place.outside() + "/log");
+  REQUIRE(catalog.begin_creation(record).has_value());
+  make_store(place, record);
+  REQUIRE(catalog.finish_creation(record).has_value());
+  REQUIRE(record.made_path);
+  REQUIRE(catalog.disown_given_files(record).has_value());
+  CHECK(VolumeCatalog(place.data_dir(), files).load().value() == std::vector<VolumeRecord>{record});
+  REQUIRE(catalog.begin_deletion(record).has_value());
+  SECTION("deleted") { CHECK(catalog.finish_deletion(record).value() == std::vector{place.outside() + "/log", place.outside() + "/image"}); }
+  SECTION("the next start goes on") { CHECK(VolumeCatalog(place.data_dir(), files).load().value().empty()); }
+  CHECK(place.files() == std::set<std::string>{"outside/image", "outside/log"});
+}
+
+TEST_CASE("volume catalog: a file at a given path that cannot be removed is told once, and what comes to be there later is not touched", "[volumes]") {
+  const CatalogQuiet quiet;
+  const CatalogPlace place;
+  const std::string image = place.outside() + "/image";
+  io::DurableFiles files;
+  VolumeCatalog catalog(place.data_dir(), files);
+  VolumeRecord record = record_of("a", image);
+  REQUIRE(catalog.begin_creation(record).has_value());
+  make_store(place, record);
+  REQUIRE(catalog.finish_creation(record).has_value());
+  REQUIRE(catalog.begin_deletion(record).has_value());
+  fs::remove(image);
+  fs::create_directory(image);  // nothing that can be removed like a file
+  SECTION("deleted") {
+    const auto removed = catalog.finish_deletion(record);
+    REQUIRE(removed.has_error());
+    CHECK_THAT(removed.error().message, Contains(image) && Contains("by hand"));
+  }
+  SECTION("by the next start") { CHECK(catalog.load().value().empty()); }
+  CHECK(place.files().empty());
+  fs::remove(image);
+  CatalogPlace::write(image, "another's");
+  CHECK(catalog.load().value().empty());
+  CHECK(place.files() == std::set<std::string>{"outside/image"});
+}
+
+TEST_CASE("volume catalog: the record of what could not be removed is found", "[volumes]") {
+  const CatalogQuiet quiet;
+  const CatalogPlace place;
+  CatalogCrashingFiles files;
+  VolumeCatalog catalog(place.data_dir(), files);
+  VolumeRecord record = record_of("a");
+  CHECK(!catalog.find_record("a").value());
+  REQUIRE(catalog.begin_creation(record).has_value());
+  CHECK(catalog.find_record("a").value() == place.of("a") + "/volume.json");
+  make_store(place, record);
+  REQUIRE(catalog.finish_creation(record).has_value());
+  REQUIRE(catalog.begin_deletion(record).has_value());
+  files.steps_left = 1;
+  files.fails = true;
+  REQUIRE(catalog.finish_deletion(record).has_error());
+  CHECK(catalog.find_record("a").value() == place.of("a") + "/deleted.json");
+  files.steps_left = -1;
+  CHECK(catalog.load().value().empty());
+  CHECK(!catalog.find_record("a").value());
+}
+
 TEST_CASE("volume catalog: two processes never have the same directory", "[volumes]") {
   const CatalogPlace place;
   auto first = io::DirectoryLock::take(place.outside());
