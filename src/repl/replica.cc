@@ -68,7 +68,8 @@ void Replica::begin_call() {
   io_.arm(tick_, timeout_ / 4);
   Welcome welcome;
   welcome.node_id = store_.config().node_id;
-  welcome.volume_bytes = store_.config().volume_bytes;
+  // As large as it will be in a session: see take_growth_back().
+  welcome.volume_bytes = std::min(primary_bytes_, store_.config().volume_bytes);
   welcome.wal_bytes = store_.config().wal_bytes;
   welcome.features = call.hello.features & kFeatures;
   link_->send(MessageType::kWelcome, welcome);
@@ -415,6 +416,8 @@ void Replica::on_grow(const MessageHeader& header, std::span<const std::byte> pa
   if (!grow.has_value()) return refuse(Reason::kProtocolViolation, grow.error().message);
   if (!in_session_ || header.session != session_) return refuse_session(header, "grow");
   const uint64_t wanted = grow.value().volume_bytes;
+  // It may have them by the next session on this connection, and records about them.
+  primary_bytes_ = std::max(primary_bytes_, wanted);
   if (wanted <= store_.config().volume_bytes) return send_grow_ack(session_, {});
   if (rebuild_.active()) return send_grow_ack(session_, "it is being rebuilt");
   if (store_.growing()) return send_grow_ack(session_, "it is being made larger already");

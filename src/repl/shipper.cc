@@ -119,6 +119,7 @@ void Shipper::greet() {
   hello.replica_id = peer_.id;
   hello.incarnation = connection_term_.incarnation;
   hello.volume_bytes = store_.config().volume_bytes;
+  peer_bytes_ = 0;
   link_->send(MessageType::kHello, hello);
 }
 
@@ -280,12 +281,12 @@ void Shipper::on_welcome(std::span<const std::byte> payload) {
   if (welcome.value().node_id != peer_.id) {
     return close_link(Reason::kWrongVolume, fmt::format("the node there is {}, not {}", welcome.value().node_id, peer_.id));
   }
-  // A larger one was asked to grow by a primary that did not come to it any more; it takes that back when the session begins.
   if (welcome.value().volume_bytes < store_.config().volume_bytes) {
     return close_link(Reason::kWrongVolume,
                       fmt::format("its copy has {} bytes, the volume {}", welcome.value().volume_bytes, store_.config().volume_bytes));
   }
   features_ = welcome.value().features;
+  peer_bytes_ = welcome.value().volume_bytes;
   wal_bytes_ = welcome.value().wal_bytes;
   owner_.report(core::ShipperConnected{peer_.id, connection_, true, ""});
   ask();
@@ -690,7 +691,14 @@ void Shipper::on_grow_ack(std::span<const std::byte> payload) {
   if (!grow_done_ || (ack.value().problem.empty() && ack.value().volume_bytes < grow_to_)) {
     return close_link(Reason::kProtocolViolation, "an answer to grow that nobody asked for, or that does not fit");
   }
+  peer_bytes_ = std::max(peer_bytes_, ack.value().volume_bytes);
   grown(ack.value().problem);
+}
+
+void Shipper::on_volume_grown() {
+  if (link_ == nullptr || peer_bytes_ >= store_.config().volume_bytes) return;
+  // It would refuse the first record about what is new.
+  close_link(Reason::kSuperseded, "the volume has become larger than its copy; it is called again, and follows");
 }
 
 void Shipper::grown(const std::string& problem) {

@@ -192,6 +192,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void grow_replicas();
   void on_replica_grown(const std::string& replica, const std::string& problem);
   void on_replicas_grown();
+  void on_grown();
   void finish_resize(const Status& status);
   [[nodiscard]] std::string grow_for_primary(uint64_t bytes);
 

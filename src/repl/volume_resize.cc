@@ -82,10 +82,27 @@ void Volume::on_replicas_grown() {
   if (primary_ == nullptr || serving_stopped_) {
     return finish_resize(make_error(Errc::kNotPermitted, fmt::format("volume {} is not primary here any more", name())));
   }
+  // One that has come back meanwhile was told the old size.
+  const InSyncSet& members = primary_->members();
+  for (size_t i = 0; i < members.size(); ++i) {
+    const Shipper& shipper = members.shipper(i);
+    if (!members.counts(shipper.peer().id) || shipper.peer_bytes() >= resize_->bytes) continue;
+    return finish_resize(make_error(Errc::kBusy, fmt::format("volume {} stays at {} bytes: the session with replica {} has ended meanwhile; try again", name(),
+                                                             size_bytes(), shipper.peer().id)));
+  }
   store_.grow(resize_->bytes, [this, order = resize_->order](const Status& status) {
-    if (status.has_value()) publish_refusal();
+    if (status.has_value()) on_grown();
     if (resize_ && resize_->order == order) finish_resize(status);
   });
+}
+
+/// Records about what is new may come from now on.
+void Volume::on_grown() {
+  if (primary_ != nullptr) {
+    InSyncSet& members = primary_->members();
+    for (size_t i = 0; i < members.size(); ++i) members.shipper(i).on_volume_grown();
+  }
+  publish_refusal();
 }
 
 void Volume::finish_resize(const Status& status) {
@@ -104,10 +121,12 @@ std::string Volume::grow_for_primary(uint64_t bytes) {
   // The primary does not go on with that one.
   const bool rebuilding = replica_ != nullptr && (replica_->rebuild().active() || !replica_->rebuild().quiet());
   if (rebuilding || store_.growing()) return why;
-  log::info({.volume = name()}, "its primary's volume is larger: this copy grows from {} to {} bytes", size_bytes(), bytes);
+  // It calls again and again: what is tried again is not told again.
+  if (growth_problem_.empty()) log::info({.volume = name()}, "its primary's volume is larger: this copy grows from {} to {} bytes", size_bytes(), bytes);
   store_.grow(bytes, [this](const Status& status) {
-    growth_problem_ = status.has_error() ? status.error().message : std::string();
-    if (status.has_error()) log::error({.volume = name()}, "this copy cannot follow its primary: {}", growth_problem_);
+    const std::string problem = status.has_error() ? status.error().message : std::string();
+    if (!problem.empty() && problem != growth_problem_) log::error({.volume = name()}, "this copy cannot follow its primary: {}", problem);
+    growth_problem_ = problem;
     publish_refusal();
   });
   return why;

@@ -200,10 +200,12 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void end_finish();
 
   // store_grow.cc
+  void begin_growth(uint64_t bytes, bool room_only, Done done);
   void zero_room();
   void on_last_block_written(int32_t result);
   void on_room_zeroed(int32_t result);
   void on_room_flushed(int32_t result);
+  void on_room_made();
   void on_grown();
   void end_growth(Status status);
   void stop_growth();

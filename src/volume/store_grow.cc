@@ -20,26 +20,19 @@ alignas(kBlockBytes) constexpr std::byte kZeroBlock[kBlockBytes] = {};
 
 }  // namespace
 
-void Store::make_room(uint64_t bytes, Done done) {
+void Store::make_room(uint64_t bytes, Done done) { begin_growth(bytes, true, std::move(done)); }
+
+void Store::grow(uint64_t bytes, Done done) { begin_growth(bytes, false, std::move(done)); }
+
+void Store::begin_growth(uint64_t bytes, bool room_only, Done done) {
   RINGBOLT_ASSERT(open_ && !growth_ && bytes >= config_.volume_bytes && bytes <= kVolumeBytesMax && bytes % kBlockBytes == 0);
   if (failed()) return done(make_error(Errc::kIo, failure_));
-  growth_ = Growth{bytes, config_.volume_bytes, true, std::move(done)};
-  if (bytes == config_.volume_bytes) return end_growth(boost::outcome_v2::success());
+  if (bytes == config_.volume_bytes) return done(boost::outcome_v2::success());
+  const bool has_room = room_bytes_ >= bytes;
+  growth_ = Growth{bytes, has_room ? bytes : config_.volume_bytes, room_only, std::move(done)};
+  if (has_room) return on_room_made();
   // The last block first: it makes a file as long as it has to be, and finds out whether a device is.
   io_.write(base_file_, kZeroBlock, kBlockBytes, bytes - kBlockBytes, last_block_write_);
-}
-
-void Store::grow(uint64_t bytes, Done done) {
-  RINGBOLT_ASSERT(!growth_);
-  if (bytes == config_.volume_bytes) return done(boost::outcome_v2::success());
-  const bool has_room = room_bytes_ >= bytes && !failed();
-  if (!has_room) {
-    make_room(bytes, std::move(done));
-    if (growth_) growth_->room_only = false;
-    return;
-  }
-  growth_ = Growth{bytes, bytes, false, std::move(done)};
-  on_room_flushed(0);
 }
 
 void Store::on_last_block_written(int32_t result) {
@@ -77,6 +70,10 @@ void Store::on_room_flushed(int32_t result) {
   if (result < 0 && !failed()) fail(fmt::format("flushing the base image: {}", std::strerror(-result)));
   if (failed()) return stop_growth();
   room_bytes_ = growth_->bytes;
+  on_room_made();
+}
+
+void Store::on_room_made() {
   if (growth_->room_only) return end_growth(boost::outcome_v2::success());
   Superblock& s = superblock_.change();
   if (s.made_bytes == 0) s.made_bytes = s.volume_bytes;

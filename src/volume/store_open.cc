@@ -117,6 +117,11 @@ void Store::open_existing(const Superblock& found) {
     log::info({.volume = config_.name}, "was grown to {} bytes; the configuration says {}", found.volume_bytes, config_.volume_bytes);
     config_.volume_bytes = found.volume_bytes;
   }
+  if (found.volume_bytes < config_.volume_bytes) {
+    return open_failed(make_error(Errc::kInvalid, fmt::format("{}: the size on disk is {}, the configuration says {}: the configuration makes no volume "
+                                                              "larger, ringboltctl volume resize does; until then configure {}",
+                                                              path_of("superblock", ""), found.volume_bytes, config_.volume_bytes, found.volume_bytes)));
+  }
   if (found.volume_bytes != config_.volume_bytes) return open_failed(differs("size", found.volume_bytes, config_.volume_bytes));
   if (found.wal_bytes != config_.wal_bytes) return open_failed(differs("WAL size", found.wal_bytes, config_.wal_bytes));
   superblock_.open(superblock_file_, found, write_first_);
