@@ -593,7 +593,7 @@ TEST_CASE("wire: names are those of logs and APIs", "[repl]") {
     for (size_t i = 0; i < expected.size(); ++i) CHECK(to_string(static_cast<E>(i + 1)) == expected[i]);
   };
   names(MessageType{}, {"hello", "welcome", "reject", "wal_data", "wal_ack", "sync", "sync_ack", "session_control",
-                        "session_data", "session_data_ack", "session_ack", "verify", "verify_ack", "measure", "measure_ack"});
+                        "session_data", "session_data_ack", "session_ack", "verify", "verify_ack", "measure", "measure_ack", "grow", "grow_ack"});
   names(Channel{}, {"log", "bulk"});
   names(SyncAckKind{}, {"quorum", "timed_out", "transport_lost", "epoch_mismatch"});
   names(SessionKind{}, {"keepup", "catchup", "rebuild"});

@@ -95,7 +95,8 @@ TEST_CASE("wire: headers with impossible fields are refused though their checksu
     CHECK_FALSE(decodes(header));
 
     const bool from_primary = type == MessageType::kHello || type == MessageType::kSync ||
-                              type == MessageType::kSessionControl || type == MessageType::kSessionData || type == MessageType::kVerify;
+                              type == MessageType::kSessionControl || type == MessageType::kSessionData || type == MessageType::kVerify ||
+                              type == MessageType::kGrow;
     header = some_header(type);
     header.epoch = Epoch{};
     CHECK(decodes(header) == !from_primary);
