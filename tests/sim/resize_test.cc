@@ -324,6 +324,51 @@ TEST_CASE("sim_resize: a replica that was called before the volume grew is calle
   check_grown(c, 0, {1}, kGrown);
 }
 
+TEST_CASE("sim_resize: a replica that counts and has come back meanwhile is asked again, or the order is refused", "[sim][repl][resize]") {
+  Cluster c({.seed = 12, .nodes = 3});
+  start_growing_pair(c);
+  REQUIRE(c.wait_in_sync(0, 2));
+  const uint64_t hold = c.sim(2).disk().hold({.kind = SimOpKind::kFlush, .path = "superblock"});
+  const Answer answer = order_size(c, 0, kGrown);
+  REQUIRE(c.run_until([&] { return c.sim(2).disk().held(hold) > 0 && has_size(c, 1, kGrown); }, 5 * kSecond));
+  c.run_for(20 * kMillisecond);
+  // It has said so. The other one is waited for still, so this one takes its growth back.
+  REQUIRE(c.volume(0).move_replica("n2", "n2:7999").has_value());
+  c.run_for(20 * kMillisecond);
+  REQUIRE(c.volume(0).move_replica("n2", c.address(1)).has_value());
+  REQUIRE(c.run_until([&] { return c.status(1).size == kMade && c.session_kind(0, 1) == "keepup"; }, 5 * kSecond));
+  c.sim(2).disk().release(hold);
+  check_refused(c, answer, Errc::kBusy, "volume vol0 stays at 2097152 bytes: the session with replica n2 has ended meanwhile; try again");
+  check_taken(c, order_size(c, 0, kGrown));
+  check_grown(c, 0, {1, 2}, kGrown);
+}
+
+TEST_CASE("sim_resize: a replica that is ahead of its primary has its size after a rebuild, too", "[sim][repl][resize]") {
+  Cluster c({.seed = 13});
+  start_growing_pair(c);
+  for (uint64_t i = 0; i < 20; ++i) REQUIRE(c.request(0, RequestKind::kWrite, i * kBlockBytes, kBlockBytes, c.model.new_value(), true) == RequestError::kNone);
+  const uint64_t hold = c.sim(0).disk().hold({.kind = SimOpKind::kWrite, .path = "superblock"});
+  static_cast<void>(order_size(c, 0, kGrown));
+  REQUIRE(c.run_until([&] { return c.sim(0).disk().held(hold) > 0 && has_size(c, 1, kGrown); }, 5 * kSecond));
+  c.power_loss(0, SimPowerLoss::kDropAll);
+  c.sim(0).disk().release(hold);
+  c.kill(1);
+  // Only a rebuild helps a copy whose log is damaged.
+  for (uint64_t block = 0; block < 6; ++block) c.sim(1).disk().flip_bit(Cluster::directory() + "/wal", block * kBlockBytes + 100, 3);
+  c.start(1);
+  CHECK(c.status(1).mode == "needs_rebuild");
+  CHECK(c.status(1).size == kGrown);
+  c.start(0);
+  REQUIRE(c.wait_in_sync(0, 1));
+  CHECK(c.status(0).size == kMade);
+  CHECK(c.status(1).size == kMade);
+  // Less than it has had.
+  check_taken(c, order_size(c, 0, kGrown - kBlockBytes));
+  for (const size_t node : {0u, 1u}) CHECK(has_size(c, node, kGrown - kBlockBytes));
+  REQUIRE(c.request(0, RequestKind::kWrite, kGrown - 2 * kBlockBytes, kBlockBytes, 77) == RequestError::kNone);
+  CHECK(c.read_cell(0, kGrown / kCellBytes - 9) == 77);
+}
+
 TEST_CASE("sim_resize: what a primary asks for holds for all sessions of its connection", "[sim][repl][resize]") {
   FakePrimary f(1);
   f.session_with(2);
