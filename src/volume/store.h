@@ -178,6 +178,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void open_existing_files();
   Status open_data_files(bool create);
   Status build_parts();
+  [[nodiscard]] uint32_t index_entries(uint64_t volume_bytes) const;
   void recover(std::optional<Lsn> limit);
   void on_recovered(Status status) override;
   bool on_record(Lsn lsn, const WalRecord& record, uint32_t wal_block, const FrameHeader& header, uint32_t first_crc) override;

@@ -105,6 +105,7 @@ void Store::stop_growth() {
 void Store::set_size(uint64_t bytes) {
   config_.volume_bytes = bytes;
   wal_->set_volume_blocks(bytes / kBlockBytes);
+  index_->grow(index_entries(bytes));
 }
 
 void Store::take_growth_back(uint64_t bytes) {

@@ -159,10 +159,15 @@ Status Store::open_data_files(bool create) {
   return boost::outcome_v2::success();
 }
 
+/// Blocks that the index has room for: no more than the log, or the volume, has.
+uint32_t Store::index_entries(uint64_t volume_bytes) const {
+  return static_cast<uint32_t>(std::min(config_.wal_bytes / kBlockBytes + kZeroBlocksReserve, volume_bytes / kBlockBytes + kRecordBlocksMax));
+}
+
 Status Store::build_parts() {
   const uint64_t wal_blocks = config_.wal_bytes / kBlockBytes;
   const uint64_t volume_blocks = config_.volume_bytes / kBlockBytes;
-  const auto entries = static_cast<uint32_t>(std::min(wal_blocks + kZeroBlocksReserve, volume_blocks + kRecordBlocksMax));
+  const uint32_t entries = index_entries(config_.volume_bytes);
   index_ = std::make_unique<DirtyIndex>(entries);
   if (!index_->has_memory()) {
     return make_error(Errc::kNoSpace, fmt::format("no memory for an index of {} bytes: a smaller wal_size needs less", DirtyIndex::bytes_max(entries)));

@@ -273,12 +273,15 @@ TEST_CASE("store_grow: a stop does not wait for a device that zeroes", "[volume]
   CHECK(blocks_of(bed) == kOld);
 }
 
-TEST_CASE("store_grow: the index was made for fewer blocks, and takes no more of them than it has room for", "[volume][resize]") {
+TEST_CASE("store_grow: the index grows as well, and takes no more blocks than it has room for", "[volume][resize]") {
   constexpr uint64_t kLarge = uint64_t{1} << 18;
   StoreBed bed({.volume_blocks = 64, .wal_bytes = 64u << 20});
   bed.stable_follows = false;
   bed.serve();
+  const uint32_t made_for = bed.store->index().capacity();
   REQUIRE(grow(bed, kLarge).has_value());
+  const uint32_t capacity = bed.store->index().capacity();
+  CHECK(capacity > made_for);
   uint64_t lba = 0;
   while (bed.try_append(RecordKind::kZero, lba, kZeroRecordBlocksMax)) {
     lba += kZeroRecordBlocksMax;
@@ -293,4 +296,5 @@ TEST_CASE("store_grow: the index was made for fewer blocks, and takes no more of
   bed.kill();
   bed.serve();
   CHECK(blocks_of(bed) == kLarge);
+  CHECK(bed.store->index().capacity() == capacity);
 }
