@@ -133,6 +133,13 @@ size_t SimDisk::in_flight() const {
   return count;
 }
 
+bool SimDisk::is_failing() const {
+  const auto fails = [](const auto& entry) { return entry.second->error != 0; };
+  if (std::any_of(undelivered_.begin(), undelivered_.end(), fails)) return true;
+  return std::any_of(files_.begin(), files_.end(),
+                     [&](const auto& entry) { return std::any_of(entry.second->in_flight.begin(), entry.second->in_flight.end(), fails); });
+}
+
 // --- operations ----------------------------------------------------------------------------------
 
 void SimDisk::narrate(const Op& op, const char* what) const {

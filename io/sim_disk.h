@@ -106,6 +106,8 @@ class SimDisk {
   [[nodiscard]] bool flush_failed() const { return flush_failed_; }
   /// Operations submitted and not completed, held ones included.
   [[nodiscard]] size_t in_flight() const;
+  /// Some operation is going to fail, or has failed and its process does not know it yet: faults that are cleared still show in it.
+  [[nodiscard]] bool is_failing() const;
 
   // --- for SimIo and SimNode -------------------------------------------------------------------
 

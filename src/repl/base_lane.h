@@ -48,6 +48,8 @@ class BaseLane final : private LinkListener {
 
   void start();
   void stop();
+  /// It has changed. Takes effect at the next look.
+  void set_timeout(io::Nanos timeout) { options_.timeout = timeout; }
   [[nodiscard]] bool quiet() const { return link_ == nullptr && closed_link_ == nullptr && !connect_.pending() && reads_ == 0; }
   /// Everything was sent and acknowledged.
   [[nodiscard]] bool complete() const { return complete_; }
@@ -91,7 +93,7 @@ class BaseLane final : private LinkListener {
   io::BufferPool& pool_;
   Store& store_;
   RebuildLimits& limits_;
-  const Options options_;
+  Options options_;
   BaseLaneOwner& owner_;
   const uint32_t piece_blocks_;
   const size_t window_;  // pieces

@@ -107,8 +107,12 @@ class RebuildPace {
     const io::Nanos length = part();
     bytes_ += seen.bytes;
     time_ += length;
-    just_paused_ = false;
-    const Verdict verdict = std::max(own_.end_slice(seen.own, length, whole), node_.end_slice(seen.node, length, whole));
+    // Where another lane's pause took all of the slice, this one's turn is still to come: two that pause in turns must not keep each other from reading.
+    const bool idle = just_paused_ && seen.bytes == 0;
+    just_paused_ = idle;
+    hear(own_said_, own_.end_slice(seen.own, length, whole));
+    hear(node_said_, node_.end_slice(seen.node, length, whole));
+    const Verdict verdict = std::max(own_said_, node_said_);
     switch (verdict) {
       case Verdict::kNobody: rate_ = std::min(rate_ * 2, kRateMax); break;
       case Verdict::kFine:
@@ -126,6 +130,7 @@ class RebuildPace {
     if (verdict != Verdict::kUnknown) {
       bytes_ = 0;
       time_ = 0;
+      own_said_ = node_said_ = Verdict::kUnknown;
     }
     const bool unknown = own_.unknown() || node_.unknown();
     // Whatever it was before they came.
@@ -134,11 +139,17 @@ class RebuildPace {
     part_ = !present && seen.own.nothing() && seen.node.nothing() ? Part::kSliceAlone : Part::kSlice;
     if (whole && present) ++slices_;
     // The first pause comes at once: without it nothing can be compared.
-    if (own_.wants_pause() || node_.wants_pause() || slices_ >= kSlicesPerPause) begin_pause();
+    if (!idle && (own_.wants_pause() || node_.wants_pause() || slices_ >= kSlicesPerPause)) begin_pause();
+  }
+
+  /// Each set of clients has enough requests to judge by after slices of its own number: what one has said holds until the other has said something.
+  static void hear(Verdict& said, Verdict now) {
+    if (now != Verdict::kUnknown) said = now;
   }
 
   uint64_t rate_ = kRateStart;
   ClientWatch own_, node_;
+  Verdict own_said_ = Verdict::kUnknown, node_said_ = Verdict::kUnknown;  // since the last change of the rate
   uint64_t bytes_ = 0;   // read since the last verdict
   io::Nanos time_ = 0;
   io::Nanos paused_ = 0;  // in this run of pauses

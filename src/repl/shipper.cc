@@ -23,7 +23,7 @@ constexpr uint64_t kSamples = 64;
 
 Shipper::Shipper(io::Io& io, io::BufferPool& pool, Store& store, RebuildLimits& limits, ShipperOwner& owner, core::ReplicaAddress peer,
                  const Timing& timing, uint64_t jitter_seed)
-    : io_(io), pool_(pool), store_(store), limits_(limits), owner_(owner), peer_(std::move(peer)), timing_(timing), jitter_(jitter_seed | 1),
+    : io_(io), pool_(pool), store_(store), limits_(limits), owner_(owner), peer_(std::move(peer)), timing_(timing), jitter_(jitter_seed | 1), place_(limits),
       reader_(io, pool, store, *this), slice_(std::make_unique<std::byte[]>(kBlockBytes)) {}
 
 Shipper::~Shipper() {
@@ -36,7 +36,11 @@ Shipper::~Shipper() {
   io_.undefer(verified_);
   io_.undefer(pin_lost_);
   io_.undefer(end_session_);
-  give_place_back();
+}
+
+void Shipper::set_timing(const Timing& timing) {
+  timing_ = timing;
+  if (lane_ != nullptr) lane_->set_timeout(timing.timeout);
 }
 
 // --- connecting ---------------------------------------------------------------------------------------
@@ -56,7 +60,7 @@ void Shipper::probe() {
 
 void Shipper::probe_later(Term term, SessionId decision) {
   if (phase_ != Phase::kDeciding || term != connection_term_ || decision.value() != sync_) return;  // newer facts are on their way
-  give_place_back();
+  place_.give_back();
   phase_ = Phase::kObstructed;
   asked_at_ = io_.now();
   owner_.on_replica_changed(*this);
@@ -99,7 +103,7 @@ void Shipper::on_connected(int32_t result) {
   }
   if (result < 0) {
     std::string why = fmt::format("cannot connect: {}", std::strerror(-result));
-    give_place_back();
+    place_.give_back();
     tell_lost(why);
     return retry_later(std::move(why));
   }
@@ -171,7 +175,7 @@ void Shipper::on_link_closed(const std::string& reason) {
   io_.defer(destroy_);
   reader_.drop();
   // What was ordered ends the session; what comes after it is to begin at once. A replica that does not come back keeps no place.
-  if (!place_ahead_ || phase_ != Phase::kShipping) give_place_back();
+  if (!place_.ahead() || phase_ != Phase::kShipping) place_.give_back();
   end_lane();
   if (verifier_ != nullptr) verifier_->stop("the session ended");
   tell_lost(reason);
@@ -202,7 +206,7 @@ void Shipper::stop(std::function<void()> stopped) {
   io_.disarm(tick_);
   io_.disarm(positions_);
   // What it read may be on its way out still: it is dropped when the link is closed.
-  give_place_back();
+  place_.give_back();
   end_lane();
   if (verifier_ != nullptr) verifier_->stop("the primary stops");
   if (connect_.pending()) io_.cancel(connect_);
@@ -294,7 +298,7 @@ void Shipper::on_welcome(std::span<const std::byte> payload) {
 
 /// Asks for facts. The replica answers when they are facts: flushed.
 void Shipper::ask() {
-  if (!place_ahead_) give_place_back();  // it may not be a rebuild that is decided on what it says now
+  if (!place_.ahead()) place_.give_back();  // it may not be a rebuild that is decided on what it says now
   grown("its session has ended");
   phase_ = Phase::kSyncing;
   asked_at_ = io_.now();
@@ -360,7 +364,7 @@ void Shipper::on_session_ack(std::span<const std::byte> payload) {
     case SessionPhase::kFailed:
       if (phase_ == Phase::kStarting && rebuilding() && ack.reason == Reason::kNotReady) {
         // Nothing of it has begun, and there is nothing wrong with the connection.
-        give_place_back();
+        place_.give_back();
         return obstructed("it waits: its node has no memory for it now");
       }
       return close_link(ack.reason, fmt::format("the replica ended the session: {}", to_string(ack.reason)));
@@ -466,9 +470,8 @@ void Shipper::begin_session(SessionId session, core::SessionKind kind, Lsn posit
   if (kind == core::SessionKind::kCatchup) mark(Mark::kCatchUp);
   if (kind == core::SessionKind::kRebuild) {
     mark(Mark::kRebuild);
-    place_ahead_ = false;
   } else {
-    give_place_back();
+    place_.give_back();
   }
   session_ = session;
   session_kind_ = kind;
@@ -506,7 +509,7 @@ bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
   }
   if (store_.failed()) {
     // It could not be ended, and a copy that is perhaps the only good one would be gone.
-    give_place_back();
+    place_.give_back();
     obstructed("it waits: the primary's own copy has failed");
     return false;
   }
@@ -515,17 +518,11 @@ bool Shipper::reserve_rebuild(const core::StartRebuild& command) {
     last_logged_ = command.why;
   }
   reason_ = command.why;
-  if (!holds_place_ && !limits_.places.try_begin(limits_.parallel)) {
+  if (!place_.take()) {
     obstructed(fmt::format("it waits: {} rebuilds run on this node, as many as may", limits_.parallel.load()));
     return false;
   }
-  holds_place_ = true;
   return true;
-}
-
-bool Shipper::reserve_ahead() {
-  if (!holds_place_) place_ahead_ = holds_place_ = limits_.places.try_begin(limits_.parallel);
-  return holds_place_;
 }
 
 /// The rebuild that was decided cannot begin now: the engine knows why, and new facts are asked for after a while.
@@ -540,7 +537,7 @@ void Shipper::obstructed(std::string why) {
 void Shipper::start_rebuild(const core::StartRebuild& command) {
   if (phase_ != Phase::kDeciding || command.term != connection_term_ || command.session.value() != sync_) return;  // newer facts are on their way
   if (link_->closing()) return session_not_possible(command.term, command.session, "the connection that it was decided for is over");
-  RINGBOLT_ASSERT(holds_place_);
+  RINGBOLT_ASSERT(place_.held());
   // As little as possible through the log: everything up to here comes with the base image.
   const Lsn base = store_.wal().sealed();
   begin_session(command.session, core::SessionKind::kRebuild, base, std::max({base, command.target, Lsn(1)}));
@@ -593,7 +590,7 @@ void Shipper::handed_over(bool taken) {
 
 /// The place is for reading the base image. What comes now is up to the replica, and one whose disk hangs must not keep others waiting.
 void Shipper::on_base_sent() {
-  give_place_back();
+  place_.give_back();
   complete_base_if_due();
 }
 
@@ -732,11 +729,6 @@ void Shipper::on_verified() {
     }
   }
   if (phase_ == Phase::kStopped) finish_stop();
-}
-
-void Shipper::give_place_back() {
-  place_ahead_ = false;
-  if (std::exchange(holds_place_, false)) limits_.places.end();
 }
 
 void Shipper::end_lane() {

@@ -19,6 +19,7 @@
 #include "repl/link.h"
 #include "repl/progress_meter.h"
 #include "repl/rebuild_limits.h"
+#include "repl/rebuild_place.h"
 #include "repl/round_trips.h"
 #include "repl/verifier.h"
 #include "repl/wal_reader.h"
@@ -92,13 +93,11 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   /// Takes one of the places for rebuilds of this node, for this one, before anything is given up for it. False: it is not to begin now (there is none, and
   /// it is asked again after a while; or the decision is no longer what counts).
   bool reserve_rebuild(const core::StartRebuild& command);
-  /// The same place, for a rebuild that is about to be ordered: it is kept until that is decided, through the end of the session that the order ends. A copy
-  /// that counts should not stop to only in order to wait. False: there is none.
-  bool reserve_ahead();
   /// What has not begun will not begin.
   void drop_reservation() {
-    if (!rebuilding()) give_place_back();
+    if (!rebuilding()) place_.give_back();
   }
+  [[nodiscard]] RebuildPlace& place() { return place_; }
   /// Copies it anew. Requires: reserve_rebuild(); it is out of the in-sync set.
   void start_rebuild(const core::StartRebuild& command);
   /// The primary has accepted the end of its recovery: what went wrong before is over.
@@ -112,7 +111,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
 
   /// It is found at another address from now on: what goes on with it goes on there, from where it was.
   void move_to(const std::string& address);
-  void set_timing(const Timing& timing) { timing_ = timing; }
+  void set_timing(const Timing& timing);
 
   /// The replica owes more than it may: ends the session (soon, not from inside). Another one begins
   /// only from fresh facts, which a replica that cannot write or flush does not have.
@@ -206,7 +205,6 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   void on_rebuild_ack(const SessionAck& ack);
   void complete_base_if_due();
   void end_lane();
-  void give_place_back();
   void obstructed(std::string why);
   void destroy_lane();
   void begin_verifier(uint64_t blocks, Verifier::Ranges ranges);
@@ -259,8 +257,7 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   Lsn session_base_, session_target_;
   // Of a rebuild:
   std::unique_ptr<BaseLane> lane_;
-  bool holds_place_ = false;  // of the rebuilds that may run on this node
-  bool place_ahead_ = false;  // it is for one that has been ordered
+  RebuildPlace place_;
   bool base_sampled_ = false;  // blocks of it were compared, and are equal
   bool base_told_complete_ = false;
   std::optional<Lsn> achieved_;

@@ -168,6 +168,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void order_rebuild(core::RebuildOrdered order);
   [[nodiscard]] std::string rebuild_waits_for() const;
   void ask_for_rebuild_places();
+  void give_back_places();
 
   // volume_verify.cc
   struct Verification {

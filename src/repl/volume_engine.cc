@@ -178,6 +178,7 @@ void Volume::engine_turn() {
       execute(command);
     }
   }
+  if (!stopping_) give_back_places();
   if (!stopping_) answer_rebuild_orders(boost::outcome_v2::success());
   refuse_fenced_order();
   answer_if_in_force();

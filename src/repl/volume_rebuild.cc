@@ -13,12 +13,6 @@ namespace {
 /// Longer than copies that are lost and need one wait between two attempts.
 constexpr io::Nanos kAskForPlace = 3 * io::kSecond;
 
-/// A rebuild that the replica needed anyway has begun since the order was given.
-bool is_fulfilled(const core::EngineState& state, const core::RebuildOrdered& order) {
-  const core::ReplicaState* const known = state.find(order.replica);
-  return known != nullptr && known->rebuilt > std::optional(core::SessionKey{order.term, SessionId(order.after_sync)});
-}
-
 }  // namespace
 
 void Volume::rebuild(const std::string& replica, bool wanted, std::function<void(Status)> done) {
@@ -48,7 +42,7 @@ void Volume::rebuild(const std::string& replica, bool wanted, std::function<void
 bool Volume::may_order_rebuild(const std::string& replica) {
   InSyncSet& members = primary_->members();
   Shipper* const shipper = members.find(replica);
-  return shipper == nullptr || !members.counts(replica) || shipper->reserve_ahead();
+  return shipper == nullptr || !members.counts(replica) || shipper->place().take_ahead();
 }
 
 void Volume::order_rebuild(core::RebuildOrdered order) {
@@ -68,12 +62,23 @@ void Volume::ask_for_rebuild_places() {
                 over ? "this copy is not a primary that could" : "it is a replica no more");
       return true;
     }
-    // As of when it was given. One that is fulfilled needs no place: it would end no session, and so nothing would ever give the place back.
-    if (!is_fulfilled(engine_.state(), order) && !may_order_rebuild(replica)) return false;
+    if (!may_order_rebuild(replica)) return false;
+    // As of when it was given: a rebuild that has begun since has fulfilled it.
     order_rebuild(order);
     return true;
   });
   if (!rebuilds_waiting_.empty()) io_.arm(rebuild_places_, kAskForPlace);
+}
+
+/// Taken for an order that has been cancelled, or was fulfilled otherwise: no rebuild comes that would give it back.
+void Volume::give_back_places() {
+  if (primary_ == nullptr) return;
+  InSyncSet& members = primary_->members();
+  for (size_t i = 0; i < members.size(); ++i) {
+    Shipper& shipper = members.shipper(i);
+    const core::ReplicaState* const known = engine_.state().find(shipper.peer().id);
+    if (shipper.place().ahead() && (known == nullptr || !core::rebuild_is_ordered(*known))) shipper.place().give_back();
+  }
 }
 
 /// When the engine knows of them, so that the volume's status says so to whoever gave the order.

@@ -148,7 +148,7 @@ class Cluster {
   uint64_t steps_ = 0;
 };
 
-/// Runs `story` for seeds `first` .. `last`, under AddressSanitizer for a third of them; a failing seed is named.
+/// Runs `story` for seeds `first` .. `last`, under AddressSanitizer for fewer (seed_stride.h); a failing seed is named.
 /// RINGBOLT_SIM_SEEDS=n runs n of them instead, RINGBOLT_SIM_SEED=n just that one. Returns whether all were run: only then
 /// does it say something if what a test is about has not happened.
 bool for_seeds(uint64_t first, uint64_t last, const std::function<void(uint64_t seed)>& story);

@@ -89,6 +89,28 @@ TEST_CASE("sim_rebuild_modes: a rebuild ends in every mode, and what the replica
   });
 }
 
+TEST_CASE("sim_rebuild_modes: a rebuild that runs has the replica timeout that is put in", "[sim][repl][rebuild][reload]") {
+  for_seeds(1, 2, [&](uint64_t seed) {
+    Cluster c({.seed = seed, .replica_timeout = 2 * kSecond});
+    healthy(c);
+    c.begin_load(0);
+    c.run_for(50 * kMillisecond);
+    REQUIRE(order(c, "n2").has_value());
+    REQUIRE(c.run_until([&] { return marked(c, 1); }, 10 * kSecond));
+    HeldBase held(c, 1);
+    c.run_for(100 * kMillisecond);
+    REQUIRE(rebuilding(c));
+    const auto session = c.replica_status(0, 1).session->id;
+    c.volume(0).change(60 * kSecond, false, 50);
+    c.run_for(20 * kSecond);
+    CHECK(rebuilding(c));
+    CHECK(c.replica_status(0, 1).session->id == session);
+    held.release();
+    REQUIRE(c.wait_in_sync(0, 1));
+    finish_equal(c);
+  });
+}
+
 TEST_CASE("sim_rebuild_modes: writes that wait for a replica that is rebuilt go on once lost ones are not waited for", "[sim][repl][rebuild][reload]") {
   for_seeds(1, 4, [&](uint64_t seed) {
     Cluster c({.seed = seed});

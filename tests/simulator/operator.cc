@@ -274,7 +274,7 @@ void Operator::begin_promoting(std::vector<size_t> candidates) {
 void Operator::promote() {
   if (!orders_.empty()) {
     const Order order = orders_[0];
-    if (!order.answer->has_value() && !order.lost(c_) && c_.world.now() <= deadline_) return;
+    if (!order.answer->has_value() && !order.lost(c_) && c_.world.now() <= order_deadline_) return;
     orders_.clear();
     if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node);
     not_before_ = c_.world.now() + kRetry;
@@ -292,7 +292,7 @@ void Operator::promote() {
     if (!c_.hosts[index].up()) continue;
     next_candidate_ = (next_candidate_ + i) % candidates_.size();
     orders_ = {give(index, Role::kPrimary, Epoch(c_.epoch.value() + 1), core::Authority::kForced)};
-    deadline_ = std::max(deadline_, c_.world.now() + kPatience / 2);
+    order_deadline_ = c_.world.now() + kPatience / 2;
     return;
   }
 }

@@ -79,7 +79,8 @@ class Operator {
 
   Cluster& c_;
   Task task_ = Task::kNone;
-  io::Nanos deadline_ = 0;
+  io::Nanos deadline_ = 0;        ///< of the task
+  io::Nanos order_deadline_ = 0;  ///< of an order to be primary
   std::vector<Order> orders_;        // of the task, not answered yet
   std::vector<size_t> candidates_;   // for the role, or who reports
   size_t next_candidate_ = 0;

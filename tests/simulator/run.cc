@@ -127,6 +127,8 @@ class Run {
     // Not at every step: it asks everybody.
     if (c_.world.now() < next_look_) return false;
     next_look_ = c_.world.now() + kTick / 2;
+    // The end of a fault is not the end of what it has begun: a host that was paused, or is slow, learns of a failed write later.
+    if (std::any_of(c_.hosts.begin(), c_.hosts.end(), [](Host& host) { return host.node->host().disk().is_failing(); })) return false;
     return operator_.settled() && c_.whole();
   }
 

@@ -1,5 +1,7 @@
 // Clients that misbehave, and ends of every kind: nobody else is harmed, nothing leaks.
 #include <catch2/catch.hpp>
+#include <string>
+#include <tuple>
 
 #include "tests/unit/nbd/nbd_fixture.h"
 
@@ -568,9 +570,10 @@ TEST_CASE("nbd: a request that a volume ends because it is served no more is nev
   // An error would be final: a client that reconnects asks again only what was left open.
   const bool structured = GENERATE(false, true);
   const auto answer = GENERATE(Answer::kInside, Answer::kLater);
-  const std::string sent = GENERATE(request(kCommandRead, 1, 0, 4096), request(kCommandRead, 1, 100, 1u << 20), request(kCommandWrite, 1, 0, 5, 0, "small"),
-                                    request(kCommandWrite, 1, 0, 3u << 20, 0, std::string(3u << 20, 'x')), request(kCommandFlush, 1, 0, 0),
-                                    request(kCommandTrim, 1, 0, 4096), request(kCommandWriteZeroes, 1, 0, 2u << 20, kCommandFlagNoHole));
+  using Asked = std::tuple<uint16_t, uint64_t, uint32_t>;
+  const auto [command, offset, length] = GENERATE(Asked(kCommandRead, 0, 4096), Asked(kCommandRead, 100, 1u << 20), Asked(kCommandWrite, 0, 5),
+                                                  Asked(kCommandWrite, 0, 3u << 20), Asked(kCommandFlush, 0, 0), Asked(kCommandTrim, 0, 4096),
+                                                  Asked(kCommandWriteZeroes, 0, 2u << 20));
   const uint64_t pieces_done = GENERATE(0, 1);
   Fixture fixture;
   FakeService& service = fixture.server.service;
@@ -578,7 +581,12 @@ TEST_CASE("nbd: a request that a volume ends because it is served no more is nev
   service.fault = [&](const Request&) { return service.seen.size() <= pieces_done ? RequestError::kNone : RequestError::kShutdown; };
   NbdClient client(fixture.world, *fixture.client_io);
   client.attach(structured);
-  client.send(sent);
+  if (command == kCommandRead) {
+    client.read(1, offset, length);
+  } else {
+    client.send(request(command, 1, offset, length, command == kCommandWriteZeroes ? kCommandFlagNoHole : 0,
+                        std::string(command == kCommandWrite ? length : 0, 'x')));
+  }
   client.send(request(kCommandFlush, 2, 0, 0));
   while (client.parse_one()) {
   }

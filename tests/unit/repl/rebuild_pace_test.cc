@@ -252,4 +252,37 @@ TEST_CASE("pace: a moment without requests does not let a lane loose", "[repl][r
   CHECK(m.pace.rate() == RebuildPace::kRateMax);
 }
 
+TEST_CASE("pace: a lane that other ones kept quiet reads before it pauses again", "[repl][rebuild]") {
+  RebuildPace pace;
+  const ClientWatch::Seen seen = clients(1000, kMillisecond);
+  const auto slice = [&](uint64_t bytes) { pace.end_part({.own = seen, .node = seen, .bytes = bytes}); };
+  REQUIRE(pace.join_pause());
+  while (pace.pausing()) pace.end_part({.own = seen, .node = seen});
+  // As many slices without a byte as would call for a pause, twice: its turn is still to come.
+  for (uint32_t i = 0; i < 2 * RebuildPace::kSlicesPerPause; ++i) {
+    slice(0);
+    REQUIRE_FALSE(pace.pausing());
+    REQUIRE_FALSE(pace.join_pause());
+  }
+  slice(kMiB);
+  CHECK((pace.pausing() || pace.join_pause()));
+}
+
+TEST_CASE("pace: two sets of clients need not say at once that the lane may go faster", "[repl][rebuild]") {
+  RebuildPace pace;
+  // The volume's clients can be judged by after two slices, all of the node after three.
+  const ClientWatch::Seen own = clients(160, kMillisecond), node = clients(110, kMillisecond);
+  REQUIRE(pace.join_pause());
+  while (pace.pausing()) pace.end_part({.own = own, .node = node});
+  const auto slice = [&] {
+    do pace.end_part({.own = own, .node = node, .bytes = kMiB});
+    while (pace.pausing());
+  };
+  slice();
+  slice();
+  CHECK(pace.rate() == RebuildPace::kRateStart);
+  slice();
+  CHECK(pace.rate() > RebuildPace::kRateStart);
+}
+
 }  // namespace ringbolt::repl
