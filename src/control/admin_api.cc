@@ -212,6 +212,7 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
     case AdminResource::kRebuild:
     case AdminResource::kRebuildOf:
     case AdminResource::kVerify:
+    case AdminResource::kResize:
       break;
   }
   return ask(volumes_, std::move(done), [route](const std::vector<VolumeStatus>& all) {
@@ -242,6 +243,7 @@ AdminApi::Outcome AdminApi::order(const AdminRoute& route, const std::string& bo
   if (route.resource == AdminResource::kVolume) return remove(route.volume, body, std::move(done));
   if (route.resource == AdminResource::kAssignment) return assign(route, body, std::move(done));
   if (route.resource == AdminResource::kVerify) return verify(route, body, std::move(done));
+  if (route.resource == AdminResource::kResize) return resize(route, body, std::move(done));
   if (route.resource == AdminResource::kRebuildOf) {
     // A name that no node can have is not repeated.
     if (check_node_id(route.replica).has_error()) return error_reply(kNoSuchResource, ErrorCode::kNotFound, "the volume has no replica of that name");
@@ -300,6 +302,13 @@ AdminApi::Outcome AdminApi::reload(const std::string& body, Done done) {
   return AdminWait{limits_.order_time,
                    error_reply(kUnavailable, ErrorCode::kUnfinished, "the reload is still being carried out and goes on; the log says what becomes of it"),
                    [this, ticket] { reloading_.remove(ticket); }};
+}
+
+AdminApi::Outcome AdminApi::resize(const AdminRoute& route, const std::string& body, Done done) {
+  const Result<uint64_t> bytes = parse_resize_request(body);
+  if (bytes.has_error()) return error_reply(kBadRequest, ErrorCode::kInvalid, bytes.error().message);
+  return give<VolumeStatus>({route.volume, "growth", kOk, std::move(done)}, fmt::format("is to have {}", format_size(bytes.value())),
+                            [&](Daemon& daemon, auto answer) { daemon.resize(route.volume, bytes.value(), std::move(answer)); }, to_json);
 }
 
 template <class Answer>

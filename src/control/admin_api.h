@@ -84,6 +84,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   Outcome assign(const AdminRoute& route, const std::string& body, Done done);
   Outcome rebuild(const std::string& volume, const RebuildOrder& order, Done done);
   Outcome verify(const AdminRoute& route, const std::string& body, Done done);
+  Outcome resize(const AdminRoute& route, const std::string& body, Done done);
   Outcome reload(const std::string& body, Done done);
   /// An order as it is given to the daemon, which answers the second.
   template <class Answer>

@@ -35,6 +35,7 @@ constexpr Row kRows[] = {
     {AdminResource::kRebuild, kOrder, "v1/volumes/*/rebuild"},
     {AdminResource::kRebuildOf, kRevoke, "v1/volumes/*/rebuild/*"},
     {AdminResource::kVerify, kReadOrOrder, "v1/volumes/*/verify"},
+    {AdminResource::kResize, kOrder, "v1/volumes/*/resize"},
 };
 
 using Names = std::array<std::string, 2>;

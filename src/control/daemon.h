@@ -84,6 +84,10 @@ class Daemon {
   /// kNotFound; kNotPermitted, it has a role or clients, could not be opened, or is of the configuration file; kBusy, the daemon
   /// stops; kIo, which may also mean that it is gone but not all of its files: the message says so, and whether the next start goes on.
   virtual void remove(const std::string& volume, bool force, std::function<void(Result<RemovedVolume>)> done) = 0;
+  /// Makes a volume larger, with all its copies, while clients go on; likewise, when that is so. Errors, with the volume as it was:
+  /// kNotFound; kInvalid, it would be smaller; kNotPermitted, this node is not its primary, or a replica that has to follow does not;
+  /// kBusy; kNoSpace; kIo.
+  virtual void resize(const std::string& volume, uint64_t bytes, std::function<void(Result<VolumeStatus>)> done) = 0;
   /// Any thread.
   [[nodiscard]] virtual size_t volume_count() const = 0;
   /// Puts into force what of `config` can change while the daemon runs (config_table.h), but for replicas' addresses, of which

@@ -47,13 +47,18 @@ std::string read_path(const ObjectReader& in, std::string_view key) {
 
 }  // namespace
 
+uint64_t read_volume_size(const ObjectReader& in) {
+  in.require_key("size");
+  return read_blocks(in, "size", kBlockBytes, kVolumeBytesMax);
+}
+
 VolumeConfig read_volume_keys(const ObjectReader& in) {
   VolumeConfig volume;
   in.require_key("name");
   in.require_key("size");
   volume.name = in.text("name");
   in.require("name", check_volume_name(volume.name));
-  volume.size_bytes = read_blocks(in, "size", kBlockBytes, kVolumeBytesMax);
+  volume.size_bytes = read_volume_size(in);
   if (in.find("wal_size") != nullptr) volume.wal_bytes = read_blocks(in, "wal_size", kWalBytesMin, kWalBytesMax);
   volume.path = read_path(in, "path");
   volume.wal_path = read_path(in, "wal_path");

@@ -11,4 +11,7 @@ namespace ringbolt {
 /// configuration file. Throws request_body::BadBody.
 VolumeConfig read_volume_keys(const request_body::ObjectReader& in);
 
+/// Just "size", which must be there.
+uint64_t read_volume_size(const request_body::ObjectReader& in);
+
 }  // namespace ringbolt

@@ -120,6 +120,7 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_volume_show(*volume, session);
   add_volume_create(*volume, session);
   add_volume_delete(*volume, session);
+  add_volume_resize(*volume, session);
 
   // Before they are parsed: the words of an unfinished command line are mostly no valid one.
   if (!arguments.empty() && arguments.front() == kCompleteCommand) return print_candidates(app, session, {arguments.begin() + 1, arguments.end()});

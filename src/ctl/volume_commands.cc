@@ -59,6 +59,14 @@ std::string next_after_delete(std::string_view code) {
   return {};
 }
 
+std::string next_after_resize(std::string_view code, const std::string& name) {
+  if (code == "not_found") return "ringboltctl status lists the volumes of this node";
+  if (code == "starting" || code == "stopping" || code == "busy") return "nothing was changed; try again in a moment";
+  if (code == "refused") return fmt::format("ringboltctl volume show {} shows its role and its replicas; give the order to its primary", name);
+  if (code == "unfinished") return fmt::format("it goes on; ringboltctl volume show {} shows the new size when that is done", name);
+  return {};
+}
+
 std::string render_deleted(const json::value& deleted, bool force) {
   std::string out = fmt::format("volume {} is deleted\n", text(deleted, "name"));
   for (const json::value& path : elements(find(deleted, "kept"))) {
@@ -84,6 +92,22 @@ void add_volume_create(CLI::App& volume, Session& session) {
       const HttpRequest request{"/v1/volumes", HttpMethod::kPost, create_body(*arguments), kVolumeAnswerTime};
       const Advice advice{[arguments](std::string_view code) { return next_after_create(code, arguments->name); },
                           fmt::format("it may be there: ringboltctl volume show {} tells", arguments->name)};
+      return ask(session, request, render_volume, advice);
+    };
+  });
+}
+
+void add_volume_resize(CLI::App& volume, Session& session) {
+  CLI::App* command = volume.add_subcommand("resize", "make a volume larger, all its copies, while clients go on; to be given to its primary");
+  auto name = std::make_shared<std::string>();
+  auto size = std::make_shared<std::string>();
+  command->add_option("NAME", *name, "the volume's name")->required();
+  command->add_option("SIZE", *size, "what it is to have: 200GiB")->required()->check(CLI::Validator(check_size, "SIZE", "size"));
+  command->callback([&session, name, size] {
+    session.action = [&session, name, size] {
+      const HttpRequest request{volume_target(*name) + "/resize", HttpMethod::kPost, json::serialize(json::object{{"size", *size}}), kVolumeAnswerTime};
+      const Advice advice{[name](std::string_view code) { return next_after_resize(code, *name); },
+                          fmt::format("it may have been made larger: ringboltctl volume show {} tells", *name)};
       return ask(session, request, render_volume, advice);
     };
   });

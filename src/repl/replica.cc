@@ -58,6 +58,7 @@ void Replica::begin_call() {
   waiting_call_.reset();
   primary_id_ = call.hello.node_id;
   term_ = Term{call.header.epoch, call.hello.incarnation};
+  primary_bytes_ = call.hello.volume_bytes;
   session_ = SessionId{};
   link_ = std::make_unique<Link>(io_, pool_, call.socket, *this);
   link_->set_identity(store_.facts().volume, term_.epoch);
@@ -67,7 +68,8 @@ void Replica::begin_call() {
   io_.arm(tick_, timeout_ / 4);
   Welcome welcome;
   welcome.node_id = store_.config().node_id;
-  welcome.volume_bytes = store_.config().volume_bytes;
+  // As large as it will be in a session: see take_growth_back().
+  welcome.volume_bytes = std::min(primary_bytes_, store_.config().volume_bytes);
   welcome.wal_bytes = store_.config().wal_bytes;
   welcome.features = call.hello.features & kFeatures;
   link_->send(MessageType::kWelcome, welcome);
@@ -164,6 +166,7 @@ void Replica::on_message(const MessageHeader& header, std::span<const std::byte>
   }
   if (header.type == MessageType::kSync) return on_sync(header, payload);
   if (header.type == MessageType::kVerify) return on_verify(header, payload);
+  if (header.type == MessageType::kGrow) return on_grow(header, payload);
   const bool changing = cutting_ || history_recorded_.waiting() || heir_recorded_.waiting();
   if (header.type != MessageType::kSessionControl || changing) {
     return refuse(Reason::kProtocolViolation, fmt::format("unexpected {} message", to_string(header.type)));
@@ -277,6 +280,8 @@ void Replica::cut(Lsn fork) {
 /// The primary's history becomes this copy's before its first record is appended. (Records that it
 /// has are a prefix of the primary's: that is what the position and the cut established.)
 void Replica::start_session(const SessionControl& control) {
+  // All of this log is the primary's, which never had a larger volume: a growth that it knows nothing of came to nothing.
+  if (!store_.growing()) store_.take_growth_back(std::min(primary_bytes_, store_.config().volume_bytes));
   starting_ = control;
   kind_ = control.target == control.base ? core::SessionKind::kKeepup : core::SessionKind::kCatchup;
   Superblock& superblock = store_.superblock().change();
@@ -317,6 +322,7 @@ void Replica::start_rebuild(const SessionControl& control) {
   if (control.history.empty() || control.history.last()->term != term_) {
     return refuse(Reason::kProtocolViolation, "the history does not end in the caller's term");
   }
+  if (store_.growing()) return session_failed(Reason::kNotReady, "this copy is just being made larger");
   kind_ = core::SessionKind::kRebuild;
   RebuildConfig config;
   config.id = session_;
@@ -336,6 +342,8 @@ void Replica::start_rebuild(const SessionControl& control) {
 }
 
 void Replica::on_rebuild_running() {
+  // Not before the copy is marked: until then it is what it was. What lies behind the volume's end now is zeroed when it grows.
+  if (!store_.growing()) store_.take_growth_back(std::min(primary_bytes_, store_.config().volume_bytes));
   listener_.on_replica_session();  // the base image is unusable from here on
   if (stopping_ || link_ == nullptr || link_->closing()) return rebuild_.cancel(Reason::kTransportLost);
   session_begins(rebuild_.config().base);
@@ -400,6 +408,28 @@ void Replica::on_verify(const MessageHeader& header, std::span<const std::byte> 
   if (!question.has_value()) return refuse(Reason::kProtocolViolation, question.error().message);
   if (!in_session_ || header.session != session_) return refuse(Reason::kSuperseded, "verify of another session");
   if (!verify_.ask(question.value(), *link_)) refuse(Reason::kProtocolViolation, "verify of blocks that are not there, or of too many at once");
+}
+
+/// The session goes on meanwhile.
+void Replica::on_grow(const MessageHeader& header, std::span<const std::byte> payload) {
+  const auto grow = decode_grow(payload);
+  if (!grow.has_value()) return refuse(Reason::kProtocolViolation, grow.error().message);
+  if (!in_session_ || header.session != session_) return refuse_session(header, "grow");
+  const uint64_t wanted = grow.value().volume_bytes;
+  // It may have them by the next session on this connection, and records about them.
+  primary_bytes_ = std::max(primary_bytes_, wanted);
+  if (wanted <= store_.config().volume_bytes) return send_grow_ack(session_, {});
+  if (rebuild_.active()) return send_grow_ack(session_, "it is being rebuilt");
+  if (store_.growing()) return send_grow_ack(session_, "it is being made larger already");
+  store_.grow(wanted, [this, alive = std::weak_ptr(alive_), session = session_](const Status& status) {
+    if (alive.expired()) return;
+    send_grow_ack(session, status.has_value() ? std::string() : status.error().message);
+  });
+}
+
+void Replica::send_grow_ack(SessionId session, std::string problem) {
+  if (link_ == nullptr || link_->closing() || !in_session_ || session != session_) return;
+  link_->send(MessageType::kGrowAck, GrowAck{store_.config().volume_bytes, std::move(problem)});
 }
 
 void Replica::on_base_refused(const Refused& refused) {

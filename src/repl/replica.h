@@ -86,6 +86,8 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   void on_base_receiver_closed(const std::string& reason) override;
   void send_progress();
   void on_verify(const MessageHeader& header, std::span<const std::byte> payload);
+  void on_grow(const MessageHeader& header, std::span<const std::byte> payload);
+  void send_grow_ack(SessionId session, std::string problem);
   [[nodiscard]] bool busy() const;
   void on_history_recorded();
   void cut(Lsn fork);
@@ -111,6 +113,7 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   std::optional<PeerCall> waiting_call_;  // the newest caller, until the one before it is gone
   std::string primary_id_;
   Term term_;  // the caller's
+  uint64_t primary_bytes_ = 0;  // how large the volume is for the caller
   SessionId session_;
   std::optional<Sync> sync_;  // to be answered when its target is flushed
   bool in_session_ = false;
@@ -125,6 +128,8 @@ class Replica final : public LinkListener, private RebuildListener, private Base
   bool ack_due_ = false;
   bool waiting_for_space_ = false;
   io::Nanos receiving_since_ = 0;  // while it waits for space nothing is received, and nobody is silent
+  // What the store does for a session may end when there is no replica any more.
+  const std::shared_ptr<const char> alive_ = std::make_shared<const char>('\0');
   std::string last_ended_;  ///< why the connection before this one ended
   io::Nanos ticked_at_ = 0;
 

@@ -123,6 +123,7 @@ void Shipper::greet() {
   hello.replica_id = peer_.id;
   hello.incarnation = connection_term_.incarnation;
   hello.volume_bytes = store_.config().volume_bytes;
+  peer_bytes_ = 0;
   link_->send(MessageType::kHello, hello);
 }
 
@@ -179,6 +180,7 @@ void Shipper::on_link_closed(const std::string& reason) {
   if (verifier_ != nullptr) verifier_->stop("the session ended");
   tell_lost(reason);
   handed_over(false);
+  grown(reason);
   if (phase_ == Phase::kStopped) return;
   retry_later(reason);
 }
@@ -265,6 +267,7 @@ void Shipper::on_message(const MessageHeader& header, std::span<const std::byte>
   if (header.type == MessageType::kSessionAck && of_session) return on_session_ack(payload);
   if (header.type == MessageType::kWalAck && of_session) return on_ack(payload);
   if (header.type == MessageType::kVerifyAck && of_session) return on_verify_ack(payload);
+  if (header.type == MessageType::kGrowAck && of_session) return on_grow_ack(payload);
   std::string text = fmt::format("unexpected {} message", to_string(header.type));
   if (header.session != session_ && session_ != SessionId{} && !link_->closing()) {
     // Of a session that is over: the current one is named.
@@ -282,10 +285,12 @@ void Shipper::on_welcome(std::span<const std::byte> payload) {
   if (welcome.value().node_id != peer_.id) {
     return close_link(Reason::kWrongVolume, fmt::format("the node there is {}, not {}", welcome.value().node_id, peer_.id));
   }
-  if (welcome.value().volume_bytes != store_.config().volume_bytes) {
+  if (welcome.value().volume_bytes < store_.config().volume_bytes) {
     return close_link(Reason::kWrongVolume,
                       fmt::format("its copy has {} bytes, the volume {}", welcome.value().volume_bytes, store_.config().volume_bytes));
   }
+  features_ = welcome.value().features;
+  peer_bytes_ = welcome.value().volume_bytes;
   wal_bytes_ = welcome.value().wal_bytes;
   owner_.report(core::ShipperConnected{peer_.id, connection_, true, ""});
   ask();
@@ -294,6 +299,7 @@ void Shipper::on_welcome(std::span<const std::byte> payload) {
 /// Asks for facts. The replica answers when they are facts: flushed.
 void Shipper::ask() {
   if (!place_.ahead()) place_.give_back();  // it may not be a rebuild that is decided on what it says now
+  grown("its session has ended");
   phase_ = Phase::kSyncing;
   asked_at_ = io_.now();
   sync_ = owner_.next_sync();
@@ -663,6 +669,43 @@ void Shipper::on_verify_ack(std::span<const std::byte> payload) {
   const auto taken = verifier_->on_answer(ack.value());
   if (!taken.has_value()) return close_link(Reason::kProtocolViolation, taken.error().message);
 }
+
+// --- growing ----------------------------------------------------------------------------------------------
+
+void Shipper::grow(uint64_t volume_bytes, std::function<void(const std::string& problem)> done) {
+  if (grow_done_) return done("it is being made larger already");
+  grow_to_ = volume_bytes;
+  grow_done_ = std::move(done);
+  if (!shipping() || link_->closing()) return grown("there is no session with it");
+  if (rebuilding()) return grown("it is being rebuilt");
+  if ((features_ & kFeatureGrow) == 0) return grown("its daemon is of a version that cannot do it");
+  link_->send(MessageType::kGrow, Grow{volume_bytes});
+}
+
+void Shipper::on_grow_ack(std::span<const std::byte> payload) {
+  const auto ack = decode_grow_ack(payload);
+  if (!ack.has_value()) return close_link(Reason::kProtocolViolation, ack.error().message);
+  if (!grow_done_ || (ack.value().problem.empty() && ack.value().volume_bytes < grow_to_)) {
+    return close_link(Reason::kProtocolViolation, "an answer to grow that nobody asked for, or that does not fit");
+  }
+  peer_bytes_ = std::max(peer_bytes_, ack.value().volume_bytes);
+  grown(ack.value().problem);
+}
+
+void Shipper::on_volume_grown() {
+  if (link_ == nullptr || peer_bytes_ >= store_.config().volume_bytes) return;
+  // It would refuse the first record about what is new.
+  close_link(Reason::kSuperseded, "the volume has become larger than its copy; it is called again, and follows");
+}
+
+void Shipper::grown(const std::string& problem) {
+  if (!grow_done_) return;
+  const auto done = std::move(grow_done_);
+  grow_done_ = nullptr;
+  done(problem);
+}
+
+// --- comparing, the end -----------------------------------------------------------------------------------
 
 void Shipper::on_verified() {
   const std::unique_ptr<Verifier> verifier = std::move(verifier_);

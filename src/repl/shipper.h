@@ -124,6 +124,12 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   /// Compares the replica's copy with this one, all of it; `done` is told once. False: it is not in keepup, or is being compared.
   bool start_verify(std::function<void(const VerifyResult&)> done);
   [[nodiscard]] bool may_verify() const { return reached_head() && verifier_ == nullptr; }
+  /// Has the replica make its copy larger, while the session goes on; `done` is told once: empty, or why it is not.
+  void grow(uint64_t volume_bytes, std::function<void(const std::string& problem)> done);
+  /// The volume is larger now. A copy that is not, for whatever reason, is called again, so that it follows.
+  void on_volume_grown();
+  /// What its copy has at least, as it said; 0 until known.
+  [[nodiscard]] uint64_t peer_bytes() const { return connected() ? peer_bytes_ : 0; }
   /// How far that is; null if none runs.
   [[nodiscard]] const VerifyResult* verify_progress() const { return verify_done_ && verifier_ ? &verifier_->result() : nullptr; }
   /// Frames were sealed, or a position that the replica should know moved.
@@ -203,6 +209,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   void destroy_lane();
   void begin_verifier(uint64_t blocks, Verifier::Ranges ranges);
   void on_verify_ack(std::span<const std::byte> payload);
+  void on_grow_ack(std::span<const std::byte> payload);
+  void grown(const std::string& problem);
   void on_verified();
   void on_tick();
   void on_positions_due();
@@ -239,6 +247,10 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   uint64_t sync_ = 0;             // the last one asked
   bool sync_open_ = false;
   std::function<void(bool)> hand_over_done_;
+  uint64_t peer_bytes_ = 0;  // what the copy has at least
+  uint64_t features_ = 0;  // of this connection
+  uint64_t grow_to_ = 0;
+  std::function<void(const std::string&)> grow_done_;
 
   SessionId session_;
   core::SessionKind session_kind_ = core::SessionKind::kKeepup;

@@ -169,6 +169,7 @@ void Volume::stop(std::function<void(Status)> done) {
   events_.clear();
   finish_assignment(make_error(Errc::kBusy, "the volume is being stopped"));
   answer_rebuild_orders(make_error(Errc::kBusy, "the volume is being stopped"));
+  finish_resize(make_error(Errc::kBusy, "the volume is being stopped"));
   if (leaving_role_) return;  // role_left() goes on
   const auto stopped = [this] { io_.defer(close_store_); };
   if (primary_ != nullptr) return primary_->stop(Farewell::kDrained, stopped);

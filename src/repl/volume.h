@@ -6,6 +6,7 @@
 //   volume_change.cc   what of the configuration changes while it runs
 //   volume_rebuild.cc  an operator's orders for rebuilds
 //   volume_verify.cc   an operator's comparisons of copies
+//   volume_resize.cc   making it larger
 //   volume_calls.cc    primaries that call
 //   volume_status.cc   what people see
 #pragma once
@@ -80,6 +81,12 @@ class Volume final : public BlockService, private StoreListener, private Primary
   /// comes of it is in status(), and kept until the next one. Errors, and nothing has begun then: kNotFound (no such replica,
   /// or none at all), kNotPermitted (not primary here; the replica is not in step), kBusy (one is being compared), kIo.
   void verify(const std::optional<std::string>& replica, const std::function<void(Status)>& done);
+  /// Makes the volume larger, all copies, while clients go on: each of them has room and says so durably before this one does, and only
+  /// then there are requests for what is new. `done` when that is so; clients that connect from then on see the size. A replica that is
+  /// away and does not count follows when it is back. Errors: kInvalid (it would be smaller), kNotPermitted (not primary here, or a
+  /// replica that has to be there cannot follow), kBusy, kNoSpace, kIo. The volume is as it was then; copies that were quicker keep the
+  /// room, and the new size until they are called again.
+  void resize(uint64_t bytes, std::function<void(Status)> done);
   /// Puts other values of these options into force, whatever the role.
   void change(io::Nanos replica_timeout, bool wait_for_lost_replicas, uint32_t wal_retain_percent);
   /// The configuration has a replica at another address now. Errors: kNotPermitted, the assignment in force is not the
@@ -102,7 +109,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   // BlockService
   [[nodiscard]] const std::string& name() const override { return options_.store.name; }
-  [[nodiscard]] uint64_t size_bytes() const override { return options_.store.volume_bytes; }
+  [[nodiscard]] uint64_t size_bytes() const override { return store_.config().volume_bytes; }
   [[nodiscard]] std::string refusal() const override;
   void attach(ClientObserver& client) override;
   void detach(ClientObserver& client) override;
@@ -174,6 +181,22 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void verified(const std::string& replica, const VerifyResult& result);
   void fill_verifications(VolumeStatus& status) const;
 
+  // volume_resize.cc
+  struct Resize {
+    uint64_t bytes = 0;
+    uint64_t order = 0;
+    size_t waiting = 0;   ///< replicas that have not answered yet
+    std::string problem;  ///< of one that has to follow
+    std::function<void(Status)> done;
+  };
+  [[nodiscard]] Status may_resize(uint64_t bytes) const;
+  void grow_replicas();
+  void on_replica_grown(const std::string& replica, const std::string& problem);
+  void on_replicas_grown();
+  void on_grown();
+  void finish_resize(const Status& status);
+  [[nodiscard]] std::string grow_for_primary(uint64_t bytes);
+
   // volume_calls.cc
   void promise(Epoch epoch, const std::string& holder);
   void record_promise();
@@ -219,6 +242,10 @@ class Volume final : public BlockService, private StoreListener, private Primary
   uint64_t rebuild_orders_ = 0;
   std::vector<std::function<void(Status)>> rebuilds_ordered_;  // told to the engine in this turn
   std::map<std::string, core::RebuildOrdered> rebuilds_waiting_;  // by replica: for a place among those that run on this node
+
+  std::optional<Resize> resize_;
+  uint64_t resize_orders_ = 0;
+  std::string growth_problem_;  // why this copy is not as large as a primary wants it
 
   std::map<std::string, Verification> verifications_;  // the last one of each replica
 

@@ -75,8 +75,9 @@ void Volume::take_call(const PeerCall& call) {
   if (call.hello.replica_id != facts.node_id) {
     return refuse(Reason::kWrongVolume, fmt::format("this node is {}, not {}", facts.node_id, call.hello.replica_id));
   }
-  if (call.hello.volume_bytes != facts.volume_bytes) {
-    return refuse(Reason::kWrongVolume, fmt::format("the copy here has {} bytes, the volume {}", facts.volume_bytes, call.hello.volume_bytes));
+  const bool of_rebuild = call.hello.channel == Channel::kBulk;
+  if (call.hello.volume_bytes < store_.least_bytes() || (of_rebuild && call.hello.volume_bytes != size_bytes())) {
+    return refuse(Reason::kWrongVolume, fmt::format("the copy here has {} bytes, the volume {}", size_bytes(), call.hello.volume_bytes));
   }
   const bool blank = facts.volume.is_nil() && store_.wal().head() == Lsn{};
   if (call.header.volume.is_nil() || (call.header.volume != facts.volume && !blank)) {
@@ -116,7 +117,8 @@ void Volume::take_call(const PeerCall& call) {
     return refuse(Reason::kEpochMismatch, fmt::format("incarnation {} of epoch {} is over, {} is known", call.hello.incarnation.value(),
                                                       facts.epoch.value(), known_incarnation().value()));
   }
-  if (call.hello.channel == Channel::kBulk) {
+  if (call.hello.volume_bytes > size_bytes()) return refuse(Reason::kNotReady, grow_for_primary(call.hello.volume_bytes));
+  if (of_rebuild) {
     // Part of a session that runs: it promises nothing, and supersedes nothing.
     if (replica_ != nullptr && receiving_ && call.header.epoch == facts.epoch && replica_->take_bulk_call(call)) return;
     return refuse(Reason::kNotReady, "no such rebuild runs here");

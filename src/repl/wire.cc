@@ -24,6 +24,8 @@ const char* to_string(MessageType type) {
     case MessageType::kVerifyAck: return "verify_ack";
     case MessageType::kMeasure: return "measure";
     case MessageType::kMeasureAck: return "measure_ack";
+    case MessageType::kGrow: return "grow";
+    case MessageType::kGrowAck: return "grow_ack";
   }
   return "unknown";
 }
@@ -39,12 +41,12 @@ bool is_handshake(MessageType type) {
 /// Sent by a primary that has an epoch, and so never with 0. (wal_data is within a session anyway.)
 bool needs_epoch(MessageType type) {
   return type == MessageType::kHello || type == MessageType::kSync || type == MessageType::kSessionControl ||
-         type == MessageType::kSessionData || type == MessageType::kVerify;
+         type == MessageType::kSessionData || type == MessageType::kVerify || type == MessageType::kGrow;
 }
 
 bool needs_session(MessageType type) {
   return type == MessageType::kSessionData || type == MessageType::kSessionDataAck || type == MessageType::kSessionAck ||
-         type == MessageType::kVerify || type == MessageType::kVerifyAck;
+         type == MessageType::kVerify || type == MessageType::kVerifyAck || type == MessageType::kGrow || type == MessageType::kGrowAck;
 }
 
 uint32_t payload_limit(MessageType type) {
@@ -93,7 +95,7 @@ Result<MessageHeader> decode_header(std::span<const std::byte> bytes) {
     return make_error(Errc::kUnsupported, fmt::format("message of protocol version {} (this build speaks {} to {})", header.version,
                                                       kVersionMin, kVersionMax));
   }
-  if (header.type < MessageType::kHello || header.type > MessageType::kMeasureAck) {
+  if (header.type < MessageType::kHello || header.type > MessageType::kGrowAck) {
     return make_error(Errc::kInvalid, fmt::format("message of unknown type {}", type));
   }
   get(8, &header.volume.bytes);

@@ -52,8 +52,9 @@ inline constexpr uint32_t kMagic = 0x31524252;  // "RBR1"
 inline constexpr uint16_t kVersionMin = 1;
 inline constexpr uint16_t kVersionMax = 1;
 inline constexpr uint16_t kVersion = kVersionMax;
-/// Optional features that this build has: bits of hello and welcome. None yet.
-inline constexpr uint64_t kFeatures = 0;
+/// Optional features: bits of hello and welcome. This build has all of them.
+inline constexpr uint64_t kFeatureGrow = 1;  ///< grow and grow_ack
+inline constexpr uint64_t kFeatures = kFeatureGrow;
 
 inline constexpr size_t kHeaderBytes = 64;
 /// Longest payload of any message but wal_data, session_data and measure.
@@ -86,6 +87,8 @@ enum class MessageType : uint16_t {
   kVerifyAck = 13,       ///< R to P: the checksums
   kMeasure = 14,         ///< anybody to a node, first on a connection and then again: any bytes, which are thrown away
   kMeasureAck = 15,      ///< the answer, without payload: the message of this sequence has come
+  kGrow = 16,            ///< P to R: the volume is about to get larger, the copy is to be first
+  kGrowAck = 17,         ///< R to P: it is, or why not
 };
 const char* to_string(MessageType type);
 
@@ -158,7 +161,7 @@ struct Hello {
   std::string node_id;
   std::string replica_id;  ///< who the primary believes to speak to
   Incarnation incarnation;
-  uint64_t volume_bytes = 0;
+  uint64_t volume_bytes = 0;  ///< the copy must have them: a smaller one grows, and is called again
   uint16_t version_min = kVersionMin;
   uint16_t version_max = kVersionMax;
   uint64_t features = kFeatures;  ///< what the sender has, bits that this build does not know included
@@ -319,6 +322,20 @@ struct VerifyAck {
   bool operator==(const VerifyAck&) const = default;
 };
 
+// --- grow -----------------------------------------------------------------------------------------
+
+/// Within a session. The primary's own copy grows when all replicas in step have: until then no record is about what is new.
+struct Grow {
+  uint64_t volume_bytes = 0;  ///< what the volume is to have
+  bool operator==(const Grow&) const = default;
+};
+
+struct GrowAck {
+  uint64_t volume_bytes = 0;  ///< what the copy has now, durably
+  std::string problem;        ///< why it did not grow; empty: it has what it was asked for, or more
+  bool operator==(const GrowAck&) const = default;
+};
+
 /// Payload encoders append to `out`; a text is cut where it must be, and its control characters become
 /// '?'. Decoders take the whole payload, those of fields at least these.
 void encode(const Hello& message, std::vector<std::byte>& out);
@@ -332,6 +349,8 @@ void encode(const SessionDataAck& message, std::vector<std::byte>& out);
 void encode(const SessionAck& message, std::vector<std::byte>& out);
 void encode(const Verify& message, std::vector<std::byte>& out);
 void encode(const VerifyAck& message, std::vector<std::byte>& out);
+void encode(const Grow& message, std::vector<std::byte>& out);
+void encode(const GrowAck& message, std::vector<std::byte>& out);
 void encode_fields(const WalDataFields& fields, std::byte* out);      ///< WalDataFields::kBytes
 void encode_fields(const SessionDataFields& fields, std::byte* out);  ///< SessionDataFields::kBytes
 
@@ -346,6 +365,8 @@ Result<SessionDataAck> decode_session_data_ack(std::span<const std::byte> payloa
 Result<SessionAck> decode_session_ack(std::span<const std::byte> payload);
 Result<Verify> decode_verify(std::span<const std::byte> payload);
 Result<VerifyAck> decode_verify_ack(std::span<const std::byte> payload);
+Result<Grow> decode_grow(std::span<const std::byte> payload);
+Result<GrowAck> decode_grow_ack(std::span<const std::byte> payload);
 Result<WalDataFields> decode_fields(std::span<const std::byte> payload);
 Result<SessionDataFields> decode_session_data_fields(std::span<const std::byte> payload);
 

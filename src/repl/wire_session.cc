@@ -1,4 +1,4 @@
-// session_control, session_data, session_data_ack, session_ack, verify, verify_ack.
+// session_control, session_data, session_data_ack, session_ack, verify, verify_ack, grow, grow_ack.
 #include "repl/wire_codec.h"
 #include "volume/wal_format.h"
 
@@ -210,6 +210,31 @@ Result<VerifyAck> decode_verify_ack(std::span<const std::byte> payload) {
   r.refuse_if(count > kVerifyBlocksMax, "{} checksums, at most {} are allowed", count, kVerifyBlocksMax);
   r.refuse_if((count == 0) != (m.reason != Reason::kNone), "{} checksums with reason {}", count, to_string(m.reason));
   for (uint16_t i = 0; i < count && r.good(); ++i) m.sums.push_back(r.number<uint64_t>("checksum"));
+  return r.finish(std::move(m));
+}
+
+// --- grow, grow_ack -----------------------------------------------------------------------------------
+
+void encode(const Grow& m, std::vector<std::byte>& out) { Writer(out).number(m.volume_bytes); }
+
+Result<Grow> decode_grow(std::span<const std::byte> payload) {
+  Reader r("grow", payload);
+  Grow m;
+  m.volume_bytes = r.volume_bytes("volume_bytes");
+  return r.finish(m);
+}
+
+void encode(const GrowAck& m, std::vector<std::byte>& out) {
+  Writer w(out);
+  w.number(m.volume_bytes);
+  w.text(m.problem);
+}
+
+Result<GrowAck> decode_grow_ack(std::span<const std::byte> payload) {
+  Reader r("grow_ack", payload);
+  GrowAck m;
+  m.volume_bytes = r.volume_bytes("volume_bytes");
+  m.problem = r.text("problem");
   return r.finish(std::move(m));
 }
 

@@ -133,7 +133,10 @@ void NodeDaemon::on_change(VolumeEntry& entry, const std::string& refusal) const
     entry.refusal = refusal;
   }
   // Said again whenever the mode is published or the role is another one.
-  if (const repl::Volume* volume = shards_[entry.shard]->find_volume(entry.volume.name)) entry.report.note(*volume);
+  if (const repl::Volume* volume = shards_[entry.shard]->find_volume(entry.volume.name)) {
+    entry.size_bytes = volume->size_bytes();
+    entry.report.note(*volume);
+  }
 }
 
 Status NodeDaemon::open_volumes() {
@@ -195,7 +198,7 @@ nbd::ExportLookup NodeDaemon::find(std::string_view name) {
   const Entry entry = name.empty() ? table_.only() : table_.find(name);
   if (entry == nullptr) return lookup;
   lookup.name = entry->volume.name;
-  lookup.size_bytes = entry->volume.size_bytes;
+  lookup.size_bytes = entry->size_bytes;
   lookup.shard = entry->shard;
   const std::lock_guard lock(entry->mutex);
   lookup.reason = entry->refusal;
@@ -332,6 +335,10 @@ void NodeDaemon::rebuild(const std::string& volume, const RebuildOrder& order, O
 void NodeDaemon::verify(const std::string& volume, const std::optional<std::string>& replica, OrderDone done) {
   const auto give = [replica](repl::Volume& ordered, const std::function<void(Status)>& answer) { ordered.verify(replica, answer); };
   give_order(volume, give, std::move(done));
+}
+
+void NodeDaemon::resize(const std::string& volume, uint64_t bytes, OrderDone done) {
+  give_order(volume, [bytes](repl::Volume& ordered, std::function<void(Status)> answer) { ordered.resize(bytes, std::move(answer)); }, std::move(done));
 }
 
 void NodeDaemon::set_limits(const Config& config) {

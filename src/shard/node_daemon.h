@@ -38,6 +38,7 @@ class NodeDaemon final : public Daemon, private nbd::ExportDirectory, private nb
               std::function<void(Result<VolumeStatus>)> done) override;
   void create(const VolumeConfig& volume, std::function<void(Result<VolumeStatus>)> done) override;
   void remove(const std::string& volume, bool force, std::function<void(Result<RemovedVolume>)> done) override;
+  void resize(const std::string& volume, uint64_t bytes, std::function<void(Result<VolumeStatus>)> done) override;
   [[nodiscard]] size_t volume_count() const override { return table_.size(); }
   void change(const Config& config, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override;
   void stop(std::function<void()> done) override;

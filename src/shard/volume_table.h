@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -18,7 +19,9 @@
 namespace ringbolt {
 
 struct VolumeEntry {
-  VolumeConfig volume;
+  VolumeConfig volume;  ///< as it was configured, or created
+  /// What clients see. Written by the owner, before it lets any of them come.
+  std::atomic<uint64_t> size_bytes{0};
   uint32_t shard = 0;
   /// Of one that was created at run time; nullopt: it is of the configuration file. Only the thread of orders changes it.
   std::optional<VolumeRecord> record;

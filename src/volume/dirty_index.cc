@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "ringbolt/assert.h"
 #include "ringbolt/probe.h"
@@ -30,8 +31,7 @@ const DirtyIndex::Entry* DirtyIndex::find(Lba lba) const {
 void DirtyIndex::put(Lba lba, Lsn lsn, uint32_t wal_block, uint32_t crc) {
   RINGBOLT_ASSERT(lba.value() <= UINT32_MAX);
   const auto key = static_cast<uint32_t>(lba.value());
-  uint32_t slot = home(key);
-  while (used(slot) && slots_[slot].lba != key) slot = (slot + 1) & mask_;
+  const uint32_t slot = slot_of(key);
   if (!used(slot)) {
     RINGBOLT_ASSERT(size_ < entries_max_);
     set_used(slot, true);
@@ -42,8 +42,7 @@ void DirtyIndex::put(Lba lba, Lsn lsn, uint32_t wal_block, uint32_t crc) {
 
 bool DirtyIndex::remove_if(Lba lba, uint32_t lsn) {
   const auto key = static_cast<uint32_t>(lba.value());
-  uint32_t slot = home(key);
-  while (used(slot) && slots_[slot].lba != key) slot = (slot + 1) & mask_;
+  const uint32_t slot = slot_of(key);
   if (!used(slot)) return false;
   if (slots_[slot].lsn != lsn) {
     mark(Mark::kNewerThanCheckpoint);
@@ -68,6 +67,20 @@ void DirtyIndex::clear() {
   // Only slots in use were ever touched; a fresh table would cost address space again.
   std::memset(used_.get(), 0, (uint64_t{mask_} + 1) / 8);
   size_ = 0;
+}
+
+void DirtyIndex::grow(uint32_t entries_max) {
+  if (entries_max <= entries_max_) return;
+  DirtyIndex larger(entries_max);
+  if (!larger.has_memory()) return;
+  for (uint64_t slot = 0; slot <= mask_; ++slot) {
+    if (!used(static_cast<uint32_t>(slot))) continue;
+    const uint32_t place = larger.slot_of(slots_[slot].lba);
+    larger.set_used(place, true);
+    larger.slots_[place] = slots_[slot];
+  }
+  larger.size_ = size_;
+  *this = std::move(larger);
 }
 
 }  // namespace ringbolt

@@ -1,6 +1,6 @@
 // Where the newest logged version of each block lies: Lba -> (Lsn, place in the WAL, CRC).
-// A fixed-size open-addressing table (linear probing, backward-shift deletion): 16 bytes per slot, no
-// allocation after construction. One thread.
+// An open-addressing table (linear probing, backward-shift deletion): 16 bytes per slot, no allocation after
+// construction but in grow(). One thread.
 #pragma once
 
 #include <bit>
@@ -47,6 +47,8 @@ class DirtyIndex {
   /// have replaced it while the older version was being copied.
   bool remove_if(Lba lba, uint32_t lsn);
   void clear();
+  /// There is room for `entries_max` from now on, if there is memory for it. Takes as long as entering what is in it again.
+  void grow(uint32_t entries_max);
 
  private:
   [[nodiscard]] static uint64_t slots_for(uint32_t entries_max) { return std::bit_ceil(uint64_t{entries_max} + entries_max / 2 + 64); }
@@ -57,6 +59,13 @@ class DirtyIndex {
   void set_used(uint32_t slot, bool value) {
     const uint64_t bit = uint64_t{1} << (slot % 64);
     used_[slot / 64] = value ? used_[slot / 64] | bit : used_[slot / 64] & ~bit;
+  }
+
+  /// Where the entry of this block is, or the free slot that it would get.
+  [[nodiscard]] uint32_t slot_of(uint32_t lba) const {
+    uint32_t slot = home(lba);
+    while (used(slot) && slots_[slot].lba != lba) slot = (slot + 1) & mask_;
+    return slot;
   }
 
   uint32_t entries_max_;

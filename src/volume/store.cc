@@ -230,6 +230,7 @@ void Store::close(Done done) {
 }
 
 void Store::continue_stopping() {
+  if (failed()) stop_growth();
   if (stopping_ == Stopping::kForCut) continue_cut();
   if (stopping_ == Stopping::kRecordingCut && failed()) end_pause(make_error(Errc::kIo, failure_));
   if (stopping_ == Stopping::kForRebuild) continue_rebuild();
@@ -263,7 +264,7 @@ void Store::end_pause(Status status) {
 }
 
 void Store::continue_close() {
-  if (!base_writer_->quiet() || finish_done_) return;
+  if (!base_writer_->quiet() || finish_done_ || growth_) return;
   if (failed()) {
     // Whatever is in flight must end before the files are closed.
     checkpointer_->set_paused(true);

@@ -116,6 +116,21 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   /// Tells a blank replica whose volume it is. Requires: nothing logged yet.
   void adopt_volume(const Uuid& volume);
 
+  // --- its size: store_grow.cc ---------------------------------------------------------------------
+  /// The base image gets room for `bytes`, and reads as zeros from the volume's end up to there. The volume stays what it is; a
+  /// crash leaves at most a file that is longer than needed. Requires: !growing(). Errors: kNoSpace, kIo (no room, or a device
+  /// that cannot do it: nothing else has changed; or the store has failed).
+  void make_room(uint64_t bytes, Done done);
+  /// The volume has `bytes` from now on, whatever happens; make_room() first if it was not called. The same errors. `done` is
+  /// called when that is durable. Requires: !growing(), and bytes >= config().volume_bytes, whole blocks.
+  void grow(uint64_t bytes, Done done);
+  [[nodiscard]] bool growing() const { return growth_.has_value(); }
+  /// What it was made with: it is never smaller.
+  [[nodiscard]] uint64_t least_bytes() const { return facts().made_bytes != 0 ? facts().made_bytes : facts().volume_bytes; }
+  /// Takes a growth back of which nobody was told: nothing that counts was ever written beyond `bytes`. Requires: !growing(),
+  /// least_bytes() <= bytes <= config().volume_bytes. Durable with the next version of the superblock.
+  void take_growth_back(uint64_t bytes);
+
   // --- a rebuild: store_rebuild.cc -----------------------------------------------------------------
   /// This copy is to be made anew from `base` on: its log begins again, empty, behind it, in `history`, and
   /// its base image is garbage until finish_rebuild(). Any copy will do, whatever it holds, also one that
@@ -163,6 +178,7 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void open_existing_files();
   Status open_data_files(bool create);
   Status build_parts();
+  [[nodiscard]] uint32_t index_entries(uint64_t volume_bytes) const;
   void recover(std::optional<Lsn> limit);
   void on_recovered(Status status) override;
   bool on_record(Lsn lsn, const WalRecord& record, uint32_t wal_block, const FrameHeader& header, uint32_t first_crc) override;
@@ -183,6 +199,18 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   void on_rebuild_flushed(int32_t result);
   void on_rebuild_finished();
   void end_finish();
+
+  // store_grow.cc
+  void begin_growth(uint64_t bytes, bool room_only, Done done);
+  void zero_room();
+  void on_last_block_written(int32_t result);
+  void on_room_zeroed(int32_t result);
+  void on_room_flushed(int32_t result);
+  void on_room_made();
+  void on_grown();
+  void end_growth(Status status);
+  void stop_growth();
+  void set_size(uint64_t bytes);
 
   // store_make.cc
   void survey();
@@ -260,6 +288,14 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   std::optional<Lsn> recovery_limit_;
   Lsn rebuild_base_;
   core::TermHistory rebuild_history_;
+  struct Growth {
+    uint64_t bytes;
+    uint64_t zeroed;  // up to here the new part is zeros
+    bool room_only;
+    Done done;
+  };
+  std::optional<Growth> growth_;
+  uint64_t room_bytes_ = 0;  // what make_room() has made for the volume as large as it is now
   bool rebuilding_ = false;  // base writes are allowed
   bool finishing_ = false;   // until the mark is durably gone
   Lsn rebuild_achieved_;
@@ -284,6 +320,10 @@ class Store final : private WalListener, private CheckpointListener, private Wal
   io::Op<&Store::on_rebuild_flushed> rebuild_flush_{*this};
   io::Op<&Store::on_wal_renewed> renewal_write_{*this};
   io::Op<&Store::on_renewal_flushed> renewal_flush_{*this};
+  io::Op<&Store::on_last_block_written> last_block_write_{*this};
+  io::Op<&Store::on_room_zeroed> room_zero_{*this};
+  io::Op<&Store::on_room_flushed> room_flush_{*this};
+  SuperblockWaiterOf<&Store::on_grown> grown_{*this};
   SuperblockWaiterOf<&Store::on_rebuild_begun> rebuild_begun_{*this};
   SuperblockWaiterOf<&Store::on_rebuild_finished> rebuild_finished_{*this};
   SuperblockWaiterOf<&Store::on_made> made_{*this};

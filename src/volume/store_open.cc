@@ -111,6 +111,17 @@ void Store::open_existing(const Superblock& found) {
   };
   if (found.name != config_.name) return open_failed(differs("volume", found.name, config_.name));
   if (found.node_id != config_.node_id) return open_failed(differs("node id", found.node_id, config_.node_id));
+  // One that was grown at run time may still be what it was, or was in between, in the configuration.
+  const bool grown = found.made_bytes != 0 && config_.volume_bytes >= found.made_bytes && config_.volume_bytes < found.volume_bytes;
+  if (grown) {
+    log::info({.volume = config_.name}, "was grown to {} bytes; the configuration says {}", found.volume_bytes, config_.volume_bytes);
+    config_.volume_bytes = found.volume_bytes;
+  }
+  if (found.volume_bytes < config_.volume_bytes) {
+    return open_failed(make_error(Errc::kInvalid, fmt::format("{}: the size on disk is {}, the configuration says {}: the configuration makes no volume "
+                                                              "larger, ringboltctl volume resize does; until then configure {}",
+                                                              path_of("superblock", ""), found.volume_bytes, config_.volume_bytes, found.volume_bytes)));
+  }
   if (found.volume_bytes != config_.volume_bytes) return open_failed(differs("size", found.volume_bytes, config_.volume_bytes));
   if (found.wal_bytes != config_.wal_bytes) return open_failed(differs("WAL size", found.wal_bytes, config_.wal_bytes));
   superblock_.open(superblock_file_, found, write_first_);
@@ -148,10 +159,15 @@ Status Store::open_data_files(bool create) {
   return boost::outcome_v2::success();
 }
 
+/// Blocks that the index has room for: no more than the log, or the volume, has.
+uint32_t Store::index_entries(uint64_t volume_bytes) const {
+  return static_cast<uint32_t>(std::min(config_.wal_bytes / kBlockBytes + kZeroBlocksReserve, volume_bytes / kBlockBytes + kRecordBlocksMax));
+}
+
 Status Store::build_parts() {
   const uint64_t wal_blocks = config_.wal_bytes / kBlockBytes;
   const uint64_t volume_blocks = config_.volume_bytes / kBlockBytes;
-  const auto entries = static_cast<uint32_t>(std::min(wal_blocks + kZeroBlocksReserve, volume_blocks + kRecordBlocksMax));
+  const uint32_t entries = index_entries(config_.volume_bytes);
   index_ = std::make_unique<DirtyIndex>(entries);
   if (!index_->has_memory()) {
     return make_error(Errc::kNoSpace, fmt::format("no memory for an index of {} bytes: a smaller wal_size needs less", DirtyIndex::bytes_max(entries)));

@@ -39,7 +39,7 @@ struct Layout {
   uint64_t cuts;
   uint64_t handed_over;
   uint64_t log_key;
-  uint8_t zero1[8];
+  uint64_t made_bytes;
   struct {
     uint64_t epoch, incarnation, first;
   } terms[64];
@@ -129,6 +129,7 @@ void Superblock::encode(std::byte* slot) const {
   put_text(l.node_id, node_id);
   put_text(l.name, name);
   l.volume_bytes = volume_bytes;
+  l.made_bytes = made_bytes;
   l.wal_bytes = wal_bytes;
   l.block_bytes = kBlockBytes;
   l.flags = (clean_shutdown ? kCleanShutdown : 0) | (rebuild_mark ? kRebuildMark : 0) | (base_seeded ? kBaseSeeded : 0) |
@@ -192,6 +193,7 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
   s.generation = l.generation;
   std::memcpy(s.volume.bytes.data(), l.uuid, sizeof l.uuid);
   s.volume_bytes = l.volume_bytes;
+  s.made_bytes = l.made_bytes;
   s.wal_bytes = l.wal_bytes;
   s.clean_shutdown = (l.flags & kCleanShutdown) != 0;
   s.rebuild_mark = (l.flags & kRebuildMark) != 0;
@@ -210,6 +212,7 @@ Result<Superblock> Superblock::decode(const std::byte* slot) {
   if (l.block_bytes != kBlockBytes || l.volume_bytes == 0 || l.volume_bytes % kBlockBytes != 0 || l.volume_bytes > kVolumeBytesMax) {
     return bad("volume size");
   }
+  if (l.made_bytes > l.volume_bytes || l.made_bytes % kBlockBytes != 0) return bad("size that the volume was made with");
   if (l.wal_bytes < kWalBytesMin || l.wal_bytes % kBlockBytes != 0 || l.wal_bytes > kWalBytesMax) return bad("WAL size");
   if (l.tail_first == 0 || l.tail_block >= l.wal_bytes / kBlockBytes) return bad("WAL tail");
   if (l.checkpoint + 1 < l.tail_first) return bad("checkpoint before the WAL tail");

@@ -34,7 +34,7 @@
 //      480     8  cuts: how often this copy's log was cut
 //      488     8  handed over: the last primary left this copy everything up to this Lsn (0: it did not)
 //      496     8  log key: frames with another one are none of this log's
-//      504     8  zero
+//      504     8  volume bytes as it was made (0: it was not grown since)
 //      512  1536  term history: epoch, incarnation, first Lsn (u64 each), oldest first
 //     2048   512  in-sync set: node ids, 64 bytes each
 //     2560    64  epoch holder: node id of the primary that the epoch is promised to (empty: unknown)
@@ -84,6 +84,7 @@ struct Superblock {
   std::string node_id;
   std::string name;
   uint64_t volume_bytes = 0;
+  uint64_t made_bytes = 0;  ///< what `volume_bytes` was before it was grown at run time; 0: it was not
   uint64_t wal_bytes = 0;
   bool clean_shutdown = false;
   bool rebuild_mark = false;

@@ -141,6 +141,8 @@ class Wal {
   [[nodiscard]] uint64_t append_position() const { return append_position_; }
   [[nodiscard]] bool failed() const { return failed_; }
   [[nodiscard]] const Geometry& geometry() const { return geometry_; }
+  /// The volume has so many blocks from now on.
+  void set_volume_blocks(uint64_t blocks) { geometry_.volume_blocks = blocks; }
   // For whoever watches: how long the device took, and how much it was given.
   [[nodiscard]] const DurationHistogram& write_times() const { return write_times_; }
   [[nodiscard]] const DurationHistogram& flush_times() const { return flush_times_; }

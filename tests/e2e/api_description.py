@@ -158,6 +158,16 @@ def check_orders(script, call, replica):
         call('DELETE', target + '/new', None, 404, 'not_found')
         call('DELETE', volume, None, 409, 'refused')
         call('DELETE', target + '/new', ' ' * 70_000, 413, 'body_too_large')
+    with script.test('orders for a larger size are answered as described'):
+        target, order = volume + '/resize', {'size': '20MiB'}
+        call.description.check(order, document['components']['schemas']['ResizeRequest'], 'the order')
+        assert json.loads(call('POST', target, json.dumps(order)))['size'] == 20 << 20
+        call('POST', target, json.dumps({'size': 24 << 20}), 409, 'refused', node=replica)
+        for bad in ('', '[]', '{}', {'size': '16MiB'}, {'size': 4097}, {'size': '20MiB', 'x': 1}):
+            call('POST', target, bad if isinstance(bad, str) else json.dumps(bad), 400, 'invalid')
+        call('POST', '/v1/volumes/none/resize', json.dumps(order), 404, 'not_found')
+        call('POST', target, json.dumps(order), 403, 'forbidden', headers={'Origin': 'null'})
+        call('POST', target, ' ' * 70_000, 413, 'body_too_large')
     with script.test('orders for rebuilds are answered as described'):
         target, order = volume + '/rebuild', json.dumps({'replica': replica.name})
         for method, path, body, ok in (('POST', target, order, 202), ('DELETE', f'{target}/{replica.name}', None, 200)):

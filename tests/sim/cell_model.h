@@ -32,6 +32,10 @@ class CellModel {
   }
 
   [[nodiscard]] uint64_t cells() const { return cells_.size(); }
+  /// The volume has more cells from now on, all zeros.
+  void grow(uint64_t cells) {
+    for (uint64_t i = cells_.size(); i < cells; ++i) cells_.emplace_back().zones[0] = Zone{0, 0, 0, 0, false};
+  }
   /// A moment later than all before.
   uint64_t tick() { return ++clock_; }
   uint64_t new_value() { return ++values_; }

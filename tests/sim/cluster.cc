@@ -26,7 +26,7 @@ Cluster::Cluster(const ClusterOptions& options)
     : world(io::SimOptions{.seed = options.seed}),
       model(options.volume_bytes / kCellBytes),
       load(world, model, options.seed),
-      options_(options) {
+      options_(options), size_bytes_(options.volume_bytes) {
   log::set_level(std::getenv("RINGBOLT_TEST_LOG") != nullptr ? log::Level::kInfo
                                                              : log::Level::kError);
   for (size_t i = 0; i < options.nodes; ++i) {
@@ -277,6 +277,12 @@ void Cluster::read_recovered(size_t node) {
   check_history();
 }
 
+void Cluster::note_size(uint64_t bytes) {
+  size_bytes_ = bytes;
+  model.grow(bytes / kCellBytes);
+  load.grow();
+}
+
 void Cluster::check_history() {
   const std::string violation = model.check();
   INFO(violation);
@@ -366,7 +372,7 @@ std::vector<std::string> Cluster::in_sync_on_disk(size_t node) const {
 }
 
 std::vector<std::byte> Cluster::image(size_t node) const {
-  return nodes_[node]->sim->read_file(directory() + "/base", 0, options_.volume_bytes);
+  return nodes_[node]->sim->read_file(directory() + "/base", 0, size_bytes_);
 }
 
 void Cluster::check_logs() {

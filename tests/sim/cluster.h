@@ -83,6 +83,8 @@ class Cluster {
 
   // --- clients ----------------------------------------------------------------------------------
   void begin_load(size_t node);
+  /// The volume has so many bytes now: clients use them, and they are compared.
+  void note_size(uint64_t bytes);
   /// No new requests; waits for the open ones.
   void end_load();
   /// Whatever was open has an unknown outcome (done by kill() and power_loss() of its node).
@@ -139,6 +141,7 @@ class Cluster {
   void check_invariants();
 
   ClusterOptions options_;
+  uint64_t size_bytes_;  // what the volume has, also beyond what it was made with
   std::vector<std::unique_ptr<Node>> nodes_;
   std::optional<size_t> load_at_;
   Lsn committed_seen_;

@@ -34,6 +34,11 @@ class Workload {
   LoadOptions& options() { return options_; }
   /// Begins to send requests to `service`, which works with `pool`.
   void start(BlockService& service, io::BufferPool& pool);
+  /// The volume, and the model with it, has more cells from now on.
+  void grow() {
+    shared_.resize(model_.cells());
+    exclusive_.resize(model_.cells());
+  }
   /// Sends no more; what is open stays open.
   void pause() { running_ = false; }
   /// After pause().

@@ -32,6 +32,7 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
   check({"v1", "volumes", "a", "rebuild"}, AdminResource::kRebuild, "a", "POST");
   check({"v1", "volumes", "a", "rebuild", "n2"}, AdminResource::kRebuildOf, "a", "DELETE");
   check({"v1", "volumes", "a", "verify"}, AdminResource::kVerify, "a", "GET, HEAD, POST");
+  check({"v1", "volumes", "a", "resize"}, AdminResource::kResize, "a", "POST");
   CHECK(find_route({"v1", "volumes", "a", "rebuild", "n2"})->replica == "n2");
   CHECK(find_route({"v1", "volumes", "rebuild", "rebuild", "rebuild"})->replica == "rebuild");
   CHECK(find_route({"v1", "volumes", "a", "rebuild"})->replica.empty());
@@ -43,7 +44,7 @@ TEST_CASE("routes: each resource has its path and methods", "[admin]") {
 
 TEST_CASE("routes: anything else is nothing", "[admin]") {
   const Path path = GENERATE(Path{}, Path{"", ""}, Path{"v1"}, Path{"v1", ""}, Path{"v1", "volumes", ""}, Path{"v1", "volumes", "", "why"},
-                             Path{"v1", "volumes", "a", ""}, Path{"v1", "volumes", "a", "rebuild", ""},
+                             Path{"v1", "volumes", "a", ""}, Path{"v1", "volumes", "a", "rebuild", ""}, Path{"v1", "volumes", "a", "resize", "n2"},
                              Path{"v1", "volumes", "", "rebuild", "n2"}, Path{"v1", "volumes", "a", "rebuild", "n2", "x"}, Path{"v1", "volumes", "a", "Why"}, Path{"v1", "volumes", "a", "why", ""},
                              Path{"v1", "volumes", "a", "why", "why"}, Path{"healthz", ""}, Path{"healthz/"}, Path{"v1/node"});
   CHECK(!find_route(path));

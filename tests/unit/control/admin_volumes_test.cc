@@ -117,5 +117,63 @@ TEST_CASE("ctl: volume delete forces what it is told to, and says that what stay
   CHECK(admin.daemon().removed() == std::vector<std::string>{"vol1 by force"});
 }
 
+TEST_CASE("admin: a volume gets the size that was ordered, and the answer shows it", "[admin][resize]") {
+  AdminFixture admin;
+  const std::string answer = post(admin.address(), "/v1/volumes/vol0/resize", R"({"size": "8TiB"})");
+  CHECK(status_of(answer) == "200");
+  CHECK_THAT(answer, Contains(R"("name":"vol0")") && Contains(R"("size":8796093022208)"));
+  CHECK(admin.daemon().resized() == std::vector<std::pair<std::string, uint64_t>>{{"vol0", uint64_t{8} << 40}});
+}
+
+TEST_CASE("admin: a size that cannot be meant is not passed on, and what the daemon says becomes the status", "[admin][resize]") {
+  AdminFixture admin;
+  const auto refused = [&](const std::string& body, const std::string& words) {
+    const std::string answer = post(admin.address(), "/v1/volumes/vol0/resize", body);
+    CAPTURE(body);
+    CHECK(code_of(answer) == "400 invalid");
+    CHECK_THAT(answer, Contains(words));
+  };
+  refused("{}", R"(no \"size\")");
+  refused(R"({"size": 1048577})", "size: 1048577 bytes are not whole blocks");
+  refused(R"({"size": "32TiB"})", "size: 32TiB is out of range");
+  refused(R"({"size": 4096, "name": "vol0"})", R"(unknown key \"name\")");
+  refused(R"([4096])", "expected an object, got an array");
+  const char* const order = R"({"size": 4096})";
+  CHECK(code_of(post(admin.address(), "/v1/volumes/vol0/resize", order, "Origin: http://example.com\r\n")) == "403 forbidden");
+  CHECK(admin.daemon().resized().empty());
+  CHECK(code_of(post(admin.address(), "/v1/volumes/none/resize", order)) == "404 not_found");
+  const auto [error, code] = GENERATE(table<Errc, std::string>(
+      {{Errc::kInvalid, "400 invalid"}, {Errc::kNotPermitted, "409 refused"}, {Errc::kBusy, "503 busy"}, {Errc::kNoSpace, "500 failed"}, {Errc::kIo, "500 failed"}}));
+  admin.daemon().refuse_orders(make_error(error, "volume vol0 stays at 4096 bytes"));
+  const std::string answer = post(admin.address(), "/v1/volumes/vol0/resize", order);
+  CHECK(code_of(answer) == code);
+  CHECK_THAT(answer, Contains("volume vol0 stays at 4096 bytes"));
+}
+
+TEST_CASE("ctl: volume resize sends the size, shows the volume, and says what to do next", "[ctl][resize]") {
+  AdminFixture admin;
+  const ctl::Outcome outcome = call(admin.address(), {"volume", "resize", "vol0", "64GiB"});
+  CHECK(outcome.err.empty());
+  CHECK(outcome.code == 0);
+  CHECK_THAT(outcome.out, Contains("vol0") && Contains("68719476736 bytes"));
+  CHECK(admin.daemon().resized() == std::vector<std::pair<std::string, uint64_t>>{{"vol0", uint64_t{64} << 30}});
+  const ctl::Outcome unknown = call(admin.address(), {"volume", "resize", "none", "64GiB"});
+  CHECK(unknown.code == 1);
+  CHECK_THAT(unknown.err, Contains("none") && Contains("next: ringboltctl status"));
+  admin.daemon().refuse_orders(make_error(Errc::kNotPermitted, "volume vol0 is replica here; its primary makes it larger"));
+  const ctl::Outcome refused = call(admin.address(), {"volume", "resize", "vol0", "64GiB"});
+  CHECK(refused.code == 1);
+  CHECK_THAT(refused.err, Contains("its primary makes it larger") && Contains("next: ringboltctl volume show vol0"));
+}
+
+TEST_CASE("ctl: volume resize refuses what cannot be meant without asking anybody", "[ctl][resize]") {
+  const std::vector<std::string> arguments = GENERATE(std::vector<std::string>{"volume", "resize", "vol0"}, std::vector<std::string>{"volume", "resize"},
+                                                      std::vector<std::string>{"volume", "resize", "vol0", "much"},
+                                                      std::vector<std::string>{"volume", "resize", "vol0", "1GiB", "2GiB"});
+  const ctl::Outcome outcome = call("127.0.0.1:1", arguments);
+  CHECK(outcome.code == 2);
+  CHECK(!outcome.err.empty());
+}
+
 }  // namespace
 }  // namespace ringbolt::test

@@ -44,7 +44,7 @@ bool contains(const Words& words, const std::string& word) { return std::find(wo
 
 TEST_CASE("ctl complete: commands, with what they are for", "[ctl]") {
   CHECK(offered({"st"}) == std::vector<Candidate>{{"status", "every volume on the node"}});
-  CHECK(words_offered({"volume", ""}) == Words{"show", "create", "delete"});
+  CHECK(words_offered({"volume", ""}) == Words{"show", "create", "delete", "resize"});
   const Words all = words_offered({""});
   for (const char* const command : {"status", "assign", "promote", "why", "rebuild", "verify", "watch", "volume", "doctor", "bench"}) CHECK(contains(all, command));
   CHECK(!contains(all, std::string(kCompleteCommand)));

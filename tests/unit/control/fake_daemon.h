@@ -132,6 +132,12 @@ class FakeDaemon : public Daemon {
     removed_.push_back(volume + (force ? " by force" : ""));
     push([done = std::move(done), result = carry_out(volume)] { done(result); });
   }
+  /// Gives the volume of that name the size, or answers the error that the test has set.
+  void resize(const std::string& volume, uint64_t bytes, std::function<void(Result<VolumeStatus>)> done) override {
+    const std::lock_guard lock(mutex_);
+    resized_.emplace_back(volume, bytes);
+    push([done = std::move(done), result = carry_out(volume, bytes)] { done(result); });
+  }
   [[nodiscard]] size_t volume_count() const override { return 0; }
   /// Puts nothing into force.
   void change(const Config&, const std::vector<ReplicaMove>& moves, std::function<void(std::vector<std::string>)> done) override {
@@ -182,6 +188,10 @@ class FakeDaemon : public Daemon {
     const std::lock_guard lock(mutex_);
     return removed_;
   }
+  [[nodiscard]] std::vector<std::pair<std::string, uint64_t>> resized() {
+    const std::lock_guard lock(mutex_);
+    return resized_;
+  }
   [[nodiscard]] int volumes_asked() const { return volumes_asked_; }
   [[nodiscard]] int node_asked() const { return node_asked_; }
 
@@ -227,6 +237,15 @@ class FakeDaemon : public Daemon {
     answer_.push_back(status);
     return status;
   }
+  Result<VolumeStatus> carry_out(const std::string& name, uint64_t bytes) {
+    if (refusal_) return *refusal_;
+    for (VolumeStatus& volume : answer_) {
+      if (volume.name != name) continue;
+      volume.size = bytes;
+      return volume;
+    }
+    return make_error(Errc::kNotFound, "there is no volume \"" + name + "\" on this node");
+  }
   Result<RemovedVolume> carry_out(const std::string& name) {
     if (refusal_) return *refusal_;
     if (std::erase_if(answer_, [&](const VolumeStatus& one) { return one.name == name; }) > 0) return RemovedVolume{name, {"/dev/kept"}};
@@ -255,6 +274,7 @@ class FakeDaemon : public Daemon {
   std::vector<std::pair<std::string, RebuildOrder>> rebuilds_;
   std::vector<VolumeConfig> created_;
   std::vector<std::string> removed_;
+  std::vector<std::pair<std::string, uint64_t>> resized_;
   std::vector<std::pair<std::string, std::optional<std::string>>> verifies_;
   std::atomic<int> volumes_asked_{0};
   std::atomic<int> node_asked_{0};

@@ -97,5 +97,22 @@ TEST_CASE("volume places: one file is never two things", "[control]") {
   CHECK_THAT(check().error().message, Contains("/var/lib/x/volumes/vol0/wal"));
 }
 
+TEST_CASE("volume request: a new size is one key, in whole blocks", "[control][resize]") {
+  CHECK(parse_resize_request(R"({"size": "2GiB"})").value() == uint64_t{2} << 30);
+  CHECK(parse_resize_request(R"({"size": 8192})").value() == 8192);
+  const auto [body, words] = GENERATE(table<std::string, std::string>({{"", "an object with \"size\""},
+                                                                       {"{}", "no \"size\""},
+                                                                       {R"({"size": 0})", "size: 0 is out of range"},
+                                                                       {R"({"size": 4097})", "size: 4097 bytes are not whole blocks"},
+                                                                       {R"({"size": "17TiB"})", "size: 17TiB is out of range"},
+                                                                       {R"({"size": 4096, "size": 8192})", "size"},
+                                                                       {R"({"size": 4096, "wal_size": 1})", "unknown key \"wal_size\""}}));
+  INFO(body);
+  const auto refused = parse_resize_request(body);
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code == Errc::kInvalid);
+  CHECK_THAT(refused.error().message, Contains(words));
+}
+
 }  // namespace
 }  // namespace ringbolt

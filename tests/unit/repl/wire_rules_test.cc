@@ -571,6 +571,17 @@ TEST_CASE("wire: verify asks for blocks that there may be, and is answered by as
   CHECK(ack([](VerifyAck& m) { m.reason = Reason::kLocalExtentCorrupt; }) == "3 checksums with reason local_extent_corrupt");
 }
 
+TEST_CASE("wire: what a grow and its answer must say", "[repl]") {
+  const Rules grow(Grow{8192}, decode_grow);
+  CHECK(grow([](Grow&) {}).empty());
+  CHECK(grow([](Grow& m) { m.volume_bytes = 0; }) == "volume_bytes 0 is not a volume's size");
+  CHECK(grow([](Grow& m) { m.volume_bytes = 4097; }) == "volume_bytes 4097 is not a volume's size");
+  const Rules ack(GrowAck{8192, ""}, decode_grow_ack);
+  CHECK(ack([](GrowAck&) {}).empty());
+  CHECK(ack([](GrowAck& m) { m.problem = "no room"; }).empty());
+  CHECK(ack([](GrowAck& m) { m.volume_bytes = 1; }) == "volume_bytes 1 is not a volume's size");
+}
+
 TEST_CASE("wire: names are those of logs and APIs", "[repl]") {
   const std::vector<std::string> reasons = {
       "", "epoch_mismatch", "transport_lost", "progress_stalled", "deadline_exceeded", "pin_lost", "snapshot_unavailable",
@@ -582,7 +593,7 @@ TEST_CASE("wire: names are those of logs and APIs", "[repl]") {
     for (size_t i = 0; i < expected.size(); ++i) CHECK(to_string(static_cast<E>(i + 1)) == expected[i]);
   };
   names(MessageType{}, {"hello", "welcome", "reject", "wal_data", "wal_ack", "sync", "sync_ack", "session_control",
-                        "session_data", "session_data_ack", "session_ack", "verify", "verify_ack", "measure", "measure_ack"});
+                        "session_data", "session_data_ack", "session_ack", "verify", "verify_ack", "measure", "measure_ack", "grow", "grow_ack"});
   names(Channel{}, {"log", "bulk"});
   names(SyncAckKind{}, {"quorum", "timed_out", "transport_lost", "epoch_mismatch"});
   names(SessionKind{}, {"keepup", "catchup", "rebuild"});

@@ -42,6 +42,8 @@ void for_each_message(const F& f) {
   f("session_ack", decode_session_ack, SessionAck{});
   f("verify", decode_verify, Verify{});
   f("verify_ack", decode_verify_ack, VerifyAck{});
+  f("grow", decode_grow, Grow{});
+  f("grow_ack", decode_grow_ack, GrowAck{});
 }
 
 /// Small, large and in between: `from` .. `to`.
@@ -231,6 +233,11 @@ inline void fill(SimRandom& random, VerifyAck& m) {
   }
   m.sums.resize(any_number(random, 1, kVerifyBlocksMax));
   for (uint64_t& sum : m.sums) sum = random.next();
+}
+inline void fill(SimRandom& random, Grow& m) { m.volume_bytes = any_number(random, 1, kVolumeBytesMax / kBlockBytes) * kBlockBytes; }
+inline void fill(SimRandom& random, GrowAck& m) {
+  m.volume_bytes = any_number(random, 1, kVolumeBytesMax / kBlockBytes) * kBlockBytes;
+  if (random.chance(1, 2)) m.problem = "no room on " + std::to_string(random.next());
 }
 
 }  // namespace ringbolt::repl::samples

@@ -42,7 +42,7 @@ constexpr MessageType kAllTypes[] = {
     MessageType::kWalData,        MessageType::kWalAck,      MessageType::kSync,
     MessageType::kSyncAck,        MessageType::kSessionControl, MessageType::kSessionData,
     MessageType::kSessionDataAck, MessageType::kSessionAck, MessageType::kVerify, MessageType::kVerifyAck,
-    MessageType::kMeasure,        MessageType::kMeasureAck};
+    MessageType::kMeasure,        MessageType::kMeasureAck, MessageType::kGrow, MessageType::kGrowAck};
 
 bool is_handshake(MessageType type) {
   return type == MessageType::kHello || type == MessageType::kWelcome || type == MessageType::kReject || type == MessageType::kMeasure ||
@@ -95,14 +95,15 @@ TEST_CASE("wire: headers with impossible fields are refused though their checksu
     CHECK_FALSE(decodes(header));
 
     const bool from_primary = type == MessageType::kHello || type == MessageType::kSync ||
-                              type == MessageType::kSessionControl || type == MessageType::kSessionData || type == MessageType::kVerify;
+                              type == MessageType::kSessionControl || type == MessageType::kSessionData || type == MessageType::kVerify ||
+                              type == MessageType::kGrow;
     header = some_header(type);
     header.epoch = Epoch{};
     CHECK(decodes(header) == !from_primary);
 
     const bool in_session =
         type == MessageType::kSessionData || type == MessageType::kSessionDataAck || type == MessageType::kSessionAck ||
-        type == MessageType::kVerify || type == MessageType::kVerifyAck;
+        type == MessageType::kVerify || type == MessageType::kVerifyAck || type == MessageType::kGrow || type == MessageType::kGrowAck;
     header = some_header(type);
     header.session = SessionId{};
     CHECK(decodes(header) == !in_session);

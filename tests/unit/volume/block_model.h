@@ -26,6 +26,8 @@ class BlockModel {
   /// it have the stamps after it.
   uint64_t next_stamp() const { return next_stamp_; }
   void append(RecordKind kind, uint64_t lba, uint32_t blocks);
+  /// The volume has more blocks from now on, all zeros.
+  void grow(uint64_t volume_blocks) { stamps_.resize(volume_blocks); }
   /// Forgets the records after `head`.
   void truncate(Lsn head);
 

@@ -104,6 +104,28 @@ TEST_CASE("dirty_index: room is counted to the last entry", "[volume][dirty_inde
   CHECK(index.size() == 100);
 }
 
+TEST_CASE("dirty_index: with more room everything is where it was", "[volume][dirty_index][resize]") {
+  DirtyIndex index(300);
+  const auto lba_of = [](uint32_t i) { return Lba(i * 2654435761u); };
+  for (uint32_t i = 0; i < 300; ++i) index.put(lba_of(i), Lsn(i + 1), i, ~i);
+  CHECK(index.remove_if(lba_of(7), 8));
+  index.grow(100);  // there is that
+  CHECK(index.capacity() == 300);
+  index.grow(5000);
+  CHECK(index.capacity() == 5000);
+  CHECK(index.size() == 299);
+  CHECK(index.has_room(4701));
+  CHECK(index.find(lba_of(7)) == nullptr);
+  for (uint32_t i = 300; i < 5000; ++i) index.put(lba_of(i), Lsn(i + 1), i, ~i);
+  for (uint32_t i = 0; i < 5000; ++i) {
+    if (i == 7) continue;
+    const DirtyIndex::Entry* entry = index.find(lba_of(i));
+    const bool right = entry != nullptr && entry->lsn == i + 1 && entry->wal_block == i && entry->crc == ~i;
+    if (!right || !index.remove_if(lba_of(i), i + 1)) FAIL("entry " << i << " is wrong");
+  }
+  CHECK(index.size() == 0);
+}
+
 TEST_CASE("dirty_index: a million entries come and go", "[volume][dirty_index]") {
   constexpr uint32_t kEntries = 1u << 20;
   DirtyIndex index(kEntries);

@@ -23,6 +23,7 @@ Superblock sample() {
   s.node_id = "n1";
   s.name = "vol0";
   s.volume_bytes = 1u << 30;
+  s.made_bytes = 1u << 28;
   s.wal_bytes = 64u << 20;
   s.clean_shutdown = true;
   s.rebuild_mark = true;
@@ -62,6 +63,7 @@ void check_equal(const Superblock& a, const Superblock& b) {
   CHECK(a.node_id == b.node_id);
   CHECK(a.name == b.name);
   CHECK(a.volume_bytes == b.volume_bytes);
+  CHECK(a.made_bytes == b.made_bytes);
   CHECK(a.wal_bytes == b.wal_bytes);
   CHECK(a.clean_shutdown == b.clean_shutdown);
   CHECK(a.rebuild_mark == b.rebuild_mark);
@@ -223,6 +225,9 @@ TEST_CASE("superblock: impossible values are refused although the checksum is ri
   // More in the base image than was flushed: 600 and 700 it should be.
   CHECK(error_of(slot, 472, {0xbd, 2}) == Errc::kCorrupt);
   CHECK(error_of(slot, 456, {0x57, 2}) == Errc::kCorrupt);
+  // More than the volume has, and no whole block, as it was made.
+  CHECK(error_of(slot, 504, {0, 0x10, 0, 0x40}) == Errc::kCorrupt);
+  CHECK(error_of(slot, 504, {1}) == Errc::kCorrupt);
   // Counts that could wrap around.
   for (const size_t offset : {16, 416, 480, 488})
     CHECK(error_of(slot, offset, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) ==
