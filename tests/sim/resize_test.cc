@@ -278,7 +278,7 @@ TEST_CASE("sim_resize: a volume does not grow while a replica is rebuilt", "[sim
 }
 
 TEST_CASE("sim_resize: a rebuild that begins meanwhile begins again, of the larger volume", "[sim][repl][resize]") {
-  Cluster c({.seed = 8, .nodes = 3});
+  Cluster c({.seed = 8, .nodes = 3, .replica_timeout = 5 * kSecond});
   c.configure_pair();
   c.start(0);
   c.start(1);
