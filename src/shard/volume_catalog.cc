@@ -185,6 +185,23 @@ Status VolumeCatalog::begin_deletion(VolumeRecord& record) {
 
 Result<std::vector<std::string>> VolumeCatalog::finish_deletion(const VolumeRecord& record) { return remove_all(record); }
 
+/// What is left waits for a start. Until then somebody may remove a file at a given path by hand, and use the path for another volume.
+std::string VolumeCatalog::leave_given_files(const VolumeRecord& record) {
+  VolumeRecord disowned = record;
+  disowned.made_path = disowned.made_wal_path = false;
+  if (disowned == record) return "";
+  const bool deleting = record.state == VolumeRecord::State::kDeleting;
+  if (deleting) disowned.state = VolumeRecord::State::kReady;  // it is the file's name that says so
+  const Status written = files_.replace(deleting ? deleted_path(record.volume.name) : record_path(record.volume.name), to_json(disowned));
+  std::string words;
+  const auto tell = [&](const std::string& path, bool made) {
+    if (made) words += written.has_value() ? fmt::format("; {} stays, if it is there: remove it by hand", path) : fmt::format(", of {}, too", path);
+  };
+  tell(record.volume.path, record.made_path);
+  tell(record.volume.wal_path, record.made_wal_path);
+  return words;
+}
+
 /// The superblock first: without it nothing else is taken for a volume. The record last: until then a start goes on. A file at a given
 /// path that cannot be removed keeps no record: who removes it by hand may use the path for another volume before that start.
 Result<std::vector<std::string>> VolumeCatalog::remove_all(const VolumeRecord& record) {
@@ -205,7 +222,7 @@ Result<std::vector<std::string>> VolumeCatalog::remove_all(const VolumeRecord& r
     const Result<bool> removed = files_.remove_file(path);
     if (removed.has_value()) continue;
     const Error& error = removed.error();
-    if (path != volume.path && path != volume.wal_path) return make_error(error.code, error.message + "; the next start tries again");
+    if (path != volume.path && path != volume.wal_path) return make_error(error.code, error.message + "; the next start tries again" + leave_given_files(record));
     given = make_error(error.code, error.message + "; it stays, remove it by hand");
   }
   BOOST_OUTCOME_TRYV(files_.remove_directory(directory));

@@ -60,6 +60,7 @@ class VolumeCatalog {
   Status claim_directory(const std::string& volume);
   Status make_files(VolumeRecord& record);
   Result<std::vector<std::string>> remove_all(const VolumeRecord& record);
+  std::string leave_given_files(const VolumeRecord& record);
   void end_interrupted(const VolumeRecord& record);
 
   const std::string data_dir_;

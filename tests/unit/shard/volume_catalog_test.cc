@@ -419,6 +419,28 @@ TEST_CASE("volume catalog: a file at a given path that cannot be removed is told
   CHECK(place.files() == std::set<std::string>{"outside/image"});
 }
 
+TEST_CASE("volume catalog: what comes to be at a given path after a deletion that failed elsewhere is not touched", "[volumes]") {
+  const CatalogQuiet quiet;
+  const CatalogPlace place;
+  const std::string image = place.outside() + "/image", superblock = place.data_dir() + "/volumes/a/superblock";
+  io::DurableFiles files;
+  VolumeCatalog catalog(place.data_dir(), files);
+  VolumeRecord record = record_of("a", image);
+  REQUIRE(catalog.begin_creation(record).has_value());
+  make_store(place, record);
+  REQUIRE(catalog.finish_creation(record).has_value());
+  REQUIRE(catalog.begin_deletion(record).has_value());
+  fs::remove(superblock);
+  fs::create_directory(superblock);
+  const auto removed = catalog.finish_deletion(record);
+  REQUIRE(removed.has_error());
+  CHECK_THAT(removed.error().message, Contains("the next start tries again") && Contains(image + " stays, if it is there: remove it by hand"));
+  fs::remove(superblock);
+  CatalogPlace::write(image, "another's");
+  CHECK(catalog.load().value().empty());
+  CHECK(place.files() == std::set<std::string>{"outside/image"});
+}
+
 TEST_CASE("volume catalog: the record of what could not be removed is found", "[volumes]") {
   const CatalogQuiet quiet;
   const CatalogPlace place;
