@@ -85,6 +85,7 @@ class Primary final : public InSyncSetOwner {
 
   // for status and commands
   [[nodiscard]] bool serving() const override { return serving_; }
+  [[nodiscard]] Durability durability() const { return config_.durability; }
   [[nodiscard]] bool term_is_durable() const { return term_durable_; }
   [[nodiscard]] InSyncSet& members() { return members_; }
   [[nodiscard]] const InSyncSet& members() const { return members_; }

@@ -122,7 +122,7 @@ void Shipper::greet() {
   hello.node_id = store_.config().node_id;
   hello.replica_id = peer_.id;
   hello.incarnation = connection_term_.incarnation;
-  hello.volume_bytes = store_.config().volume_bytes;
+  hello.volume_bytes = std::max(store_.config().volume_bytes, required_bytes_);
   peer_bytes_ = 0;
   link_->send(MessageType::kHello, hello);
 }
@@ -285,9 +285,8 @@ void Shipper::on_welcome(std::span<const std::byte> payload) {
   if (welcome.value().node_id != peer_.id) {
     return close_link(Reason::kWrongVolume, fmt::format("the node there is {}, not {}", welcome.value().node_id, peer_.id));
   }
-  if (welcome.value().volume_bytes < store_.config().volume_bytes) {
-    return close_link(Reason::kWrongVolume,
-                      fmt::format("its copy has {} bytes, the volume {}", welcome.value().volume_bytes, store_.config().volume_bytes));
+  if (const uint64_t required = std::max(store_.config().volume_bytes, required_bytes_); welcome.value().volume_bytes < required) {
+    return close_link(Reason::kWrongVolume, fmt::format("its copy has {} bytes, the volume {}", welcome.value().volume_bytes, required));
   }
   features_ = welcome.value().features;
   peer_bytes_ = welcome.value().volume_bytes;
@@ -365,7 +364,7 @@ void Shipper::on_session_ack(std::span<const std::byte> payload) {
       if (phase_ == Phase::kStarting && rebuilding() && ack.reason == Reason::kNotReady) {
         // Nothing of it has begun, and there is nothing wrong with the connection.
         place_.give_back();
-        return obstructed("it waits: its node has no memory for it now");
+        return obstructed("it waits: its node is not ready for it now");
       }
       return close_link(ack.reason, fmt::format("the replica ended the session: {}", to_string(ack.reason)));
     case SessionPhase::kAccepted:
@@ -692,10 +691,16 @@ void Shipper::on_grow_ack(std::span<const std::byte> payload) {
   grown(ack.value().problem);
 }
 
-void Shipper::on_volume_grown() {
-  if (link_ == nullptr || peer_bytes_ >= store_.config().volume_bytes) return;
+void Shipper::require_bytes(uint64_t volume_bytes) {
+  required_bytes_ = volume_bytes;
+  if (link_ == nullptr || peer_bytes_ >= std::max(store_.config().volume_bytes, required_bytes_)) return;
   // It would refuse the first record about what is new.
   close_link(Reason::kSuperseded, "the volume has become larger than its copy; it is called again, and follows");
+}
+
+void Shipper::take_growth_back() {
+  required_bytes_ = 0;
+  if (peer_bytes() > store_.config().volume_bytes) close_link(Reason::kSuperseded, "the volume stays as it is, and its copy has become larger; it is called again");
 }
 
 void Shipper::grown(const std::string& problem) {

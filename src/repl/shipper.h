@@ -126,8 +126,11 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   [[nodiscard]] bool may_verify() const { return reached_head() && verifier_ == nullptr; }
   /// Has the replica make its copy larger, while the session goes on; `done` is told once: empty, or why it is not.
   void grow(uint64_t volume_bytes, std::function<void(const std::string& problem)> done);
-  /// The volume is larger now. A copy that is not, for whatever reason, is called again, so that it follows.
-  void on_volume_grown();
+  /// What the copy must have from here on: at least the volume's size, more where it is decided that the volume becomes larger. A
+  /// copy that has less is called again, so that it follows.
+  void require_bytes(uint64_t volume_bytes);
+  /// The volume stays as it is: a copy that is larger is called again, and takes its growth back.
+  void take_growth_back();
   /// What its copy has at least, as it said; 0 until known.
   [[nodiscard]] uint64_t peer_bytes() const { return connected() ? peer_bytes_ : 0; }
   /// How far that is; null if none runs.
@@ -247,7 +250,8 @@ class Shipper final : public LinkListener, private WalReaderListener, private Ba
   uint64_t sync_ = 0;             // the last one asked
   bool sync_open_ = false;
   std::function<void(bool)> hand_over_done_;
-  uint64_t peer_bytes_ = 0;  // what the copy has at least
+  uint64_t peer_bytes_ = 0;      // what the copy has at least
+  uint64_t required_bytes_ = 0;  // what it must have, if that is more than the volume has
   uint64_t features_ = 0;  // of this connection
   uint64_t grow_to_ = 0;
   std::function<void(const std::string&)> grow_done_;

@@ -76,9 +76,6 @@ void Volume::take_call(const PeerCall& call) {
     return refuse(Reason::kWrongVolume, fmt::format("this node is {}, not {}", facts.node_id, call.hello.replica_id));
   }
   const bool of_rebuild = call.hello.channel == Channel::kBulk;
-  if (call.hello.volume_bytes < store_.least_bytes() || (of_rebuild && call.hello.volume_bytes != size_bytes())) {
-    return refuse(Reason::kWrongVolume, fmt::format("the copy here has {} bytes, the volume {}", size_bytes(), call.hello.volume_bytes));
-  }
   const bool blank = facts.volume.is_nil() && store_.wal().head() == Lsn{};
   if (call.header.volume.is_nil() || (call.header.volume != facts.volume && !blank)) {
     return refuse(Reason::kWrongVolume, fmt::format("the copy here belongs to volume {}", facts.volume.to_string()));
@@ -90,6 +87,9 @@ void Volume::take_call(const PeerCall& call) {
     stop_serving(fmt::format("fenced by epoch {} ({})", call.header.epoch.value(), call.hello.node_id));
     tell(core::EpochObserved{call.header.epoch, fmt::format("{} is its primary", call.hello.node_id)});
     give_way(call.header.epoch);
+  }
+  if (call.hello.volume_bytes < store_.least_bytes() || (of_rebuild && call.hello.volume_bytes != size_bytes())) {
+    return refuse(Reason::kWrongVolume, fmt::format("the copy here has {} bytes, the volume {}", size_bytes(), call.hello.volume_bytes));
   }
   if (store_.failed()) return refuse(Reason::kNotReady, damage());
   if (const auto version = choose_version(call.hello.version_min, call.hello.version_max); !version.has_value()) {
@@ -117,7 +117,14 @@ void Volume::take_call(const PeerCall& call) {
     return refuse(Reason::kEpochMismatch, fmt::format("incarnation {} of epoch {} is over, {} is known", call.hello.incarnation.value(),
                                                       facts.epoch.value(), known_incarnation().value()));
   }
-  if (call.hello.volume_bytes > size_bytes()) return refuse(Reason::kNotReady, grow_for_primary(call.hello.volume_bytes));
+  if (call.hello.volume_bytes > size_bytes()) {
+    // That takes time, and whoever is primary of a lower epoch is told nothing meanwhile.
+    if (call.header.epoch > facts.epoch) {
+      promise(call.header.epoch, call.hello.node_id);
+      tell(core::EpochObserved{call.header.epoch, fmt::format("{} is its primary", call.hello.node_id)});
+    }
+    return refuse(Reason::kNotReady, grow_for_primary(call.hello.volume_bytes));
+  }
   if (of_rebuild) {
     // Part of a session that runs: it promises nothing, and supersedes nothing.
     if (replica_ != nullptr && receiving_ && call.header.epoch == facts.epoch && replica_->take_bulk_call(call)) return;

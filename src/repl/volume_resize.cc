@@ -18,6 +18,7 @@ Status Volume::may_resize(uint64_t bytes) const {
   if (bytes < size_bytes()) {
     return make_error(Errc::kInvalid, fmt::format("volume {} has {} bytes and cannot be made smaller", name(), size_bytes()));
   }
+  if (!primary_->serving()) return make_error(Errc::kBusy, fmt::format("volume {} is not served yet; try again when it is", name()));
   if (resize_ || store_.growing()) return make_error(Errc::kBusy, fmt::format("volume {} is being made larger already", name()));
   const InSyncSet& members = primary_->members();
   for (size_t i = 0; i < members.size(); ++i) {
@@ -69,7 +70,9 @@ void Volume::grow_replicas() {
 void Volume::on_replica_grown(const std::string& replica, const std::string& problem) {
   if (!problem.empty()) {
     log::warn({.volume = name(), .replica = replica}, "replica {} has not become larger: {}", replica, problem);
-    const bool has_to = primary_ != nullptr && primary_->members().counts(replica);
+    // Also one that does not count now: it will, and what it has no room for would keep it out for ever.
+    const Shipper* const shipper = primary_ == nullptr ? nullptr : primary_->members().find(replica);
+    const bool has_to = shipper != nullptr && (shipper->shipping() || primary_->members().counts(replica));
     if (has_to && resize_->problem.empty()) resize_->problem = fmt::format("replica {}: {}", replica, problem);
   }
   if (--resize_->waiting == 0) on_replicas_grown();
@@ -83,13 +86,24 @@ void Volume::on_replicas_grown() {
     return finish_resize(make_error(Errc::kNotPermitted, fmt::format("volume {} is not primary here any more", name())));
   }
   // One that has come back meanwhile was told the old size.
-  const InSyncSet& members = primary_->members();
+  InSyncSet& members = primary_->members();
+  size_t larger = 1;
   for (size_t i = 0; i < members.size(); ++i) {
     const Shipper& shipper = members.shipper(i);
-    if (!members.counts(shipper.peer().id) || shipper.peer_bytes() >= resize_->bytes) continue;
+    if (shipper.peer_bytes() >= resize_->bytes) {
+      ++larger;
+      continue;
+    }
+    if (!members.counts(shipper.peer().id)) continue;  // called again, below
     return finish_resize(make_error(Errc::kBusy, fmt::format("volume {} stays at {} bytes: the session with replica {} has ended meanwhile; try again", name(),
                                                              size_bytes(), shipper.peer().id)));
   }
+  // Whoever is missing then is not known to have room: without a majority nothing could be written any more, and nothing be made smaller.
+  if (primary_->durability() == Durability::kSyncQuorum && larger <= (members.size() + 1) / 2) {
+    return finish_resize(make_error(Errc::kNotPermitted, fmt::format("volume {} stays at {} bytes: {} of {} copies can become larger now, which is no majority", name(),
+                                                                     size_bytes(), larger, members.size() + 1)));
+  }
+  for (size_t i = 0; i < members.size(); ++i) members.shipper(i).require_bytes(resize_->bytes);
   store_.grow(resize_->bytes, [this, order = resize_->order](const Status& status) {
     if (status.has_value()) on_grown();
     if (resize_ && resize_->order == order) finish_resize(status);
@@ -100,7 +114,7 @@ void Volume::on_replicas_grown() {
 void Volume::on_grown() {
   if (primary_ != nullptr) {
     InSyncSet& members = primary_->members();
-    for (size_t i = 0; i < members.size(); ++i) members.shipper(i).on_volume_grown();
+    for (size_t i = 0; i < members.size(); ++i) members.shipper(i).require_bytes(0);
   }
   publish_refusal();
 }
@@ -110,6 +124,10 @@ void Volume::finish_resize(const Status& status) {
   if (status.has_error()) log::warn({.volume = name()}, "was not made larger: {}", status.error().message);
   const auto done = std::move(resize_->done);
   resize_.reset();
+  if (status.has_error() && primary_ != nullptr) {
+    InSyncSet& members = primary_->members();
+    for (size_t i = 0; i < members.size(); ++i) members.shipper(i).take_growth_back();
+  }
   done(status);
 }
 

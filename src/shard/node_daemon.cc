@@ -128,15 +128,15 @@ repl::VolumeOptions NodeDaemon::options_of(const Entry& entry) const {
 }
 
 void NodeDaemon::on_change(VolumeEntry& entry, const std::string& refusal) const {
+  // Said again whenever the mode is published or the role is another one.
+  const repl::Volume* const volume = shards_[entry.shard]->find_volume(entry.volume.name);
   {
+    // Together: who is let in is told the size of now.
     const std::lock_guard lock(entry.mutex);
+    if (volume != nullptr) entry.size_bytes = volume->size_bytes();
     entry.refusal = refusal;
   }
-  // Said again whenever the mode is published or the role is another one.
-  if (const repl::Volume* volume = shards_[entry.shard]->find_volume(entry.volume.name)) {
-    entry.size_bytes = volume->size_bytes();
-    entry.report.note(*volume);
-  }
+  if (volume != nullptr) entry.report.note(*volume);
 }
 
 Status NodeDaemon::open_volumes() {
@@ -198,9 +198,9 @@ nbd::ExportLookup NodeDaemon::find(std::string_view name) {
   const Entry entry = name.empty() ? table_.only() : table_.find(name);
   if (entry == nullptr) return lookup;
   lookup.name = entry->volume.name;
-  lookup.size_bytes = entry->size_bytes;
   lookup.shard = entry->shard;
   const std::lock_guard lock(entry->mutex);
+  lookup.size_bytes = entry->size_bytes;
   lookup.reason = entry->refusal;
   lookup.status = entry->refusal.empty() ? nbd::ExportLookup::Status::kFound : nbd::ExportLookup::Status::kRefused;
   return lookup;

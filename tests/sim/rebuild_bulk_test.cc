@@ -707,7 +707,7 @@ TEST_CASE("sim_rebuild_bulk: a replica without memory for a rebuild keeps its co
   failed.phase = SessionPhase::kFailed;
   failed.reason = Reason::kNotReady;
   f.peer.send(MessageType::kSessionAck, failed);
-  REQUIRE(f.c.run_until([&] { return f.c.status(0).reason.find("it waits: its node has no memory for it now") != std::string::npos; }, kSecond));
+  REQUIRE(f.c.run_until([&] { return f.c.status(0).reason.find("it waits: its node is not ready for it now") != std::string::npos; }, kSecond));
   CHECK(f.c.replica_status(0, 1).connected);
   // Not at once, and on the same connection.
   f.peer.session = SessionId{};

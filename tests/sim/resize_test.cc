@@ -316,8 +316,8 @@ TEST_CASE("sim_resize: a replica that was called before the volume grew is calle
   REQUIRE(c.volume(0).move_replica("n2", "n2:7999").has_value());
   c.run_for(20 * kMillisecond);
   REQUIRE(c.volume(0).move_replica("n2", c.address(1)).has_value());
-  // As large as the primary, as long as that is so.
-  REQUIRE(c.run_until([&] { return c.status(1).size == kMade && c.session_kind(0, 1) == "keepup"; }, 5 * kSecond));
+  // It is told of the size that is decided, not of the one of now: it counts, and may be promoted.
+  REQUIRE(c.run_until([&] { return c.status(1).size == kGrown && c.session_kind(0, 1) == "keepup"; }, 5 * kSecond));
   c.sim(0).disk().release(hold);
   check_taken(c, answer);
   REQUIRE(c.run_until([&] { return has_size(c, 1, kGrown); }, 5 * kSecond));
@@ -339,7 +339,27 @@ TEST_CASE("sim_resize: a replica that counts and has come back meanwhile is aske
   REQUIRE(c.run_until([&] { return c.status(1).size == kMade && c.session_kind(0, 1) == "keepup"; }, 5 * kSecond));
   c.sim(2).disk().release(hold);
   check_refused(c, answer, Errc::kBusy, "volume vol0 stays at 2097152 bytes: the session with replica n2 has ended meanwhile; try again");
+  // Nor does the other one keep it: it may be promoted, and not everybody may have room.
+  REQUIRE(c.run_until([&] { return c.status(2).size == kMade && c.session_kind(0, 1) == "keepup" && c.session_kind(0, 2) == "keepup"; }, 5 * kSecond));
   check_taken(c, order_size(c, 0, kGrown));
+  check_grown(c, 0, {1, 2}, kGrown);
+}
+
+TEST_CASE("sim_resize: where a majority is what writes need, a volume does not grow without one", "[sim][repl][resize]") {
+  Cluster c({.seed = 14, .nodes = 3, .durability = Durability::kSyncQuorum});
+  start_growing_pair(c);
+  REQUIRE(c.wait_in_sync(0, 2));
+  c.kill(1);
+  c.kill(2);
+  REQUIRE(c.run_until([&] { return !c.replica_status(0, 1).in_sync && !c.replica_status(0, 2).in_sync; }, 10 * kSecond));
+  check_refused(c, order_size(c, 0, kGrown), Errc::kNotPermitted, "1 of 3 copies can become larger now, which is no majority");
+  CHECK(c.status(0).size == kMade);
+  c.start(1);
+  REQUIRE(c.wait_in_sync(0, 1));
+  check_taken(c, order_size(c, 0, kGrown));
+  c.note_size(kGrown);
+  c.start(2);
+  REQUIRE(c.wait_in_sync(0, 2));
   check_grown(c, 0, {1, 2}, kGrown);
 }
 
