@@ -281,7 +281,17 @@ void Operator::begin_promoting(std::vector<size_t> candidates) {
 void Operator::promote() {
   if (!orders_.empty()) {
     const Order order = orders_[0];
-    if (!order.answer->has_value() && !order.lost(c_) && c_.world.now() <= order_deadline_) return;
+    const bool waiting = !order.answer->has_value() && !order.lost(c_);
+    if (waiting && waits_for_majority(order.node)) {
+      Host& old = c_.hosts[c_.primary];
+      if (order.node == c_.primary) return;
+      // It may be the one that is waited for. It has no majority any more, so it does no harm as what it was, either.
+      old.role = Role::kReplica;
+      old.epoch = given_.back().second.epoch;
+      old.held = false;
+      return;
+    }
+    if (waiting && c_.world.now() <= order_deadline_) return;
     orders_.clear();
     if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node);
     not_before_ = c_.world.now() + kRetry;
@@ -302,6 +312,13 @@ void Operator::promote() {
     order_deadline_ = c_.world.now() + kPatience / 2;
     return;
   }
+}
+
+/// Its order to be primary is in effect, and will be answered when enough copies can be reached.
+bool Operator::waits_for_majority(size_t index) const {
+  if (c_.plan.durability != Durability::kSyncQuorum || !c_.hosts[index].up()) return false;
+  const VolumeStatus s = c_.status(index);
+  return s.role == "primary" && s.epoch && Epoch(*s.epoch) == given_.back().second.epoch;
 }
 
 void Operator::promoted(size_t index) {
@@ -413,7 +430,8 @@ void Operator::look_after_primary() {
     for (const core::ReplicaAddress& replica : c_.replicas_of(c_.primary)) wanted.push_back(replica.id);
     for (const ReplicaStatus& replica : s.replicas) present.push_back(replica.id);
     std::sort(present.begin(), present.end());
-    if (wanted == present) return;
+    // Nor is it known what became of one whose answer was lost: it is in effect, and may be proven or not.
+    if (wanted == present && !(members_change_ && last_ && last_->lost(c_))) return;
     configured_at_ = c_.world.now();
     static_cast<void>(give(c_.primary, Role::kPrimary, Epoch(std::max(host.epoch.value(), *s.epoch)), core::Authority::kAssigned));
     return;

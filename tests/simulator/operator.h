@@ -73,6 +73,7 @@ class Operator {
   void promote();
   void begin_promoting(std::vector<size_t> candidates);
   void promoted(size_t index);
+  [[nodiscard]] bool waits_for_majority(size_t index) const;
   void give_up();
   [[nodiscard]] bool may_be_candidate(size_t index) const;
   [[nodiscard]] std::optional<std::vector<size_t>> reporters() const;
