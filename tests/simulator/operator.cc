@@ -153,9 +153,12 @@ void Operator::find_heir() {
   if (!orders_.empty()) {
     const Order order = orders_[0];
     if (order.lost(c_)) return begin_promoting({c_.primary});
-    if (!order.answer->has_value()) return;
+    if (!order.answer->has_value()) {
+      if (waits_for_majority(order.node)) promoted(order.node, false);
+      return;
+    }
     orders_.clear();
-    if ((*order.answer)->has_value()) return promoted(order.node);
+    if ((*order.answer)->has_value()) return promoted(order.node, true);
     ++next_candidate_;
   }
   while (next_candidate_ < candidates_.size() && !c_.hosts[candidates_[next_candidate_]].up()) ++next_candidate_;
@@ -282,18 +285,10 @@ void Operator::promote() {
   if (!orders_.empty()) {
     const Order order = orders_[0];
     const bool waiting = !order.answer->has_value() && !order.lost(c_);
-    if (waiting && waits_for_majority(order.node)) {
-      Host& old = c_.hosts[c_.primary];
-      if (order.node == c_.primary) return;
-      // It may be the one that is waited for. It has no majority any more, so it does no harm as what it was, either.
-      old.role = Role::kReplica;
-      old.epoch = given_.back().second.epoch;
-      old.held = false;
-      return;
-    }
+    if (waiting && waits_for_majority(order.node)) return promoted(order.node, false);
     if (waiting && c_.world.now() <= order_deadline_) return;
     orders_.clear();
-    if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node);
+    if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node, true);
     not_before_ = c_.world.now() + kRetry;
     // What it refuses now it may do after a start: its log could not be read, its volume had failed.
     if (order.answer->has_value() && c_.hosts[order.node].up()) {
@@ -314,14 +309,16 @@ void Operator::promote() {
   }
 }
 
-/// Its order to be primary is in effect, and will be answered when enough copies can be reached.
+/// Its order to be primary is in effect, and is answered when enough copies can be reached: the old primary may be among them. That one has
+/// no majority any more, so clients may wait for the new one already.
 bool Operator::waits_for_majority(size_t index) const {
   if (c_.plan.durability != Durability::kSyncQuorum || !c_.hosts[index].up()) return false;
   const VolumeStatus s = c_.status(index);
   return s.role == "primary" && s.epoch && Epoch(*s.epoch) == given_.back().second.epoch;
 }
 
-void Operator::promoted(size_t index) {
+/// `proven`: it was answered.
+void Operator::promoted(size_t index, bool proven) {
   const Epoch epoch = given_.back().second.epoch;
   RINGBOLT_ASSERT(given_.back().first == index);
   for (size_t i = 0; i < c_.size(); ++i) {
@@ -331,7 +328,7 @@ void Operator::promoted(size_t index) {
     host.held = false;
   }
   c_.primary = index;
-  members_change_ = false;  // it has everything, and its term's first record is on a majority before anything else counts
+  if (proven) members_change_ = false;  // it has everything, and its term's first record is on a majority
   c_.clients.forget_answers();
   if (!contains(c_.fit, index)) c_.fit.push_back(index);
   task_ = Task::kNone;
