@@ -22,6 +22,7 @@ enum class Errc : uint8_t {
   kCorrupt,        ///< checksummed bytes are not what was written
   kUnsupported,    ///< a format, version or feature that this build does not know
   kStaleEpoch,     ///< fenced by a higher epoch; the message names it
+  kSuperseded,     ///< what was asked later took its place
 };
 
 /// A reason for people (`message`, one line, says what and where) and one for code (`code`).

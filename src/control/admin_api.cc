@@ -55,6 +55,7 @@ AdminReply refusal(const Error& error) {
     case Errc::kInvalid: return error_reply(kBadRequest, ErrorCode::kInvalid, error.message);
     case Errc::kNotFound: return error_reply(kNoSuchResource, ErrorCode::kNotFound, error.message);
     case Errc::kStaleEpoch: return error_reply(kConflict, ErrorCode::kStaleEpoch, error.message);
+    case Errc::kSuperseded: return error_reply(kConflict, ErrorCode::kSuperseded, error.message);
     case Errc::kNotPermitted: return error_reply(kConflict, ErrorCode::kRefused, error.message);
     case Errc::kExists: return error_reply(kConflict, ErrorCode::kExists, error.message);
     case Errc::kUnsupported: return error_reply(kNotImplemented, ErrorCode::kUnsupported, error.message);

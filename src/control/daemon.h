@@ -57,9 +57,10 @@ class Daemon {
   /// Likewise: what every shard and every volume has counted so far.
   virtual void metrics(std::function<void(NodeMetrics)> done) = 0;
   /// Gives `volume` an assignment; `done` is called once, on some shard's thread, when it is in force
-  /// and durable (a role change drains first), or refused with nothing changed. Orders for one volume
-  /// are carried out one after another. Never blocks. Errors: kNotFound, there is no such volume;
-  /// kStaleEpoch, the message names the current epoch; kInvalid, it cannot be meant (a replica that is
+  /// and durable (a role change drains first, and what was acknowledged before is as safe as the order says), or refused with
+  /// nothing changed. Orders for one volume are carried out one after another, but none waits for one that lacks nothing but
+  /// that proof. Never blocks. Errors: kNotFound, there is no such volume; kStaleEpoch, the message names the current epoch;
+  /// kSuperseded, another order took its place, which may have been in effect but never proven; kInvalid, it cannot be meant (a replica that is
   /// this node); kNotPermitted, this copy must not take it (it may be stale, its base image is
   /// unusable, the role needs a higher epoch); kIo, it failed.
   virtual void assign(const std::string& volume, const AssignmentOrder& order,

@@ -17,6 +17,7 @@ enum class ErrorCode : uint8_t {
   kInvalid,           ///< the order cannot be meant
   kInvalidConfig,     ///< the configuration file cannot be read, or is wrong
   kStaleEpoch,        ///< the order is of an epoch that is over
+  kSuperseded,        ///< another order took its place before it was done
   kRefused,           ///< this copy must not do that now
   kExists,            ///< there is such a volume, or one of its files is in use, already
   kUnsupported,
@@ -31,8 +32,8 @@ enum class ErrorCode : uint8_t {
 inline constexpr std::array kErrorCodes = {
     ErrorCode::kBadRequest, ErrorCode::kHeaderTooLarge, ErrorCode::kBodyTooLarge, ErrorCode::kNotFound,
     ErrorCode::kMethodNotAllowed, ErrorCode::kForbidden, ErrorCode::kInvalid, ErrorCode::kInvalidConfig, ErrorCode::kStaleEpoch,
-    ErrorCode::kRefused, ErrorCode::kExists, ErrorCode::kUnsupported, ErrorCode::kFailed, ErrorCode::kStarting,
-    ErrorCode::kStopping, ErrorCode::kBusy, ErrorCode::kUnavailable, ErrorCode::kUnfinished,
+    ErrorCode::kSuperseded, ErrorCode::kRefused, ErrorCode::kExists, ErrorCode::kUnsupported, ErrorCode::kFailed,
+    ErrorCode::kStarting, ErrorCode::kStopping, ErrorCode::kBusy, ErrorCode::kUnavailable, ErrorCode::kUnfinished,
 };
 
 constexpr const char* to_string(ErrorCode code) {
@@ -46,6 +47,7 @@ constexpr const char* to_string(ErrorCode code) {
     case ErrorCode::kInvalid: return "invalid";
     case ErrorCode::kInvalidConfig: return "invalid_config";
     case ErrorCode::kStaleEpoch: return "stale_epoch";
+    case ErrorCode::kSuperseded: return "superseded";
     case ErrorCode::kRefused: return "refused";
     case ErrorCode::kExists: return "exists";
     case ErrorCode::kUnsupported: return "unsupported";

@@ -74,8 +74,9 @@ std::string next_step(std::string_view code, const OrderArguments& order) {
   if (code == "not_found") return "ringboltctl status lists the volumes of this node";
   if (code == "starting" || code == "stopping" || code == "busy") return "nothing was changed; try again in a moment";
   if (code == "unfinished") {
-    return fmt::format("ringboltctl why {} tells what it waits for; the same order may be given again", order.volume);
+    return fmt::format("ringboltctl why {} tells what it waits for; the same order may be given again, another one takes its place", order.volume);
   }
+  if (code == "superseded") return fmt::format("ringboltctl volume show {} tells what it is now", order.volume);
   if (code != "refused") return {};
   if (order.role != "primary" || order.force) return fmt::format("ringboltctl why {} tells more", order.volume);
   return fmt::format("if the old primary still runs, let it hand over: on its node ringboltctl assign {0} --role replica --epoch {1}, "

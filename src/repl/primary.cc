@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -105,32 +106,46 @@ void Primary::append_term_record() {
   io_.defer(advance_soon_);
 }
 
-void Primary::configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> configured,
-                        std::function<void()> in_force) {
-  const auto same_id = [](const core::ReplicaAddress& a, const core::ReplicaAddress& b) { return a.id == b.id; };
-  const bool same = !configuring_ && durability == config_.durability &&
-                    std::is_permutation(replicas.begin(), replicas.end(), config_.replicas.begin(), config_.replicas.end(), same_id);
+void Primary::configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void(ConfigureStep)> tell) {
+  // One that is found elsewhere is another connection, and has to say anew what it has.
+  const bool same = durability == config_.durability &&
+                    std::is_permutation(replicas.begin(), replicas.end(), config_.replicas.begin(), config_.replicas.end());
+  // Whoever counted by sync_all has all that was acknowledged, and whoever comes now does not count yet.
+  const bool as_strict = same || (durability == Durability::kSyncAll && config_.durability == Durability::kSyncAll);
+  // What is recorded need not be what was in force when an earlier opening acknowledged something: then its own term's record is the proof.
+  const bool in_force = serving_ && !configuring_;
+  const bool blank = committed_ == Lsn{} && term_first_ == Lsn(1) && !store_.facts().base_seeded;
   config_.durability = durability;
   config_.replicas = replicas;
-  // Another majority need not have what the old one acknowledged. What is not committed yet was acknowledged by an earlier term, or not at all.
-  const bool prove = durability == Durability::kSyncQuorum && !same;
-  configuring_ = Configuring{++configure_calls_, prove ? std::max(committed_, term_first_) : Lsn{}, false, std::move(in_force)};
-  members_.configure(replicas, [this, call = configure_calls_, configured = std::move(configured)] {
-    configured();
+  configuring_ = Configuring{};
+  configuring_->call = ++configure_calls_;
+  configuring_->tell = std::move(tell);
+  if (durability != Durability::kBestEffort && !blank && !(in_force && as_strict)) {
+    // What is not committed yet was acknowledged by an earlier term, or not at all.
+    configuring_->acknowledged = std::max(committed_, term_first_);
+    configuring_->flushed = std::max(stable_, term_first_);
+    want_flush(stable_);  // the term's record is flushed anyway
+  }
+  members_.configure(replicas, [this, call = configure_calls_] {
     if (!configuring_ || configuring_->call != call) return;
     configuring_->members = true;
-    if (configuring_->until == Lsn{}) return answer_configured(Lsn{});
+    configuring_->tell(ConfigureStep::kMembers);
+    if (configuring_->acknowledged == Lsn{}) return answer_configured(Lsn{}, Lsn{});
     io_.defer(advance_soon_);
   });
   io_.defer(advance_soon_);
 }
 
-/// `satisfied`: what the configuration's rule is satisfied for.
-void Primary::answer_configured(Lsn satisfied) {
-  if (!configuring_ || !configuring_->members || satisfied < configuring_->until) return;
-  const auto in_force = std::move(configuring_->in_force);
-  configuring_.reset();
-  in_force();
+/// `written`, `durable`: what the configuration's rule is satisfied for.
+void Primary::answer_configured(Lsn written, Lsn durable) {
+  if (!configuring_ || !configuring_->members) return;
+  if (written >= configuring_->acknowledged && durable >= configuring_->flushed) {
+    const auto tell = std::move(configuring_->tell);
+    configuring_.reset();
+    return tell(ConfigureStep::kInForce);
+  }
+  if (std::exchange(configuring_->told_unproven, true)) return;
+  configuring_->tell(ConfigureStep::kUnproven);
 }
 
 // --- positions --------------------------------------------------------------------------------------
@@ -155,7 +170,7 @@ void Primary::on_space() {
 /// Recomputes what is committed and stable, and acts on what moved.
 void Primary::advance() {
   if (raise_to_ != Epoch{}) raise_now();
-  if (!term_open_ || fenced_ || store_.failed()) return;
+  if (!term_open_ || fenced_ || store_.failed()) return answer_configured(Lsn{}, Lsn{});
   std::array<core::CopyPosition, InSyncSet::kMembersMax> written{}, durable{};
   const size_t count = members_.positions(written, durable);
   const Lsn own_written = defect(Defect::kLocalNotAwaited) ? store_.wal().sealed() : store_.wal().written();
@@ -166,7 +181,7 @@ void Primary::advance() {
   const Lsn committed_before = committed_, stable_before = stable_;
   if (committed >= term_first_) committed_ = std::max(committed_, committed);
   if (stable >= term_first_) stable_ = std::max(stable_, stable);
-  answer_configured(committed);
+  answer_configured(committed, stable);
   const bool was_serving = serving_;
   // Flushed, not just written: what a recovery found may never have been flushed, and what a client has read once a power loss must not
   // take back. (stable_ is never above committed_.)

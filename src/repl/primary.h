@@ -46,6 +46,13 @@ class PrimaryListener {
   [[nodiscard]] virtual RequestMeter& request_meter() = 0;
 };
 
+/// How far a configuration is. What comes later in this list is told later.
+enum class ConfigureStep : uint8_t {
+  kMembers,   ///< those that leave have left
+  kUnproven,  ///< what was acknowledged before is not as safe yet as the new configuration says. May be for ever; not told if it is at once
+  kInForce,   ///< now it is. Until then whoever looks for an heir must ask the copies of the configuration before, too
+};
+
 /// How a primary leaves.
 enum class Farewell : uint8_t {
   kAtOnce,    ///< somebody else is primary
@@ -64,11 +71,9 @@ class Primary final : public InSyncSetOwner {
   void start();
   /// Goes on under a higher epoch: a new term, without a word to clients. Answered by on_primary_opened().
   void raise_epoch(Epoch epoch);
-  /// Ships to exactly these; `configured` when those that leave have left, `in_force` when also everything that was acknowledged before is as
-  /// safe as the new configuration says: with sync_quorum a majority of the new copies has it. Until then whoever looks for an heir must ask the
-  /// old ones, too. A later call takes the place of one that is not done.
-  void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void()> configured,
-                 std::function<void()> in_force);
+  /// Ships to exactly these; `tell` says how far that is. A later call takes the place of one that is not done, of which nothing is told any
+  /// more. Requires, so that there are not more of them than can be counted: nobody of an earlier one leaves still (ConfigureStep::kMembers).
+  void configure(Durability durability, const std::vector<core::ReplicaAddress>& replicas, std::function<void(ConfigureStep)> tell);
   /// Ends the role: requests that cannot be carried out any more end with kShutdown. `stopped` is called once; then no
   /// request, read or connection is left.
   void stop(Farewell farewell, std::function<void()> stopped);
@@ -94,6 +99,10 @@ class Primary final : public InSyncSetOwner {
   /// How much of the log is not stable, and how much may be: a request that goes beyond that waits.
   [[nodiscard]] uint64_t unstable_blocks() const { return window_.blocks(); }
   [[nodiscard]] uint64_t unstable_limit_blocks() const { return window_limit(); }
+  /// What was acknowledged before the configuration, where not all of it is as safe yet as that says.
+  [[nodiscard]] std::optional<Lsn> unproven() const {
+    return configuring_ && configuring_->told_unproven ? std::optional(configuring_->acknowledged) : std::nullopt;
+  }
   /// Since when a copy that has all up to `position` is behind this one; empty: it is not. At most since this primary's start.
   [[nodiscard]] std::optional<io::Nanos> behind_since(Lsn position) const {
     return position >= store_.wal().sealed() ? std::nullopt : logged_times_.time_of(position.next());
@@ -120,7 +129,7 @@ class Primary final : public InSyncSetOwner {
   void on_term_recorded();
   void append_term_record();
   void advance();
-  void answer_configured(Lsn satisfied);
+  void answer_configured(Lsn written, Lsn durable);
   void begin_term(Term term);
   void raise_now();
   void want_flush(Lsn target);
@@ -173,9 +182,11 @@ class Primary final : public InSyncSetOwner {
   PrimaryConfig config_;
   struct Configuring {
     uint64_t call = 0;
-    Lsn until;           ///< so much must be satisfied by the new rule
+    Lsn acknowledged;  ///< so much must be written by the new rule
+    Lsn flushed;       ///< and so much flushed
     bool members = false;  ///< they are as they are to be
-    std::function<void()> in_force;
+    bool told_unproven = false;
+    std::function<void(ConfigureStep)> tell;
   };
   std::optional<Configuring> configuring_;
   uint64_t configure_calls_ = 0;

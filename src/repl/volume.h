@@ -69,9 +69,11 @@ class Volume final : public BlockService, private StoreListener, private Primary
   /// Opens the store and takes the role. A store whose contents are damaged (kCorrupt, kIo) is an
   /// open volume in failed state, reported and not served; other errors are returned.
   void open(std::function<void(Status)> done);
-  /// Takes an assignment: judged, recorded, in force (a primary: its term is durable and its replicas are configured),
-  /// then `done`. Errors: kStaleEpoch (the message names the current one), kNotPermitted, kInvalid (it cannot be stored), kBusy (another
-  /// one is being carried out), kIo; nothing has changed then. A copy that has failed takes any role but primary.
+  /// Takes an assignment: judged, recorded, in force (a primary: its term is durable, its replicas are configured, and what was acknowledged
+  /// before is as safe as its durability says), then `done`. One after another, but none waits for one that lacks nothing but that proof: it
+  /// takes its place. Errors: kSuperseded (that has happened to it: it was recorded and has taken effect); kStaleEpoch (the message names the
+  /// current one), kNotPermitted, kInvalid (it cannot be stored), kBusy (too many wait, or the volume is being closed), kIo; nothing has changed
+  /// then. A copy that has failed takes any role but primary.
   void assign(const AssignmentRequest& request, std::function<void(Status)> done);
   /// An operator wants the replica copied anew whatever its facts say; or (not `wanted`) the rebuild that goes on ended, and
   /// none begun until it is wanted. It holds until the next order or the daemon's end. `done` once the engine knows of it.
@@ -143,7 +145,11 @@ class Volume final : public BlockService, private StoreListener, private Primary
   [[nodiscard]] bool is_configurations(const core::Assignment& assignment) const { return assignment.version == 0; }
   [[nodiscard]] bool may_take(Role role);
   void take_first_assignment();
+  [[nodiscard]] bool only_proof_is_missing() const;
+  void await_proof(const core::Assignment& current, std::function<void(Status)> done);
+  void wait_with(std::function<void(Status)> done);
   void finish_assignment(const Status& status);
+  void take_orders();
   void answer_if_in_force();
   void on_assignment_recorded();
   void tell(core::Event event);
@@ -160,6 +166,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void role_left();
   void role_applied();
   void configure_shipper(const core::ConfigureShipper& command);
+  void on_configure_step(const std::pair<Epoch, uint64_t>& number, ConfigureStep step);
   [[nodiscard]] Shipper* shipper_of(const std::string& replica) const;
 
   // volume_rebuild.cc
@@ -235,6 +242,8 @@ class Volume final : public BlockService, private StoreListener, private Primary
 
   std::optional<core::Assignment> taking_;  // being recorded
   std::optional<std::pair<Epoch, uint64_t>> awaited_;  // of the assignment that `assigned_` waits for
+  std::optional<std::pair<Epoch, uint64_t>> unproven_;  // of the newest assignment to be primary that lacked nothing but proof
+  std::optional<std::pair<Epoch, uint64_t>> in_force_;  // of the newest one that is proven
   std::function<void(Status)> assigned_;
   Role ordered_role_ = Role::kNone;  // what that makes this copy
   std::deque<std::pair<AssignmentRequest, std::function<void(Status)>>> orders_;  // wait for that

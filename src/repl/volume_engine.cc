@@ -1,6 +1,8 @@
 // Assignments, and the engine: tells it facts, carries out its commands on the role, the shippers and the replica.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "core/plan.h"
 #include "log/log.h"
 #include "repl/volume.h"
@@ -70,7 +72,7 @@ bool Volume::may_take(Role role) {
 void Volume::assign(const AssignmentRequest& request, std::function<void(Status)> done) {
   if (!damage().empty() && !may_take(request.role)) return done(make_error(Errc::kIo, damage()));
   if (!opened_ || stopping_) return done(make_error(Errc::kBusy, fmt::format("volume {} is not open", name())));
-  if (assigned_) {
+  if (assigned_ && !only_proof_is_missing()) {
     // One after another: each is judged by what the one before it left.
     if (orders_.size() >= kOrdersMax) return done(make_error(Errc::kBusy, "too many assignments are waiting"));
     orders_.emplace_back(request, std::move(done));
@@ -91,18 +93,18 @@ void Volume::assign(const AssignmentRequest& request, std::function<void(Status)
   const core::Judgement judgement = core::judge(next, request.authority, copy);
   switch (judgement.verdict) {
     case core::Verdict::kTake: break;
-    case core::Verdict::kNothingNew: return done(boost::outcome_v2::success());
+    case core::Verdict::kNothingNew: return await_proof(*copy.current, std::move(done));
     case core::Verdict::kStaleEpoch: return done(make_error(Errc::kStaleEpoch, judgement.reason));
     case core::Verdict::kRefused: return done(make_error(Errc::kNotPermitted, judgement.reason));
   }
   if (const char* problem = Superblock::problem_of(next)) return done(make_error(Errc::kInvalid, problem));
   if (request.authority == core::Authority::kForced) mark(Mark::kForced);
-  assigned_ = std::move(done);
-  ordered_role_ = next.role;
   log::info({.volume = name(), .epoch = next.epoch}, "assigned {} of epoch {}, change {}", to_string(next.role), next.epoch.value(), next.version);
   // Recorded before it takes effect: a restart in between must not bring the one before it back.
   store_.superblock().change().assignment = next;
   taking_ = std::move(next);
+  ordered_role_ = taking_->role;
+  wait_with(std::move(done));
   store_.superblock().wait(assignment_recorded_);
   // Before its primary begins to make it anew: the order was judged by what this copy is now.
   if (taking_->role == Role::kPrimary && replica_ != nullptr) replica_->hang_up("this copy is being made primary");
@@ -116,6 +118,28 @@ void Volume::on_assignment_recorded() {
   tell(core::AssignmentDelivered{*std::exchange(taking_, std::nullopt)});
 }
 
+/// All has been done for the order under way that this node can do. What it waits for may never come, so another one need not wait for it.
+bool Volume::only_proof_is_missing() const { return awaited_ && unproven_ == awaited_; }
+
+/// It was recorded before it was proven: whoever repeats it, also after a restart, is told no more than whoever gave it.
+void Volume::await_proof(const core::Assignment& current, std::function<void(Status)> done) {
+  const std::pair number(current.epoch, current.version);
+  if (current.role != Role::kPrimary || in_force_ == number) return done(boost::outcome_v2::success());
+  ordered_role_ = current.role;
+  wait_with(std::move(done));
+  awaited_ = number;
+  io_.defer(engine_turn_);  // it may be fenced already
+}
+
+/// An order that lacks nothing but proof gives way to this one. Who gave it may repeat it: then they are in the order that was meant.
+void Volume::wait_with(std::function<void(Status)> done) {
+  awaited_.reset();
+  const auto before = std::exchange(assigned_, std::move(done));
+  if (!before) return;
+  log::info({.volume = name()}, "the order before it was not in force yet");
+  before(make_error(Errc::kSuperseded, fmt::format("another order for volume {} took its place before it was in force", name())));
+}
+
 /// The order under way is answered; the next one is looked at.
 void Volume::finish_assignment(const Status& status) {
   awaited_.reset();
@@ -124,7 +148,11 @@ void Volume::finish_assignment(const Status& status) {
   const auto done = std::move(assigned_);
   assigned_ = nullptr;
   done(status);
-  while (!orders_.empty() && !assigned_) {
+  take_orders();
+}
+
+void Volume::take_orders() {
+  while (!orders_.empty() && (!assigned_ || only_proof_is_missing())) {
     auto [request, next_done] = std::move(orders_.front());
     orders_.pop_front();
     assign(request, std::move(next_done));
@@ -182,6 +210,7 @@ void Volume::engine_turn() {
   if (!stopping_) answer_rebuild_orders(boost::outcome_v2::success());
   refuse_fenced_order();
   answer_if_in_force();
+  take_orders();
 }
 
 /// An order for another role than primary is done when that role is in force. It may have been before: a fence makes a
@@ -258,11 +287,20 @@ void Volume::execute(const core::Command& command) {
 
 void Volume::configure_shipper(const core::ConfigureShipper& command) {
   if (primary_ == nullptr || serving_stopped_ || primary_->term().epoch != command.epoch) return;
-  const auto configured = [this, epoch = command.epoch, version = command.version] { tell(core::ShipperConfigured{epoch, version}); };
-  const auto in_force = [this, epoch = command.epoch, version = command.version] {
-    if (awaited_ == std::pair(epoch, version)) finish_assignment(boost::outcome_v2::success());
-  };
-  primary_->configure(command.durability, located(command.replicas), configured, in_force);
+  primary_->configure(command.durability, located(command.replicas),
+                      [this, number = std::pair(command.epoch, command.version)](ConfigureStep step) { on_configure_step(number, step); });
+}
+
+void Volume::on_configure_step(const std::pair<Epoch, uint64_t>& number, ConfigureStep step) {
+  switch (step) {
+    case ConfigureStep::kMembers: return tell(core::ShipperConfigured{number.first, number.second});
+    case ConfigureStep::kUnproven:
+      unproven_ = number;
+      return io_.defer(engine_turn_);  // orders may be waiting
+    case ConfigureStep::kInForce:
+      in_force_ = number;
+      if (awaited_ == number) finish_assignment(boost::outcome_v2::success());
+  }
 }
 
 // --- the role -----------------------------------------------------------------------------------------------
@@ -346,6 +384,8 @@ void Volume::enter_role() {
     config.durability = engine_.state().assignment->durability;
     config.replicas = located(engine_.state().assignment->replicas);
     config.members = {.timeout = options_.replica_timeout, .wait_for_lost = options_.wait_for_lost_replicas, .rebuild = options_.rebuild};
+    unproven_.reset();
+    in_force_.reset();
     PrimaryListener& listener = *this;
     primary_ = std::make_unique<Primary>(io_, pool_, store_, config, listener);
     publish_refusal();

@@ -1,3 +1,7 @@
+#include <fmt/format.h>
+
+#include <optional>
+
 #include "core/plan.h"
 #include "repl/volume.h"
 
@@ -40,6 +44,10 @@ VolumeStatus Volume::status() const {
   s.reason = engine_.projection().reason;
   s.healthy = engine_.projection().healthy;
   s.why = core::explain(facts);
+  if (const auto unproven = primary_ != nullptr ? primary_->unproven() : std::nullopt) {
+    s.why.push_back(fmt::format("what was acknowledged before, up to Lsn {}, is not as safe yet as {} of these copies says: until then the order for it is unfinished",
+                                unproven->value(), s.durability));
+  }
   return s;
 }
 

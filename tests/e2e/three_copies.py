@@ -105,8 +105,8 @@ def check_quorum(script):
         with script.test(f'sync_quorum, {number}: the primary dies, {left.name} is promoted and, with {dead.name}, has everything'):
             old = three.primary
             old.kill()
-            three.promote(left)
             dead.start()
+            three.promote(left)  # answered when the new term is on a majority
             clients.go_on()
             clients.stop_and_check(left)
         with script.test(f'sync_quorum, {number}: the old primary gives way and catches up'):

@@ -153,9 +153,12 @@ void Operator::find_heir() {
   if (!orders_.empty()) {
     const Order order = orders_[0];
     if (order.lost(c_)) return begin_promoting({c_.primary});
-    if (!order.answer->has_value()) return;
+    if (!order.answer->has_value()) {
+      if (waits_for_majority(order.node)) promoted(order.node, false);
+      return;
+    }
     orders_.clear();
-    if ((*order.answer)->has_value()) return promoted(order.node);
+    if ((*order.answer)->has_value()) return promoted(order.node, true);
     ++next_candidate_;
   }
   while (next_candidate_ < candidates_.size() && !c_.hosts[candidates_[next_candidate_]].up()) ++next_candidate_;
@@ -281,9 +284,11 @@ void Operator::begin_promoting(std::vector<size_t> candidates) {
 void Operator::promote() {
   if (!orders_.empty()) {
     const Order order = orders_[0];
-    if (!order.answer->has_value() && !order.lost(c_) && c_.world.now() <= order_deadline_) return;
+    const bool waiting = !order.answer->has_value() && !order.lost(c_);
+    if (waiting && waits_for_majority(order.node)) return promoted(order.node, false);
+    if (waiting && c_.world.now() <= order_deadline_) return;
     orders_.clear();
-    if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node);
+    if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node, true);
     not_before_ = c_.world.now() + kRetry;
     // What it refuses now it may do after a start: its log could not be read, its volume had failed.
     if (order.answer->has_value() && c_.hosts[order.node].up()) {
@@ -304,7 +309,16 @@ void Operator::promote() {
   }
 }
 
-void Operator::promoted(size_t index) {
+/// Its order to be primary is in effect, and is answered when enough copies can be reached: the old primary may be among them. That one has
+/// no majority any more, so clients may wait for the new one already.
+bool Operator::waits_for_majority(size_t index) const {
+  if (c_.plan.durability != Durability::kSyncQuorum || !c_.hosts[index].up()) return false;
+  const VolumeStatus s = c_.status(index);
+  return s.role == "primary" && s.epoch && Epoch(*s.epoch) == given_.back().second.epoch;
+}
+
+/// `proven`: it was answered.
+void Operator::promoted(size_t index, bool proven) {
   const Epoch epoch = given_.back().second.epoch;
   RINGBOLT_ASSERT(given_.back().first == index);
   for (size_t i = 0; i < c_.size(); ++i) {
@@ -314,7 +328,7 @@ void Operator::promoted(size_t index) {
     host.held = false;
   }
   c_.primary = index;
-  members_change_ = false;  // it has everything, and its term's first record is on a majority before anything else counts
+  if (proven) members_change_ = false;  // it has everything, and its term's first record is on a majority
   c_.clients.forget_answers();
   if (!contains(c_.fit, index)) c_.fit.push_back(index);
   task_ = Task::kNone;
@@ -413,7 +427,8 @@ void Operator::look_after_primary() {
     for (const core::ReplicaAddress& replica : c_.replicas_of(c_.primary)) wanted.push_back(replica.id);
     for (const ReplicaStatus& replica : s.replicas) present.push_back(replica.id);
     std::sort(present.begin(), present.end());
-    if (wanted == present) return;
+    // Nor is it known what became of one whose answer was lost: it is in effect, and may be proven or not.
+    if (wanted == present && !(members_change_ && last_ && last_->lost(c_))) return;
     configured_at_ = c_.world.now();
     static_cast<void>(give(c_.primary, Role::kPrimary, Epoch(std::max(host.epoch.value(), *s.epoch)), core::Authority::kAssigned));
     return;

@@ -72,7 +72,8 @@ class Operator {
   void collect_reports();
   void promote();
   void begin_promoting(std::vector<size_t> candidates);
-  void promoted(size_t index);
+  void promoted(size_t index, bool proven);
+  [[nodiscard]] bool waits_for_majority(size_t index) const;
   void give_up();
   [[nodiscard]] bool may_be_candidate(size_t index) const;
   [[nodiscard]] std::optional<std::vector<size_t>> reporters() const;

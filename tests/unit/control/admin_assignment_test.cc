@@ -63,6 +63,7 @@ TEST_CASE("admin: what the daemon says of an assignment becomes the status", "[a
   const auto [errc, expected] = GENERATE(table<Errc, std::string>({{Errc::kInvalid, "400 invalid"},
                                                                    {Errc::kNotFound, "404 not_found"},
                                                                    {Errc::kStaleEpoch, "409 stale_epoch"},
+                                                                   {Errc::kSuperseded, "409 superseded"},
                                                                    {Errc::kNotPermitted, "409 refused"},
                                                                    {Errc::kExists, "409 exists"},
                                                                    {Errc::kIo, "500 failed"},

@@ -114,6 +114,8 @@ TEST_CASE("ctl: a refused order is exit code 1 and says what to do next", "[ctl]
   CHECK_THAT(refused(Errc::kNotPermitted, {"assign", "vol0", "--role", "replica", "--epoch", "4"}), !Contains("--force"));
   CHECK_THAT(refused(Errc::kNotFound, promote), Contains("next: ringboltctl status"));
   CHECK_THAT(refused(Errc::kBusy, promote), Contains("nothing was changed"));
+  // Trying again would undo what took its place.
+  CHECK_THAT(refused(Errc::kSuperseded, promote), Contains("next: ringboltctl volume show vol0") && !Contains("again"));
   CHECK(refused(Errc::kInvalid, promote) == "ringboltctl: the reason\n");
 }
 
