@@ -38,10 +38,7 @@ Status Volume::may_resize(uint64_t bytes) const {
 void Volume::resize(uint64_t bytes, std::function<void(Status)> done) {
   const Status may = may_resize(bytes);
   if (may.has_error() || bytes == size_bytes()) return done(may);
-  resize_.emplace();
-  resize_->bytes = bytes;
-  resize_->order = ++resize_orders_;
-  resize_->done = std::move(done);
+  resize_ = Resize{bytes, ++resize_orders_, 0, {}, std::move(done)};
   log::info({.volume = name()}, "is to be made larger, from {} to {} bytes", size_bytes(), bytes);
   // Here first, as an attempt: what has no room here needs to be asked of nobody.
   store_.make_room(bytes, [this, order = resize_->order](const Status& status) {
