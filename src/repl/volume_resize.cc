@@ -103,7 +103,10 @@ void Volume::on_replicas_grown() {
   for (size_t i = 0; i < members.size(); ++i) members.shipper(i).require_bytes(resize_->bytes);
   store_.grow(resize_->bytes, [this, order = resize_->order](const Status& status) {
     if (status.has_value()) on_grown();
-    if (resize_ && resize_->order == order) finish_resize(status);
+    if (!resize_ || resize_->order != order) return;
+    if (status.has_error() || (primary_ != nullptr && !serving_stopped_)) return finish_resize(status);
+    // What size the volume has is its next primary's word.
+    finish_resize(make_error(Errc::kNotPermitted, fmt::format("volume {} is not primary here any more; this copy has {} bytes", name(), size_bytes())));
   });
 }
 
