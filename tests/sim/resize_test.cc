@@ -345,6 +345,41 @@ TEST_CASE("sim_resize: a replica that counts and has come back meanwhile is aske
   check_grown(c, 0, {1, 2}, kGrown);
 }
 
+TEST_CASE("sim_resize: what a replica that is there has no room for is refused, also while it does not count", "[sim][repl][resize]") {
+  Cluster c({.seed = 15, .nodes = 3});
+  start_growing_pair(c);
+  REQUIRE(c.wait_in_sync(0, 2));
+  c.kill(2);
+  REQUIRE(c.run_until([&] { return !c.replica_status(0, 2).in_sync; }, 10 * kSecond));
+  REQUIRE(c.request(0, RequestKind::kWrite, 0, 4096, 7) == RequestError::kNone);
+  // It stays behind, connected, and does not count before it has everything.
+  const uint64_t hold = c.sim(2).disk().hold({.kind = SimOpKind::kWrite, .path = "wal"});
+  c.sim(2).disk().add_fault({.match = {.kind = SimOpKind::kZero, .path = "base"}, .error = ENOSPC});
+  c.start(2);
+  REQUIRE(c.run_until([&] { return c.sim(2).disk().held(hold) > 0; }, 10 * kSecond));
+  REQUIRE_FALSE(c.replica_status(0, 2).in_sync);
+  check_refused(c, order_size(c, 0, kGrown), Errc::kNotPermitted, "volume vol0 stays at 2097152 bytes: replica n3: volume vol0: zeroing the base image");
+  c.sim(2).disk().release(hold);
+  REQUIRE(c.wait_in_sync(0, 2));
+  REQUIRE(c.run_until([&] { return has_size(c, 0, kMade) && has_size(c, 1, kMade) && has_size(c, 2, kMade); }, 5 * kSecond));
+}
+
+TEST_CASE("sim_resize: a primary that is fenced while its copy grows does not say that the volume did", "[sim][repl][resize]") {
+  Cluster c({.seed = 16});
+  start_growing_pair(c);
+  const uint64_t hold = c.sim(0).disk().hold({.kind = SimOpKind::kWrite, .path = "superblock"});
+  const Answer answer = order_size(c, 0, kGrown);
+  REQUIRE(c.run_until([&] { return c.sim(0).disk().held(hold) > 0 && has_size(c, 1, kGrown); }, 5 * kSecond));
+  const Answer promoted = give(c, 1, order(Role::kPrimary, 2, core::Authority::kForced, std::vector<core::ReplicaAddress>{{"n1", c.address(0)}}));
+  REQUIRE(c.run_until([&] { return !c.volume(0).refusal().empty(); }, 5 * kSecond));
+  CHECK_FALSE(answer->has_value());
+  c.sim(0).disk().release(hold);
+  check_refused(c, answer, Errc::kNotPermitted, "volume vol0 is not primary here any more");
+  check_taken(c, promoted);
+  REQUIRE(c.wait_in_sync(1, 0));
+  for (const size_t node : {0u, 1u}) CHECK(has_size(c, node, kGrown));
+}
+
 TEST_CASE("sim_resize: where a majority is what writes need, a volume does not grow without one", "[sim][repl][resize]") {
   Cluster c({.seed = 14, .nodes = 3, .durability = Durability::kSyncQuorum});
   start_growing_pair(c);
