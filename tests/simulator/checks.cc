@@ -137,7 +137,7 @@ std::optional<Broken> Checks::replicas() {
 bool Checks::has_all_it_had(size_t index) const {
   const Host& host = c_.hosts[index];
   // One whose log cannot be read at the moment looks empty.
-  return host.up() && !host.lost_unflushed && !host.destroyed() && !c_.is_failed(index) && host.node->volume().engine().state().copy.damage.empty();
+  return host.up() && !host.lost_unflushed && !host.destroyed() && !c_.is_failed(index) && !c_.is_damaged(index);
 }
 
 /// The term whose records are acknowledged is in both slots.

@@ -101,6 +101,10 @@ bool Cluster::is_failed(size_t index) const {
   return hosts[index].up() && hosts[index].node->volume().refusal().find("has failed here") != std::string::npos;
 }
 
+bool Cluster::is_damaged(size_t index) const {
+  return hosts[index].up() && !hosts[index].node->volume().engine().state().copy.damage.empty();
+}
+
 bool Cluster::admits(size_t index) const { return hosts[index].up() && hosts[index].node->volume().refusal().empty(); }
 
 bool Cluster::serves(size_t index) const {

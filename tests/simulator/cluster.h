@@ -58,6 +58,8 @@ class Cluster {
   /// Requires: up.
   [[nodiscard]] VolumeStatus status(size_t index) const { return hosts[index].node->volume().status(); }
   [[nodiscard]] bool is_failed(size_t index) const;
+  /// It has to be rebuilt.
+  [[nodiscard]] bool is_damaged(size_t index) const;
   /// Up, and takes clients' requests.
   [[nodiscard]] bool admits(size_t index) const;
   /// Up, and answers clients.

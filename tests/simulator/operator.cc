@@ -253,7 +253,8 @@ void Operator::collect_reports() {
   }
   bool lost_unflushed = false;
   for (const size_t index : candidates_) {
-    if (!may_be_candidate(index) || c_.is_failed(index)) return give_up();
+    // What a damaged copy has, nobody knows: it may be all that the others lack.
+    if (!may_be_candidate(index) || c_.is_failed(index) || c_.is_damaged(index)) return give_up();
     lost_unflushed = lost_unflushed || c_.hosts[index].lost_unflushed;
   }
   // Of equal ones the first, in the order of nodes.
