@@ -895,8 +895,9 @@ void Shipper::on_tick() {
   if (link_ == nullptr) return;
   // Also while it cuts: nothing is sent then, so a dead connection would never be noticed. A cut that
   // takes longer goes on, and is what the next facts wait for.
+  // What it does not take owes nothing yet, but says as much: it may have answered all that came before, and be gone since.
   const bool answer_due = phase_ == Phase::kGreeting || phase_ == Phase::kSyncing || phase_ == Phase::kStarting ||
-                          (phase_ == Phase::kShipping && unanswered_);
+                          (phase_ == Phase::kShipping && (unanswered_ || link_->sending()));
   if (answer_due && now - std::max(link_->last_heard(), asked_at_) > timing_.timeout) {
     mark(Mark::kReplicaSilent);
     return close_link(Reason::kDeadlineExceeded, "the replica does not answer");
