@@ -1,143 +1,76 @@
-"""The servers that are compared. Only one runs at a time: each is started for a measurement and ended
-after it, its volume stays. NAME is over TCP on loopback, NAME-unix over a Unix socket."""
+"""The servers that are compared. One runs at a time: it is started for a measurement and ended after it, its volumes stay.
+
+A system has: name; prepare() makes its volumes, once; start(); target() for a client; pids() to charge; after() for what is
+to be said when the client has ended (a failure, if the server is not as it was); rest() waits until it does nothing for what was written
+any more; stop(); kill(), which never fails; commands() that started it.
+"""
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 
+import harness
+import qmp
 import workloads
-from workloads import harness
+from workloads import Target
 
-SHIPPED = {
-    'ringbolt': 'a pair, sync_all: every reply stands for two copies',
-    'ringbolt-unix': 'the same pair, the client over a Unix socket',
-    'qemu-nbd': 'one copy, O_DIRECT',
-    'qemu-nbd-unix': 'one copy, O_DIRECT, over a Unix socket',
-    'nbdkit-memory': 'no disk, no copy: the ceiling of client and protocol',
-    'nbdkit-memory-unix': 'the same over a Unix socket',
+PEERS = {
+    'S0': 'raw file, no server: what the disk gives (fio, io_uring, O_DIRECT)',
+    'SX': 'NBD server in RAM (nbdkit memory), no disk, no copy: what client, protocol and loopback allow',
+    'S1': 'qemu-nbd, one copy, O_DIRECT, io_uring',
+    'S1n': 'the same with Linux AIO',
+    'S4': 'two qemu-storage-daemons, quorum of both copies, each write waits for both, reads are local, io_uring',
+    'S4n': 'the same with Linux AIO',
+    'S5': 'two qemu-storage-daemons, mirror in write-blocking mode, io_uring; a flush or FUA reaches the first copy only',
 }
+DURABILITIES = {'sync_all': '', 'sync_quorum': '-quorum', 'best_effort': '-best'}
+RINGBOLT = {f'RB{copies}{suffix}': (copies, durability) for copies in (1, 2, 3) for durability, suffix in DURABILITIES.items()}
+SHIPPED = {**PEERS, **{name: f'ringbolt, {copies} {"copy" if copies == 1 else "copies"}, {durability}' for name, (copies, durability) in RINGBOLT.items()}}
+IMAGES = {'S0': 1, 'S1': 1, 'S1n': 1, 'S4': 2, 'S4n': 2, 'S5': 2}  # files that a peer needs; they share them
+DEFAULT = ['S0', 'SX', 'S1', 'S4', 'S5', *RINGBOLT]
+PROGRAMS = {'SX': ['nbdkit'], 'S1': ['qemu-nbd'], 'S1n': ['qemu-nbd'], 'S4': ['qemu-storage-daemon'], 'S4n': ['qemu-storage-daemon'],
+            'S5': ['qemu-storage-daemon']}
+SHIM = os.path.join(harness.BUILD, 'bench', 'ringbolt-nodelay.so')
 
 
-class Frame:
-    """What harness.Pair needs of a test script."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.nodes = []
-
-    def node(self, name, options=None):
-        node = harness.Node(name, self.directory, options=options)
-        node.socket_path = os.path.join(self.directory, f'{name}.sock')
-        node.options['nbd.listen'] = [f'127.0.0.1:{node.nbd_port}', f'unix:{node.socket_path}']
-        self.nodes.append(node)
-        return node
-
-
-class RingboltPair:
-    """Primary and replica of one volume on this machine. Shared by both transports."""
-
-    def __init__(self, directory, size, options):
-        self.frame = Frame(directory)
-        self.settings = {'node.shards': options.shards, 'node.memory': options.memory}
-        self.pair = harness.Pair(self.frame, size=f'{size}B', durability=options.durability,
-                                 options=self.settings, wal_size=options.wal_size)
-        self.filled = False
-
-    def uri(self, unix):
-        return f'nbd+unix:///vol0?socket={self.pair.primary.socket_path}' if unix else self.pair.uri
-
-    def start(self):
-        """Also waits until what an earlier run left in the logs is copied as far as it will be."""
-        self.pair.start()
-        seen = []
-
-        def settled():
-            seen.append([(volume['boundary']['checkpoint_lsn'], volume['wal']['used_bytes'])
-                         for volume in (node.volume() for node in self.frame.nodes)])
-            return len(seen) > 1 and seen[-1] == seen[-2]
-        harness.wait_for(settled, 'the checkpoints to rest', every=0.3)
-
-    def pids(self):
-        return [node.pid for node in self.frame.nodes]
-
-    def after(self):
-        """How much of the work was still to be done when the client ended."""
-        volume = self.pair.primary.volume()
-        if not volume['healthy']:
-            raise harness.Failure('the pair is not healthy after the run: '
-                                  f'{volume["mode"]}, {volume["reason"]}')
-        return {'wal_used_bytes': volume['wal']['used_bytes']}
-
-    def stop(self):
-        self.pair.stop()
-
-    def kill(self):
-        for node in self.frame.nodes:
-            if node.process is not None:
-                node.kill()
-
-    def describe(self):
-        return {'durability': self.pair.durability, 'wal_size': self.pair.wal_size, **self.settings}
+def check(names):
+    """Says what is missing before anything is measured."""
+    wanted = {(program, 'tools/install-packages bench') for program in ['fio', *(p for name in names for p in PROGRAMS.get(name, []))]}
+    wanted.add((workloads.LOAD_PROGRAM, 'meson configure -Dbench=true, ninja'))
+    if any(name in RINGBOLT for name in names):
+        wanted.add((harness.RINGBOLTD, 'ninja'))
+    if any(name in PROGRAMS for name in names):
+        wanted.add((SHIM, 'meson configure -Dbench=true, ninja'))
+    missing = sorted((program, how) for program, how in wanted if not shutil.which(program, path=harness.CLIENT_PATH))
+    if missing:
+        raise harness.Failure('; '.join(f'{program} is missing ({how})' for program, how in missing))
 
 
 class Program:
-    """A server that is one program in the foreground. `commands(program)`: what to try, in this
-    order; the first that serves is kept."""
+    """A server process in the foreground."""
 
-    def __init__(self, directory, name, commands):
-        self.directory, self.name, self.commands = directory, name, commands
-        self.socket_path = os.path.join(directory, f'{name}.sock')
-        self.port = harness.free_port()
-        self.unix = False
-        self.kept = None
+    def __init__(self, directory, name, command, is_ready):
+        self.name, self.command, self._is_ready = name, command, is_ready
+        self._log_path = os.path.join(directory, f'{name}.log')
         self.process = None
-        self.filled = False
-
-    def uri(self, unix):
-        return f'nbd+unix:///?socket={self.socket_path}' if unix else f'nbd://127.0.0.1:{self.port}/'
 
     def start(self):
-        assert self.process is None
-        commands = self.commands(self)
-        failures = []
-        for index, command in enumerate(commands):
-            if self.kept not in (None, index):
-                continue
-            if os.path.exists(self.socket_path):
-                os.unlink(self.socket_path)
-            with open(os.path.join(self.directory, f'{self.name}.log'), 'w+b') as log:
-                self.process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env={**os.environ, 'PATH': harness.CLIENT_PATH},
-                    preexec_fn=harness.end_with_parent)
-                if harness.wait_for(self._state, f'{self.name} to serve or to end') == 'serves':
-                    self.kept = index
-                    return
-                log.seek(0)
-                failures.append(f'{" ".join(command)}: exit code {self.process.returncode}: '
-                                f'{log.read(500).decode(errors="replace")}')
-            self.process = None
-        raise harness.Failure('\n'.join(failures))
+        with open(self._log_path, 'wb') as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                            env={**os.environ, 'PATH': harness.CLIENT_PATH, 'LD_PRELOAD': SHIM}, preexec_fn=harness.end_with_parent)
+        harness.wait_for(self._ready, f'{self.name} to serve')
 
-    def _state(self):
+    def _ready(self):
+        self.check()
+        return self._is_ready()
+
+    def check(self):
         if self.process.poll() is not None:
-            return 'ended'
-        family = socket.AF_UNIX if self.unix else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.settimeout(5)
-            try:
-                probe.connect(self.socket_path if self.unix else ('127.0.0.1', self.port))
-                return 'serves' if probe.recv(8) == b'NBDMAGIC' else None
-            except OSError:
-                return None
-
-    def pids(self):
-        return [self.process.pid]
-
-    def after(self):
-        if self.process.poll() is not None:
-            raise harness.Failure(f'{self.name} ended during the run')
-        return {}
+            with open(self._log_path, errors='replace') as log:
+                said = log.read(1000)
+            raise harness.Failure(f'{self.name} ended with exit code {self.process.returncode}: {" ".join(self.command)}\n{said}')
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -145,7 +78,7 @@ class Program:
             self.process.wait(timeout=harness.WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise harness.Failure(f'{self.name} did not end') from None
+            raise harness.Failure(f'{self.name} did not end within {harness.WAIT_SECONDS} s') from None
         self.process = None
 
     def kill(self):
@@ -154,72 +87,196 @@ class Program:
             self.process.wait()
             self.process = None
 
-    def describe(self):
-        return {'command': None if self.kept is None else ' '.join(self.commands(self)[self.kept])}
+
+def serves_nbd(port):
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        try:
+            probe.connect(('127.0.0.1', port))
+            return probe.recv(8) == b'NBDMAGIC'
+        except OSError:
+            return False
 
 
-def qemu_nbd(directory, size):
-    image = os.path.join(directory, 'qemu-nbd.img')
-    with open(image, 'xb') as file:
-        os.posix_fallocate(file.fileno(), 0, size)
+class Images:
+    """Files that systems of one copy, and those of two, take turns in using: equal, and written from end to end."""
 
-    def commands(program):
-        where = ['-k', program.socket_path] if program.unix else \
-            ['-b', '127.0.0.1', '-p', str(program.port)]
-        return [['qemu-nbd', '-f', 'raw', '-t', '-e', '0', '--cache=none', f'--aio={aio}', *where,
-                 image]
-                for aio in ('io_uring', 'native', 'threads')]
+    def __init__(self, directory, size):
+        self._directory, self.size = directory, size
+        self._made = {}
 
-    return Program(directory, 'qemu-nbd', commands)
+    def path(self, number):
+        """Of the first or the second copy."""
+        if number not in self._made:
+            path = os.path.join(self._directory, f'peer-{number}.img')
+            if number == 0:
+                workloads.fill(Target([], path), self.size)
+            else:
+                shutil.copyfile(self.path(0), path)
+                with open(path, 'rb') as file:
+                    os.fsync(file.fileno())
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            self._made[number] = path
+        return self._made[number]
 
 
-class NbdkitMemory(Program):
-    """Keeps nothing when it ends, so it runs from the first use on (and costs nothing while idle)."""
+class RawFile:
+    def __init__(self, name, images):
+        self.name = name
+        self._images = images
 
-    def __init__(self, directory, name, size):
-        def commands(program):
-            where = ['-U', program.socket_path] if program.unix else \
-                ['-i', '127.0.0.1', '-p', str(program.port)]
-            return [['nbdkit', '-f', *where, 'memory', str(size)]]
-        super().__init__(directory, name, commands)
+    def prepare(self):
+        self._images.path(0)
+
+    def target(self):
+        return Target([], self._images.path(0))
+
+    def pids(self):
+        return []
+
+    def after(self):
+        return {}
+
+    def commands(self):
+        return []
 
     def start(self):
-        if self.process is None:
-            super().start()
-
-    def stop(self):
         pass
 
-
-class System:
-    """A name of SHIPPED: a server and a transport."""
-
-    def __init__(self, name, server):
-        self.name, self.server = name, server
-        self.unix = name.endswith('-unix')
-
-    @property
-    def uri(self):
-        return self.server.uri(self.unix)
-
-    def start(self, size):
-        self.server.unix = self.unix
-        self.server.start()
-        if not self.server.filled:
-            workloads.prefill(self.uri, size)
-            self.server.filled = True
+    rest = stop = kill = start
 
 
-def make_systems(names, directory, size, options):
-    """The systems of these names; both transports of one share the server and its volume."""
-    servers = {}
-    result = []
-    for name in names:
-        kind = name.removesuffix('-unix')
-        key = name if kind == 'nbdkit-memory' else kind
-        if key not in servers:
-            servers[key] = {'ringbolt': lambda: RingboltPair(directory, size, options),
-                            'qemu-nbd': lambda: qemu_nbd(directory, size),
-                            'nbdkit-memory': lambda: NbdkitMemory(directory, key, size)}[kind]()
-        result.append(System(name, servers[key]))
-    return result
+class Peer:
+    """One or more programs; clients connect to the last one."""
+
+    def __init__(self, name, directory, images):
+        self.name = name
+        self._directory, self._images = directory, images
+        self._ports = [harness.free_port(), harness.free_port()]
+        self._programs = []
+
+    def prepare(self):
+        raise NotImplementedError
+
+    def start(self):
+        for program in self._programs:
+            program.start()
+
+    def target(self, connections=1):
+        return Target([f'nbd://127.0.0.1:{self._ports[0]}/vol0'] * connections)
+
+    def pids(self):
+        return [program.process.pid for program in self._programs]
+
+    def after(self):
+        for program in self._programs:
+            program.check()
+        return {}
+
+    def rest(self):
+        pass
+
+    def stop(self):
+        for program in reversed(self._programs):
+            program.stop()
+
+    def kill(self):
+        for program in self._programs:
+            program.kill()
+
+    def commands(self):
+        return [' '.join(program.command) for program in self._programs]
+
+    def _add(self, role, command, port):
+        self._programs.append(Program(self._directory, f'{self.name}-{role}', command, lambda: serves_nbd(port)))
+
+
+class Memory(Peer):
+    """Keeps nothing when it ends."""
+
+    def prepare(self):
+        self._add('server', ['nbdkit', '--foreground', '--ipaddr=127.0.0.1', f'--port={self._ports[0]}', 'memory', str(self._images.size)], self._ports[0])
+
+    def start(self):
+        super().start()
+        workloads.fill(self.target(), self._images.size)
+
+
+class OneCopy(Peer):
+    aio = 'io_uring'
+
+    def prepare(self):
+        self._add('server', ['qemu-nbd', '--format=raw', '--persistent', '--shared=0', '--export-name=vol0', '--bind=127.0.0.1', f'--port={self._ports[0]}',
+                             '--cache=none', f'--aio={self.aio}', self._images.path(0)], self._ports[0])
+
+
+class TwoCopies(Peer):
+    """A storage daemon with each copy; the first one is the second's NBD client, and serves."""
+    aio = 'io_uring'
+    export_node = 'both'
+
+    def prepare(self):
+        front, link = self._ports
+        self._add('second', self._daemon(link, 'copy', [self._disk(1)]), link)
+        nodes = [self._disk(0), {'driver': 'nbd', 'node-name': 'remote', 'export': 'vol0', 'cache': {'direct': True},
+                                 'server': {'type': 'inet', 'host': '127.0.0.1', 'port': str(link)}}]
+        self._add('first', self._daemon(front, self.export_node, nodes + self._join(), self._more()), front)
+
+    def _join(self):
+        return [{'driver': 'quorum', 'node-name': 'both', 'children': ['copy', 'remote'], 'vote-threshold': 2, 'read-pattern': 'fifo'}]
+
+    def _more(self):
+        return []
+
+    def _disk(self, number):
+        return {'driver': 'raw', 'node-name': 'copy', 'cache': {'direct': True},
+                'file': {'driver': 'file', 'filename': self._images.path(number), 'aio': self.aio, 'cache': {'direct': True}}}
+
+    @staticmethod
+    def _daemon(port, node, nodes, more=()):
+        command = ['qemu-storage-daemon', *more]
+        for description in nodes:
+            command += ['--blockdev', json.dumps(description)]
+        return [*command, '--nbd-server', f'addr.type=inet,addr.host=127.0.0.1,addr.port={port},max-connections=0',
+                '--export', f'type=nbd,id=export0,node-name={node},name=vol0,writable=on']
+
+
+class Mirrored(TwoCopies):
+    export_node = 'copy'
+
+    def start(self):
+        super().start()
+        with qmp.Qmp(self._socket_path()) as monitor:
+            monitor.call('blockdev-mirror', **{'job-id': 'mirror0', 'device': 'copy', 'target': 'remote', 'sync': 'none', 'copy-mode': 'write-blocking'})
+            harness.wait_for(lambda: any(job['device'] == 'mirror0' and job['ready'] for job in monitor.call('query-block-jobs')), 'the mirror to be ready')
+
+    def stop(self):
+        # Without a job a daemon ends at once.
+        with qmp.Qmp(self._socket_path()) as monitor:
+            monitor.call('block-job-cancel', device='mirror0')
+            harness.wait_for(lambda: not monitor.call('query-block-jobs'), 'the mirror to end')
+        super().stop()
+
+    def _socket_path(self):
+        return os.path.join(self._directory, 'mirror.qmp')
+
+    def _join(self):
+        return []
+
+    def _more(self):
+        return ['--chardev', f'socket,id=monitor0,path={self._socket_path()},server=on,wait=off', '--monitor', 'chardev=monitor0']
+
+
+class OneCopyAio(OneCopy):
+    aio = 'native'
+
+
+class TwoCopiesAio(TwoCopies):
+    aio = 'native'
+
+
+KINDS = {'SX': Memory, 'S1': OneCopy, 'S1n': OneCopyAio, 'S4': TwoCopies, 'S4n': TwoCopiesAio, 'S5': Mirrored}
+
+
+def make_peer(name, directory, images):
+    return RawFile(name, images) if name == 'S0' else KINDS[name](name, directory, images)

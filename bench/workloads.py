@@ -1,149 +1,109 @@
-"""The workloads, and the clients that produce them: fio where its NBD engine can, ringbolt-nbd-load
-for FUA, which that engine never sends (its --sync changes nothing on the wire)."""
-import json
+"""The workloads, the same for every server. fio makes them where its engines can; FUA over NBD is ringbolt-nbd-load's, as fio's NBD
+engine never sends it (its --sync changes nothing on the wire)."""
 import os
-import resource
-import signal
-import subprocess
-import sys
-import tempfile
+from typing import NamedTuple
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tests', 'e2e'))
-import harness  # noqa: E402
+import clients
+import harness
 
-# A client must end by itself soon after its time; fio's NBD engine spins and floods when its server
-# dies.
-SECONDS_MORE = 60
-OUTPUT_BYTES_MAX = 4 << 20
+LOAD_PROGRAM = os.path.join(harness.BUILD, 'bench', 'ringbolt-nbd-load')
 
-# rw, block size, depth, a flush after every n-th write (0: none), FUA on every write
+
+class Workload(NamedTuple):
+    pattern: str
+    block_bytes: int
+    depth: int
+    flush_every: int = 0  # a flush after every n-th write
+    fua: bool = False     # on every write
+
+
 WORKLOADS = {
-    'W1': ('randwrite', 4096, 1, 1, False),
-    'W1F': ('randwrite', 4096, 1, 0, True),
-    'W2': ('randwrite', 4096, 32, 0, False),
-    'W3': ('randwrite', 4096, 32, 32, False),
-    'W4': ('randread', 4096, 32, 0, False),
-    'W5': ('write', 131072, 8, 0, False),
-    'W6': ('randrw', 4096, 32, 0, False),
-    'W7': ('randwrite', 4096, 32, 0, True),
+    'W1': Workload('randwrite', 4096, 1, flush_every=1),
+    'W1F': Workload('randwrite', 4096, 1, fua=True),
+    'W2': Workload('randwrite', 4096, 32),
+    'W3': Workload('randwrite', 4096, 32, flush_every=32),
+    'W4': Workload('randread', 4096, 32),
+    'W5': Workload('write', 131072, 8),
+    'W5L': Workload('write', 131072, 8),  # as W5, for so long that no log can hide what it costs
+    'W6': Workload('randrw', 4096, 32),
+    'W7': Workload('randwrite', 4096, 32, fua=True),
 }
 
 
 def describe(name):
-    rw, block, depth, flush_every, fua = WORKLOADS[name]
-    words = {'randwrite': 'random writes', 'randread': 'random reads', 'write': 'sequential writes',
-             'randrw': 'random, 70 % reads'}[rw]
-    durability = ', FUA each' if fua else {0: '', 1: ', flush after each'}.get(
-        flush_every, f', flush after every {flush_every}')
-    return f'{block >> 10} KiB {words}, depth {depth}{durability}'
+    workload = WORKLOADS[name]
+    words = {'randwrite': 'random writes', 'randread': 'random reads', 'write': 'sequential writes', 'randrw': 'random, 70 % reads'}[workload.pattern]
+    durability = ', FUA each' if workload.fua else {0: '', 1: ', flush after each'}.get(workload.flush_every, f', flush after every {workload.flush_every}')
+    return f'{workload.block_bytes >> 10} KiB {words}, depth {workload.depth}{durability}{", sustained" if name == "W5L" else ""}'
 
 
-def run_bounded(command, seconds):
-    """What a client printed on stdout. Time and output are bounded."""
-    def limits():
-        harness.end_with_parent()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX))
-
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, \
-            tempfile.TemporaryDirectory() as here:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=here,
-                                   env={**os.environ, 'PATH': harness.CLIENT_PATH},
-                                   start_new_session=True, preexec_fn=limits)
-        try:
-            process.wait(timeout=seconds + SECONDS_MORE)
-            ended = f'exit code {process.returncode}'
-        except subprocess.TimeoutExpired:
-            ended = f'not done after {seconds + SECONDS_MORE} s'
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        out.seek(0)
-        err.seek(0)
-        text = out.read(OUTPUT_BYTES_MAX).decode(errors='replace')
-        if process.returncode != 0:
-            said = err.read(OUTPUT_BYTES_MAX).decode(errors='replace')[-1000:] or text[-1000:]
-            raise harness.Failure(f'{ended}: {" ".join(command)}\n{said}')
-    return text
+class Target(NamedTuple):
+    """What a client loads: exports, one connection each (the same may come twice), or a file."""
+    uris: list
+    file: str = ''
 
 
-def fio_command(uri, *options):
-    # refill_buffers is off: the client should not spend its time on random numbers. Zeros never occur.
-    return ['fio', '--name=bench', '--ioengine=nbd', f'--uri={uri}', '--output-format=json', *options]
+class Load:
+    """One workload against one target."""
 
+    def __init__(self, name, target, size, seconds, seed, depth=None, more=()):
+        """`size`: bytes of each export; `depth`: of each connection; `more`: further options of fio."""
+        workload = WORKLOADS[name]._replace(**({'depth': depth} if depth else {}))
+        self.name, self.workload, self.seconds = name, workload, seconds
+        self.writes_files = bool(target.file)
+        self.is_fio = bool(target.file) or not workload.fua
+        if self.is_fio:
+            self.command = fio(target, size, *_pattern(workload), '--time_based', f'--runtime={round(seconds * 1000)}ms', f'--randseed={seed}', '--norandommap',
+                               *_durability(workload, target), *more)
+        elif len(target.uris) != 1:
+            raise harness.Failure(f'{name}: FUA over several connections at a time is not to be had')
+        else:
+            self.command = [LOAD_PROGRAM, target.uris[0], f'--rw={workload.pattern}', f'--bs={workload.block_bytes}', f'--depth={workload.depth}',
+                            f'--seconds={seconds}', '--fua=1', f'--seed={seed}']
 
-def prefill(uri, size, seconds=900):
-    """Writes the whole export, so that no measurement meets blocks that were never written."""
-    run_bounded(fio_command(uri, '--rw=write', '--bs=1M', '--iodepth=8', f'--size={size}',
-                            '--refill_buffers', '--end_fsync=1'), seconds)
+    def start(self):
+        return clients.Client(self.command, self.seconds, self.writes_files)
 
-
-class Client:
-    """Runs workloads against a URI. `size`: bytes of the export."""
-
-    def __init__(self, build, size, seconds):
-        self.load_program = os.path.join(build, 'bench', 'ringbolt-nbd-load')
-        self.size, self.seconds = size, seconds
-
-    def command(self, name, uri, repetition):
-        rw, block, depth, flush_every, fua = WORKLOADS[name]
-        if fua:
-            return [self.load_program, uri, f'--rw={rw}', f'--bs={block}', f'--depth={depth}',
-                    f'--seconds={self.seconds}', '--fua=1', f'--seed={repetition}']
-        options = [f'--rw={rw}', f'--bs={block}', f'--iodepth={depth}', f'--size={self.size}',
-                   '--time_based', f'--runtime={self.seconds}', '--norandommap',
-                   f'--randseed={repetition}', '--lat_percentiles=1', '--clat_percentiles=0',
-                   '--percentile_list=50:99:99.9']
-        if rw == 'randrw':
-            options.append('--rwmixread=70')
-        if flush_every:
-            options.append(f'--fsync={flush_every}')
-        return fio_command(uri, *options)
-
-    def run(self, name, uri, repetition):
-        """The figures of one run, as a dictionary."""
-        text = run_bounded(self.command(name, uri, repetition), self.seconds)
-        result = parse_load(text) if WORKLOADS[name][4] else parse_fio(text)
-        _, _, _, flush_every, fua = WORKLOADS[name]
+    def result(self, client):
+        """The figures of a client that start() returned."""
+        result = (clients.parse_fio if self.is_fio else clients.parse_load)(client.text())
         # What was to be measured must have happened.
         if result['operations'] == 0:
-            raise harness.Failure(f'{name}: nothing was done')
-        flushed = result['flushes'] * flush_every
-        if flush_every and flushed < 0.9 * result['operations'] - 2 * flush_every:
-            raise harness.Failure(f'{name}: {result["flushes"]} flushes for '
-                                  f'{result["operations"]} writes')
-        if fua and result['fua_writes'] != result['operations']:
-            raise harness.Failure(f'{name}: not every write had FUA')
+            raise harness.Failure(f'{self.name}: nothing was done: {" ".join(self.command)}')
+        every = self.workload.flush_every
+        if every and result['flushes'] * every < 0.9 * result['operations'] - 2 * every:
+            raise harness.Failure(f'{self.name}: {result["flushes"]} flushes for {result["operations"]} writes')
+        if self.workload.fua and not self.is_fio and result['fua_writes'] != result['operations']:
+            raise harness.Failure(f'{self.name}: not every write had FUA')
         return result
 
 
-def parse_load(text):
-    load = json.loads(text)
-    return {'operations': load['reads'] + load['writes'], 'seconds': load['seconds'],
-            'iops': load['iops'], 'bytes_per_second': load['bytes_per_second'],
-            'fua_writes': load['fua_writes'], 'flushes': 0,
-            **{key: load[key] for key in ('p50_us', 'p99_us', 'p999_us')}}
+def fio(target, size, *options):
+    """A command with a job for each connection, reported as one. Payloads are not made anew for each write: the client should not spend its time on
+    random numbers. They are never zeros."""
+    engine = ['--ioengine=io_uring', '--direct=1', f'--filename={target.file}'] if target.file else ['--ioengine=nbd']
+    command = ['fio', '--output-format=json', '--group_reporting', '--lat_percentiles=1', '--clat_percentiles=0', '--percentile_list=50:99:99.9',
+               f'--size={size}', *engine, *options]
+    if target.file:
+        return [*command, '--name=bench']
+    for number, uri in enumerate(target.uris):
+        command += [f'--name=bench{number}', f'--uri={uri}']
+    return command
 
 
-def parse_fio(text):
-    # fio may print notes before its JSON.
-    job = json.loads(text[text.index('{'):])['jobs'][0]
-    if job['error'] != 0:
-        raise harness.Failure(f'fio: error {job["error"]}')
-    read, write, sync = job['read'], job['write'], job['sync']
+def fill(target, size, *options, seconds=3600):
+    """Writes all of it, with random bytes: what is measured never meets blocks that were not written before."""
+    clients.run(fio(target, size, '--rw=write', '--bs=1M', '--iodepth=8', '--refill_buffers', '--end_fsync=1', *options), seconds, bool(target.file))
 
-    def percentiles(part, prefix=''):
-        found = part['lat_ns'].get('percentile', {})
-        return {f'{prefix}{key}_us': found.get(name, 0) / 1000 for key, name in
-                (('p50', '50.000000'), ('p99', '99.000000'), ('p999', '99.900000'))}
 
-    result = {'operations': read['total_ios'] + write['total_ios'],
-              'seconds': job['job_runtime'] / 1000, 'iops': read['iops'] + write['iops'],
-              'bytes_per_second': read['bw_bytes'] + write['bw_bytes'], 'fua_writes': 0,
-              'flushes': sync.get('total_ios', 0)}
-    result.update(percentiles(read if read['total_ios'] else write))
-    if read['total_ios'] and write['total_ios']:
-        result.update(percentiles(write, 'write_'))
-    if result['flushes']:
-        result.update(percentiles(sync, 'flush_'))
-    return result
+def _pattern(workload):
+    options = [f'--rw={workload.pattern}', f'--bs={workload.block_bytes}', f'--iodepth={workload.depth}']
+    return options + (['--rwmixread=70'] if workload.pattern == 'randrw' else [])
+
+
+def _durability(workload, target):
+    if workload.fua:
+        return ['--sync=dsync']
+    if workload.flush_every:
+        return [f'--{"fdatasync" if target.file else "fsync"}={workload.flush_every}']
+    return []
