@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <tuple>
 
+#include "core/node_set.h"
+
 namespace ringbolt::core {
 
 namespace {
-
-bool contains(const std::vector<std::string>& set, const std::string& node) {
-  return std::find(set.begin(), set.end(), node) != set.end();
-}
 
 /// The newest that `node` has said since the promise; null: nothing that counts.
 const CopyReport* report_of(const ElectionFacts& facts, const std::string& node) {

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <tuple>
 
+#include "core/node_set.h"
+
 namespace ringbolt::core {
 
 namespace {
-
-bool contains(const std::vector<std::string>& set, const std::string& node) {
-  return std::find(set.begin(), set.end(), node) != set.end();
-}
 
 const NodeFacts* find_node(std::span<const NodeFacts> nodes, const std::string& id) {
   const auto at = std::find_if(nodes.begin(), nodes.end(), [&](const NodeFacts& node) { return node.id == id; });
