@@ -42,7 +42,7 @@ Placement place(std::span<const NodeFacts> nodes, const PlacementRequest& reques
   }
   const auto takes_host = [&](const NodeFacts& node) {
     const auto same = [&](const NodeFacts* other) { return host_of(*other) == host_of(node); };
-    return contains(request.present, node.id) || std::any_of(taken.begin(), taken.end(), same);
+    return std::any_of(taken.begin(), taken.end(), same);
   };
   const auto in_zone = [&](const std::string& zone) {
     return std::count_if(taken.begin(), taken.end(), [&](const NodeFacts* node) { return node->zone == zone; });

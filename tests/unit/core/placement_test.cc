@@ -111,6 +111,10 @@ TEST_CASE("core: a node can be spared if every volume goes on without it", "[cor
   nodes[1].reachable = false;
   CHECK_FALSE(answer("n1").safe);
   nodes[1].reachable = true;
+  // What stands still already does not because of a node that has no copy of it.
+  volume.in_sync = names({"gone"});
+  CHECK(answer("n4").safe);
+  volume.in_sync = names({"n1", "n2"});
 
   volume.durability = Durability::kSyncQuorum;
   CHECK(answer("n1").safe);
