@@ -56,8 +56,9 @@ constexpr size_t kBaseAlignment = 2u << 20;
 
 }  // namespace
 
-BufferPool::BufferPool(uint64_t limit_bytes, std::function<void(std::byte*, size_t)> on_chunk)
-    : on_chunk_(std::move(on_chunk)) {
+BufferPool::BufferPool(uint64_t limit_bytes, std::function<void(std::byte*, size_t)> on_chunk,
+                       std::unique_ptr<PagePopulator> populator)
+    : on_chunk_(std::move(on_chunk)), populator_(std::move(populator)) {
   static_assert(class_bytes(kClasses - 1) == kFrameBytesMax);
   static_assert(kChunkBytes % kFrameBytesMax == 0 && kBaseAlignment % kFrameBytesMax == 0);
   chunks_limit_ = std::max<size_t>(1, (limit_bytes + kChunkBytes - 1) / kChunkBytes);
@@ -81,6 +82,7 @@ BufferPool::BufferPool(uint64_t limit_bytes, std::function<void(std::byte*, size
 }
 
 BufferPool::~BufferPool() {
+  populator_.reset();  // it may have a chunk under way
   permit(base_, chunks_used_ * kChunkBytes);
   munmap(base_, limit_bytes_);
 }
@@ -116,20 +118,43 @@ void BufferPool::remove_free(std::byte* data, uint32_t size_class) {
 bool BufferPool::grow() {
   if (chunks_used_ == chunks_limit_) return false;
   std::byte* chunk = base_ + chunks_used_ * kChunkBytes;
-  // Refused memory is treated as an exhausted pool: callers wait for what others give back.
-  if (mprotect(chunk, kChunkBytes, PROT_READ | PROT_WRITE) != 0) return false;
-  ++chunks_used_;
-  if (on_chunk_) {
+  if (!take_prepared()) {
+    // Refused memory is treated as an exhausted pool: callers wait for what others give back.
+    if (mprotect(chunk, kChunkBytes, PROT_READ | PROT_WRITE) != 0) return false;
     // A chunk that gets registered is pinned as a whole, and huge pages make it few segments for
     // the device. Merely faster, so a kernel without them is no error.
-    static_cast<void>(madvise(chunk, kChunkBytes, MADV_HUGEPAGE));
-    on_chunk_(chunk, kChunkBytes);
+    if (on_chunk_) static_cast<void>(madvise(chunk, kChunkBytes, MADV_HUGEPAGE));
   }
+  ++chunks_used_;
+  if (on_chunk_) on_chunk_(chunk, kChunkBytes);
   // Pushed backwards, so that allocation goes upwards.
   for (size_t offset = kChunkBytes; offset > 0; offset -= kFrameBytesMax) {
     push_free(chunk + offset - kFrameBytesMax, kClasses - 1);
   }
   return true;
+}
+
+/// Whether the next chunk is ready. One that still is under way is left to whoever touches its pages first: the populator
+/// changes no contents, and stops after the piece that it is at.
+bool BufferPool::take_prepared() {
+  if (populator_ == nullptr || chunk_asked_for_ != chunks_used_) return false;
+  if (populator_->busy()) {
+    populator_->give_up();
+    return false;
+  }
+  const Status& outcome = populator_->outcome();
+  if (outcome.has_error()) populate_failure_ = outcome.error().message;
+  return outcome.has_value();
+}
+
+void BufferPool::prepare_ahead() {
+  if (chunks_used_ == chunks_limit_ || populating()) return;
+  if (chunk_asked_for_ != chunks_used_) {
+    chunk_asked_for_ = chunks_used_;
+    populator_->begin(base_ + chunks_used_ * kChunkBytes, kChunkBytes);
+  } else if (populator_->outcome().has_value()) {
+    grow();
+  }
 }
 
 Buffer BufferPool::allocate_class(uint32_t size_class) {
@@ -149,6 +174,7 @@ Buffer BufferPool::allocate_class(uint32_t size_class) {
   permit(data, bytes);
   block_state_[block_index(data)] = static_cast<uint8_t>(kUsed + size_class);
   used_bytes_ += bytes;
+  if (populator_ != nullptr && chunks_used_ * kChunkBytes - used_bytes_ < kAheadBytes) prepare_ahead();
   return {data, bytes};
 }
 

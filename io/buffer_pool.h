@@ -1,5 +1,6 @@
 // A shard's data buffers: a buddy allocator over one reserved range, grown in chunks up to a limit.
-// Chunks can be registered with the ring when they come into use. Owned by one shard; no locks.
+// Chunks can be registered with the ring when they come into use. Owned by one shard; no locks. With a PagePopulator the
+// next chunk is made ready on another thread before it is needed.
 //
 // Who may have how much of it is decided in memory_share.h.
 //
@@ -10,8 +11,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "io/page_populator.h"
 #include "ringbolt/result.h"
 #include "ringbolt/types.h"
 
@@ -51,13 +55,18 @@ class BufferPool {
   /// `on_chunk(data, bytes)` is called when a chunk comes into use for the first time; chunks come
   /// into use in ascending order without gaps. Throws std::bad_alloc if not even address space is
   /// to be had (start-up only). Memory that the kernel refuses later counts as an exhausted pool.
+  /// With a `populator` the next chunk within the limit is made ready when less than kAheadBytes are free, and comes into use
+  /// by an allocation after that. Nobody waits for it: a pool that has nothing left before takes the chunk as it is.
   explicit BufferPool(uint64_t limit_bytes,
-                      std::function<void(std::byte*, size_t)> on_chunk = nullptr);
+                      std::function<void(std::byte*, size_t)> on_chunk = nullptr,
+                      std::unique_ptr<PagePopulator> populator = nullptr);
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
   static constexpr size_t kChunkBytes = kShardMemoryStep;
+  /// What a busy shard takes while a chunk is being made ready, some 25 ms, twice over.
+  static constexpr size_t kAheadBytes = 2 * kChunkBytes;
 
   /// A buffer of at least `bytes` (1 .. kFrameBytesMax), rounded up to a power of two; empty if the
   /// pool is exhausted (after asking the reclaimers). Contents undefined. Cost: no malloc.
@@ -107,6 +116,10 @@ class BufferPool {
 
   [[nodiscard]] uint64_t limit_bytes() const { return limit_bytes_; }
   [[nodiscard]] uint64_t used_bytes() const { return used_bytes_; }
+  /// Why a chunk last came into use without having been made ready, if that was tried and failed; else empty. Merely slower.
+  [[nodiscard]] const std::string& populate_failure() const { return populate_failure_; }
+  /// Whether a chunk is being made ready at this moment.
+  [[nodiscard]] bool populating() const { return populator_ != nullptr && populator_->busy(); }
 
  private:
   static constexpr uint32_t kClasses = 8;  // 4 KiB << 0 .. 7
@@ -121,6 +134,8 @@ class BufferPool {
   };
   Buffer allocate_class(uint32_t size_class);
   bool grow();
+  void prepare_ahead();
+  bool take_prepared();
   void free_block(std::byte* data, uint32_t size_class);
   void push_free(std::byte* data, uint32_t size_class);
   void remove_free(std::byte* data, uint32_t size_class);
@@ -138,6 +153,9 @@ class BufferPool {
   /// a buffer that is out starts here, likewise for what is set aside. It is what catches a release of what was not allocated.
   std::vector<uint8_t> block_state_;
   std::function<void(std::byte*, size_t)> on_chunk_;
+  std::unique_ptr<PagePopulator> populator_;
+  size_t chunk_asked_for_ = SIZE_MAX;  ///< index of the last one that the populator was given: each once, also if it fails
+  std::string populate_failure_;
   std::vector<std::pair<uint32_t, Reclaimer>> reclaimers_;
   uint32_t next_reclaimer_ = 1;
   PoolWaiter* first_waiter_ = nullptr;

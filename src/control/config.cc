@@ -130,6 +130,13 @@ class TableReader {
     if (const toml::node* node = find(key)) value = text(key, *node);
   }
 
+  void read_flag(std::string_view key, bool& value) const {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    if (!node->is_boolean()) fail_type(key, "true or false", *node);
+    value = node->as_boolean()->get();
+  }
+
   void read_integer(std::string_view key, uint64_t min, uint64_t max, uint64_t& value) const {
     const toml::node* node = find(key);
     if (node == nullptr) return;
@@ -292,7 +299,7 @@ class TableReader {
 
 constexpr std::string_view kRootKeys[] = {"node", "nbd", "replication", "admin", "rebuild",
                                           "log",  "volume"};
-constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin"};
+constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin", "pin"};
 constexpr std::string_view kNbdKeys[] = {"listen", "max_connections", "handshake_timeout",
                                          "stall_timeout"};
 constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain"};
@@ -323,6 +330,7 @@ void read_node(const toml::table& table, Config& config) {
   in.read_integer("shards", 0u, kShardsMax, config.shards);
   in.read_size("memory", kMemoryBytesMin, kMemoryBytesMax, config.memory_bytes);
   in.read_duration("spin", 0, kSecondNs, config.spin_ns);
+  in.read_flag("pin", config.pin_shards);
 }
 
 /// `address` as a key of Seen; empty if it cannot collide (port 0 takes any free one).

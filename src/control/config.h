@@ -45,6 +45,7 @@ struct Config {
   uint32_t shards = 0;                          ///< 0: one per core
   uint64_t memory_bytes = uint64_t{256} << 20;  ///< all buffers of all shards together
   int64_t spin_ns = 20'000;
+  bool pin_shards = false;                      ///< each to a core
 
   std::vector<std::string> nbd_listen{"127.0.0.1:10809"};
   uint32_t nbd_connections_max = 4096;

@@ -21,6 +21,7 @@ std::string small_integer(const uint32_t& value) { return std::to_string(value);
 std::string size(const uint64_t& bytes) { return text(format_size(bytes)); }
 std::string duration(const int64_t& ns) { return text(format_duration(ns)); }
 std::string percent(const uint32_t& value) { return text(fmt::format("{}%", value)); }
+std::string flag(const bool& value) { return value ? "true" : "false"; }
 std::string when_lost(const bool& wait) { return text(wait ? "wait" : "drop"); }
 template <class T>
 std::string word(const T& value) {
@@ -46,6 +47,7 @@ constexpr ConfigField<Config> kConfig[] = {
     key<&Config::shards, small_integer>("node.shards", Effect::kAtStart),
     key<&Config::memory_bytes, size>("node.memory", Effect::kAtStart),
     key<&Config::spin_ns, duration>("node.spin", Effect::kAtReload),
+    key<&Config::pin_shards, flag>("node.pin", Effect::kAtStart),
     key<&Config::nbd_listen, list>("nbd.listen", Effect::kAtStart),
     // Those that are connected stay, also if they are more.
     key<&Config::nbd_connections_max, small_integer>("nbd.max_connections", Effect::kAtReload),

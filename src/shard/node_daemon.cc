@@ -97,7 +97,7 @@ Status NodeDaemon::start_all() {
 Status NodeDaemon::start_shards() {
   const uint32_t count = shard_count();
   for (uint32_t i = 0; i < count; ++i) {
-    const ShardOptions options{i, shard_memory(count), shard_limits(config_)};
+    const ShardOptions options{i, shard_memory(count), config_.pin_shards, shard_limits(config_)};
     auto shard = std::make_unique<Shard>(options, fatal_);
     BOOST_OUTCOME_TRYV(shard->start());
     shards_.push_back(std::move(shard));

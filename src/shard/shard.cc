@@ -60,6 +60,7 @@ Shard::~Shard() {
 Status Shard::start() {
   std::promise<Status> started;
   auto result = started.get_future();
+  populator_ = std::make_unique<io::PagePopulator>();  // here: a pinned shard's would have to share its core
   thread_ = std::thread([this, &started] { main(started); });
   Status status = result.get();
   if (!status.has_value()) thread_.join();
@@ -68,7 +69,7 @@ Status Shard::start() {
 
 void Shard::main(std::promise<Status>& started) {
   pthread_setname_np(pthread_self(), fmt::format("shard-{}", options_.index).c_str());
-  pin_to_core(options_.index);
+  if (options_.pin) pin_to_core(options_.index);
   io::RingOptions ring_options;
   ring_options.spin = options_.limits.spin;
   ring_options.registered_bytes_max = options_.memory_bytes;
@@ -113,8 +114,8 @@ void Shard::main(std::promise<Status>& started) {
 void Shard::make_parts() {
   pool_ = std::make_unique<io::BufferPool>(options_.memory_bytes, [this](std::byte* data, size_t bytes) {
     ring_->register_chunk(data, bytes);
-    note_registration();
-  });
+    note_growth();
+  }, std::move(populator_));
   ring_->attach_pool(pool_.get());
   checkpoint_memory_ = std::make_unique<CheckpointMemory>(*pool_);
   nbd::ClientLog& client_lines = *this;
@@ -124,10 +125,15 @@ void Shard::make_parts() {
   refusals_ = std::make_unique<repl::Refusals>(*ring_, *pool_);
 }
 
-/// Memory is registered as it comes into use: that may fail long after the start. Merely slower, told once.
-void Shard::note_registration() {
-  if (ring_->registration_failure().empty() || std::exchange(registration_told_, true)) return;
-  log::warn({.shard = options_.index}, "shard {}: {}", options_.index, ring_->registration_failure());
+/// Memory is made ready and registered as it comes into use: that may fail long after the start. Merely slower, told once.
+void Shard::note_growth() {
+  if (!ring_->registration_failure().empty() && !std::exchange(registration_told_, true)) {
+    log::warn({.shard = options_.index}, "shard {}: {}", options_.index, ring_->registration_failure());
+  }
+  if (!pool_->populate_failure().empty() && !std::exchange(populating_told_, true)) {
+    log::warn({.shard = options_.index}, "shard {}: memory cannot be made ready before it is needed, clients wait for it: {}", options_.index,
+              pool_->populate_failure());
+  }
 }
 
 void Shard::run(std::function<void()> action) { ring_->post(new ActionMessage(std::move(action))); }

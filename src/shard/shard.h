@@ -1,4 +1,4 @@
-// One shard: a pinned thread with its ring, its buffers, the volumes that it owns and their clients.
+// One shard: a thread with its ring, its buffers, the volumes that it owns and their clients.
 // Everything a request touches lives here and on this thread; other threads only post messages.
 #pragma once
 
@@ -36,6 +36,7 @@ struct ShardLimits {
 struct ShardOptions {
   uint32_t index = 0;
   uint64_t memory_bytes = 0;
+  bool pin = false;  ///< to the core of its index
   ShardLimits limits;
 };
 
@@ -84,13 +85,14 @@ class Shard : private nbd::ClientLog {
   void client_line(const nbd::ClientLine& line) override;
   void main(std::promise<Status>& started);
   void make_parts();
-  void note_registration();
+  void note_growth();
   void begin_stop();
   void part_stopped();
 
   ShardOptions options_;
   Fatal fatal_;
   std::thread thread_;
+  std::unique_ptr<io::PagePopulator> populator_;  ///< until the pool has it
   std::unique_ptr<io::RingIo> ring_;
   std::unique_ptr<io::BufferPool> pool_;
   std::unique_ptr<CheckpointMemory> checkpoint_memory_;
@@ -100,6 +102,7 @@ class Shard : private nbd::ClientLog {
   std::vector<std::unique_ptr<repl::Volume>> volumes_;
   std::unique_ptr<ReserveClaim> claim_;  ///< of a volume that is being added
   bool registration_told_ = false;
+  bool populating_told_ = false;
   size_t parts_stopping_ = 0;
   bool stop_begun_ = false;
   std::function<void()> stopped_;

@@ -55,10 +55,13 @@ std::optional<Broken> Checks::positions(size_t index) {
   if (!s.wal_head || c_.is_failed(index)) return std::nullopt;
   if (auto broken = verification(s)) return broken;
   Seen& seen = seen_[index];
-  if (seen.boot != node.boots() || seen.role != s.role) seen = Seen{node.boots(), s.role, 0, 0, 0, 0, 0};
+  // Between two looks a primary may have been a replica, which cuts its tail, and be primary again: of another epoch then.
+  const uint64_t epoch = s.epoch.value_or(0);
+  const Seen nothing{.boot = node.boots(), .role = s.role, .epoch = epoch};
+  if (seen.boot != nothing.boot || seen.role != nothing.role || seen.epoch != epoch) seen = nothing;
   // While a replica cuts its tail, or has been told to begin anew, its log is being read again.
   if (s.role != "primary") {
-    seen = Seen{node.boots(), s.role, 0, 0, 0, 0, 0};
+    seen = nothing;
     if (*s.wal_head < *s.written_lsn) return std::nullopt;
   }
   const std::string now = fmt::format("{}, {}: checkpoint {}, durable {}, written {}, head {}, committed {}", node.id(), s.role, *s.checkpoint_lsn,
@@ -78,7 +81,7 @@ std::optional<Broken> Checks::positions(size_t index) {
       return Broken{"a replica is a prefix of its primary", fmt::format("{}; {} has written {}, durable {}", now, r.id, *r.written_lsn, *r.durable_lsn)};
     }
   }
-  seen = Seen{node.boots(), s.role, *s.wal_head, *s.written_lsn, *s.durable_lsn, *s.checkpoint_lsn, committed};
+  seen = Seen{node.boots(), s.role, epoch, *s.wal_head, *s.written_lsn, *s.durable_lsn, *s.checkpoint_lsn, committed};
   return std::nullopt;
 }
 

@@ -35,6 +35,7 @@ class Checks {
   struct Seen {
     uint64_t boot = 0;
     std::string role;
+    uint64_t epoch = 0;
     uint64_t head = 0, written = 0, durable = 0, checkpoint = 0, committed = 0;
   };
   [[nodiscard]] std::optional<Broken> positions(size_t index);

@@ -254,7 +254,11 @@ void Operator::collect_reports() {
   bool lost_unflushed = false;
   for (const size_t index : candidates_) {
     // What a damaged copy has, nobody knows: it may be all that the others lack.
-    if (!may_be_candidate(index) || c_.is_failed(index) || c_.is_damaged(index)) return give_up();
+    if (c_.is_damaged(index)) {
+      start_again(index);  // what it could not read it may read then
+      return give_up();
+    }
+    if (!may_be_candidate(index) || c_.is_failed(index)) return give_up();
     lost_unflushed = lost_unflushed || c_.hosts[index].lost_unflushed;
   }
   // Of equal ones the first, in the order of nodes.
@@ -292,10 +296,7 @@ void Operator::promote() {
     if (order.answer->has_value() && (*order.answer)->has_value()) return promoted(order.node, true);
     not_before_ = c_.world.now() + kRetry;
     // What it refuses now it may do after a start: its log could not be read, its volume had failed.
-    if (order.answer->has_value() && c_.hosts[order.node].up()) {
-      c_.kill(order.node);
-      c_.hosts[order.node].start_at = c_.world.now() + kRetry;
-    }
+    if (order.answer->has_value() && c_.hosts[order.node].up()) start_again(order.node);
     ++next_candidate_;
     return;
   }
@@ -396,8 +397,12 @@ void Operator::keep_processes_running() {
 void Operator::look_after_failed(size_t index) {
   Host& host = c_.hosts[index];
   if (index == c_.primary && !busy() && (host.destroyed() || c_.world.random().chance(1, 2)) && fail_over(true)) return;
+  start_again(index);
+}
+
+void Operator::start_again(size_t index) {
   c_.kill(index);
-  host.start_at = c_.world.now() + kRetry;
+  c_.hosts[index].start_at = c_.world.now() + kRetry;
 }
 
 void Operator::look_after_clients() {

@@ -63,6 +63,7 @@ class Operator {
   Order send(size_t node, const repl::AssignmentRequest& request);
   void keep_processes_running();
   void look_after_failed(size_t index);
+  void start_again(size_t index);
   void look_after_clients();
   void look_after_primary();
   void add_replicas();

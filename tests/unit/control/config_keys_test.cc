@@ -72,7 +72,7 @@ TEST_CASE("config keys: what is said to hold without a key does", "[config]") {
 
 TEST_CASE("config keys: a change of each is found, and what it calls for is what is said of the key", "[config]") {
   const std::map<std::string, std::string> others{
-      {"node.id", "\"n3\""}, {"node.data_dir", "\"/other\""}, {"node.shards", "2"}, {"node.memory", "\"1GiB\""}, {"node.spin", "\"1us\""},
+      {"node.id", "\"n3\""}, {"node.data_dir", "\"/other\""}, {"node.shards", "2"}, {"node.memory", "\"1GiB\""}, {"node.spin", "\"1us\""}, {"node.pin", "true"},
       {"nbd.listen", "[\"127.0.0.1:1\"]"}, {"nbd.max_connections", "7"}, {"nbd.handshake_timeout", "\"7s\""}, {"nbd.stall_timeout", "\"7s\""},
       {"replication.listen", "\"127.0.0.1:1\""}, {"replication.timeout", "\"7s\""}, {"replication.when_lost", "\"wait\""},
       {"replication.wal_retain", "\"7%\""}, {"admin.listen", "\"127.0.0.1:1\""}, {"rebuild.rate_max", "\"7MiB\""}, {"rebuild.chunk", "\"4KiB\""},

@@ -41,6 +41,7 @@ data_dir  = "/var/lib/ringbolt"
 shards    = 3
 memory    = "1GiB"
 spin      = "50us"
+pin       = true
 [nbd]
 listen = ["127.0.0.1:10809", "unix:/run/ringbolt/nbd.sock"]
 max_connections = 17
@@ -86,6 +87,7 @@ TEST_CASE("config: every key is read", "[config]") {
   CHECK(config.shards == 3);
   CHECK(config.memory_bytes == uint64_t{1} << 30);
   CHECK(config.spin_ns == 50'000);
+  CHECK(config.pin_shards);
   CHECK(config.nbd_listen ==
         std::vector<std::string>{"127.0.0.1:10809", "unix:/run/ringbolt/nbd.sock"});
   CHECK(config.nbd_connections_max == 17);
@@ -121,6 +123,7 @@ TEST_CASE("config: what is left out has its default", "[config]") {
   const Config fresh;
   CHECK(config.shards == fresh.shards);
   CHECK(config.memory_bytes == fresh.memory_bytes);
+  CHECK(!config.pin_shards);
   CHECK(config.nbd_listen == fresh.nbd_listen);
   CHECK(config.admin_listen == "127.0.0.1:10811");
   CHECK(!config.wait_for_lost_replicas);
@@ -181,6 +184,8 @@ TEST_CASE("config: a wrong type names the expected one", "[config]") {
         "x.toml:4: [node] shards: expected an integer, got a string");
   CHECK_THAT(error_of_config("[node]\nid = 1"), StartsWith("x.toml:2: [node] id: expected a string"));
   CHECK_THAT(error_of_config(kNode + "memory = 1.5"), Contains("expected a size") && Contains("floating"));
+  CHECK(error_of_config(kNode + "pin = \"yes\"") == "x.toml:4: [node] pin: expected true or false, got a string");
+  CHECK_THAT(error_of_config(kNode + "pin = 1"), Contains("expected true or false, got an integer"));
   CHECK_THAT(error_of_config(kNode + "spin = 20"), Contains("expected a time") && Contains("an integer"));
   CHECK_THAT(error_of_config(kNode + "[replication]\nwal_retain = 50"),
              Contains("expected a share (string such as \"50%\"), got an integer"));
