@@ -8,36 +8,16 @@ from workloads import Target
 MEMORY_STEP = 8 << 20  # of a shard, for each four of its volumes
 
 
-class Cores:
-    """Of one daemon, in place of all that the machine has. Both ends of a pair pin the thread of their first volume to their first core,
-    which two hosts do not share."""
-    address = '127.0.0.1'
-
-    def __init__(self, cores):
-        self._cores = cores
-
-    def enter(self):
-        os.sched_setaffinity(0, self._cores)
-
-
-def split_cores(count):
-    """For each of `count` daemons its part of the machine's cores; None where there are too few."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < count:
-        return [None] * count
-    return [Cores(cores[number * len(cores) // count:(number + 1) * len(cores) // count]) for number in range(count)]
-
-
 class Cluster:
-    """`copies` daemons with the same volumes, the first one primary of all. `options`: wal_size, memory, shards, cores."""
+    """`copies` daemons with the same volumes, the first one primary of all. `options`: wal_size, memory, shards, pin."""
 
     def __init__(self, directory, copies, volumes, options, durability='sync_all', label='rb'):
         """`volumes`: {name: bytes}."""
         self.volumes, self.durability = volumes, durability
         self._options, self._epoch = options, 1
-        cores = split_cores(copies) if options.cores == 'split' else [None] * copies
-        self.nodes = [harness.Node(f'{label}{copies}n{number + 1}', directory, host=cores[number], options={
-            'node.shards': options.shards, 'node.memory': f'{self._memory()}B', 'replication.when_lost': 'drop'}) for number in range(copies)]
+        self.nodes = [harness.Node(f'{label}{copies}n{number + 1}', directory, options={
+            'node.shards': options.shards, 'node.pin': options.pin, 'node.memory': f'{self._memory()}B', 'replication.when_lost': 'drop'})
+            for number in range(copies)]
         self.primary, self.replicas = self.nodes[0], self.nodes[1:]
         self.filled = set()
 
@@ -135,8 +115,9 @@ class Ringbolt:
         self.cluster.start()
         self.rest()
 
-    def target(self, connections=1):
-        return Target([self.cluster.uri()] * connections)
+    def target(self, connections=1, volumes=1):
+        """`connections` to each of the first `volumes`."""
+        return Target([self.cluster.uri(name) for name in list(self.cluster.volumes)[:volumes]] * connections)
 
     def pids(self):
         return self.cluster.pids()

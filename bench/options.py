@@ -94,8 +94,8 @@ def add_output(parser):
 def add_common(parser, runs, seconds):
     parser.add_argument('--build', help='where ringboltd is (build/)')
     parser.add_argument('--dir', type=writable_directory, default='/var/tmp', help='where volumes are made, and removed again: the disk that is measured')
-    parser.add_argument('--runs', type=number(int, 1, 100), default=runs, help='of which the medians count')
-    parser.add_argument('--seconds', type=number(float, 0.1, 86400), default=seconds, help='of one measurement')
+    parser.add_argument('--runs', type=number(int, 1, 100), default=runs, help=f'of which the medians count ({runs})')
+    parser.add_argument('--seconds', type=number(float, 0.1, 86400), default=seconds, help=f'of one measurement ({seconds})')
     parser.add_argument('--when-idle', action='store_true', help='before each measurement wait until the machine has little else to do')
     parser.add_argument('--idle-limit', metavar='SECONDS', type=number(float, 1, 86400), default=120, help='... this long at most; it is noted if that did not help')
     parser.add_argument('--congestion', metavar='NAMES', type=a_list(str), default=['host'],
@@ -104,9 +104,8 @@ def add_common(parser, runs, seconds):
     add_output(parser)
 
 
-def add_ringbolt(parser, cores='shared', wal_size='256MiB'):
-    parser.add_argument('--wal-size', type=size, default=size(wal_size))
-    parser.add_argument('--memory', type=size, default=size('256MiB'), help='of each daemon; more where its volumes need it')
-    parser.add_argument('--shards', type=number(int, 0, 1024), default=0, help='of each daemon; 0: one per core')
-    parser.add_argument('--cores', choices=['shared', 'split'], default=cores,
-                        help="shared: each daemon pins its shards as on a host of its own; split: each has its part of the machine's cores")
+def add_ringbolt(parser, wal_size='256MiB'):
+    parser.add_argument('--wal-size', type=size, default=size(wal_size), help=f'({wal_size})')
+    parser.add_argument('--memory', type=size, default=size('256MiB'), help='of each daemon (256MiB); more where its volumes need it')
+    parser.add_argument('--shards', type=number(int, 0, 256), default=0, help='of each daemon; 0: one per core')
+    parser.add_argument('--pin', action='store_true', help='each shard stays on one core: for a machine with a core for each shard of all daemons, and for the client')

@@ -75,7 +75,8 @@ def _bar_colour(label):
 
 def bar_chart(title, unit, groups):
     """Groups of horizontal bars, one below the other; where they have them, with the range of the runs."""
-    left, right, row, gap = 110, 90, 18, 42
+    longest = max((len(bar.label) for group in groups for bar in group.bars), default=0)
+    left, right, row, gap = max(110, 24 + 7 * longest), 90, 18, 42
     height = 44 + sum(gap + row * len(group.bars) for group in groups)
     drawing = Drawing(WIDTH, height)
     drawing.text(16, 26, title, 16, more='font-weight="bold"')

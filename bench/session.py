@@ -76,7 +76,7 @@ class Session:
 
     def keep(self, run, words):
         """A run that is done."""
-        self.report['runs'].append(run)
+        self.report['runs'].append({**run, 'congestion_control': in_force()})
         self.report['medians'] = medians.of(self.report['runs'], self._group_by)
         self.save()
         note(f'{words}{busy_words(run)}')
@@ -126,7 +126,7 @@ def measure(session, system, load):
     system.rest()
     deferred = facts.process_cpu_seconds(pids) - deferred
     operations = result['operations']
-    return {**result, **figures, **after, **waited, 'congestion_control': in_force(), 'deferred_cpu_seconds': deferred,
+    return {**result, **figures, **after, **waited, 'deferred_cpu_seconds': deferred,
             'server_cpu_us_per_operation': figures['server_cpu_seconds'] * 1e6 / operations,
             'total_cpu_us_per_operation': (figures['server_cpu_seconds'] + deferred) * 1e6 / operations}
 
