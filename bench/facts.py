@@ -67,5 +67,6 @@ def host_facts(build, data):
                               '--always', '--dirty']),
         'fio': first_line(['fio', '--version']),
         'qemu-nbd': first_line(['qemu-nbd', '--version']),
+        'qemu-storage-daemon': first_line(['qemu-storage-daemon', '--version']),
         'nbdkit': first_line(['nbdkit', '--version']),
     }

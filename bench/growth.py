@@ -3,7 +3,7 @@ run; and how long a large volume takes to open."""
 import os
 import time
 
-import clients
+import load_clients
 import harness
 import opening
 import options as values
@@ -21,7 +21,8 @@ PARTS = {'size': 'bytes of the volume', 'volumes': 'volumes of each daemon', 'ti
 GROWTH_MAX = 1.2  # of the CPU time per operation, over the least x: more than what runs differ by
 ONE, EIGHT = 'one volume busy', 'eight volumes busy'
 DEPTH = 32  # in all, also of several volumes
-SMALL_VOLUME = 64 << 20
+MIB = 1 << 20
+SMALL_VOLUME = 64 * MIB
 
 
 def add_options(parser):
@@ -29,10 +30,10 @@ def add_options(parser):
     parser.add_argument('--sizes', type=values.a_list(values.size), default=[1 << 30, 100 << 30, 1 << 40], help='of sparse volumes (1GiB,100GiB,1TiB)')
     parser.add_argument('--places', type=values.number(int, 64, 1 << 20), default=65536, help='blocks that are written, spread evenly over each of these (65536)')
     parser.add_argument('--counts', type=values.a_list(values.number(int, 1, 256)), default=[1, 4, 16, 64, 256], help='of volumes (1,4,16,64,256)')
-    parser.add_argument('--many-wal-size', type=values.size, default=16 << 20, help='of each of these (16MiB)')
+    parser.add_argument('--many-wal-size', type=values.size, default=16 * MIB, help='of each of these (16MiB)')
     parser.add_argument('--minutes', type=values.number(float, 0.001, 10080), default=60, help='of load (60)')
     parser.add_argument('--open-size', type=values.size, default=1 << 40, help='of the volume that is opened (1TiB)')
-    parser.add_argument('--open-logs', type=values.a_list(values.size), default=[16 << 20, 64 << 20, 256 << 20], help='bytes written before it is killed (16MiB,64MiB,256MiB)')
+    parser.add_argument('--open-logs', type=values.a_list(values.size), default=[16 * MIB, 64 * MIB, 256 * MIB], help='bytes written before it is killed (16MiB,64MiB,256MiB)')
     values.add_common(parser, runs=3, seconds=5)
     values.add_ringbolt(parser)
 
@@ -42,7 +43,7 @@ def run(options, build):
     for size in options.sizes:
         if size // 4096 < options.places:
             raise harness.Failure(f'--places {options.places}: {values.size_text(size)} have {size // 4096} blocks only')
-    with Session('growth', options, build, GROUP_BY) as session:
+    with Session('growth', options, build, GROUP_BY, verdicts) as session:
         session.need_room(max(room(options, part) for part in options.parts))
         for congestion in options.congestion:
             with session.congestion.inside(congestion):
@@ -84,7 +85,7 @@ def spread(size, places):
 def write_places(system, size, places):
     stride = size // places // 4096 * 4096
     skip = [f'--rw=write:{stride - 4096}'] if stride > 4096 else ['--rw=write']
-    clients.run(workloads.fio(system.target(), size, *skip, '--bs=4k', '--iodepth=32', f'--number_ios={places}', '--refill_buffers', '--end_fsync=1'), 3600)
+    load_clients.run(workloads.fio(system.target(), size, *skip, '--bs=4k', '--iodepth=32', f'--number_ios={places}', '--refill_buffers', '--end_fsync=1'), 3600)
 
 
 def measure_sizes(session, common):
@@ -143,7 +144,7 @@ def measure_time(session, common):
         x = (time.monotonic() - begin) / 60
         result = {**common, 'name': 'W2', 'x': x, 'repetition': 1, **measure(session, system, Load('W2', system.target(), 1 << 30, options.seconds, number)),
                   'resident_bytes': sum(node.rss_bytes() for node in system.cluster.nodes), 'descriptors': sum(node.fd_count() for node in system.cluster.nodes)}
-        session.keep(result, f'time    {x:7.2f} min {load_words(result)}  {result["resident_bytes"] / (1 << 20):.0f} MiB')
+        session.keep(result, f'time    {x:7.2f} min {load_words(result)}  {result["resident_bytes"] / MIB:.0f} MiB')
     system.stop()
     session.remove(os.path.join(session.directory, 'time'))
 
@@ -155,7 +156,7 @@ def measure_open(session, common):
     system = make(session, 'open', {'vol0': options.open_size}, copies=1)
     for repetition in range(1, options.runs + 1):
         for run in opening.measure(session, system, options.open_size, options.open_logs, repetition):
-            session.keep({**common, 'repetition': repetition, **run}, f'{repetition}/{options.runs} open {run["name"]:12} {run["x"] / (1 << 20):6.1f} MiB in the log: {run["seconds"]:.3f} s')
+            session.keep({**common, 'repetition': repetition, **run}, f'{repetition}/{options.runs} open {run["name"]:12} {run["x"] / MIB:6.1f} MiB in the log: {run["seconds"]:.3f} s')
     session.remove(os.path.join(session.directory, 'open'))
 
 
@@ -176,52 +177,55 @@ def lines(entries, key):
 def verdicts(result):
     """Of each part and name whether it grows; of opening whether it is as fast as it has to be."""
     judged = []
-    for part in result['options']['parts']:
-        entries = [entry for entry in result['medians'] if entry['part'] == part]
-        if part == 'open':
-            judged += opening.verdicts(entries)
-            continue
-        for name, points in lines(entries, 'total_cpu_us_per_operation').items():
-            judged.append(grows(part, name, [(x, value) for x, value in points if (part, name) != ('volumes', EIGHT) or x >= 8]))
+    for congestion in result['options']['congestion']:
+        for part in result['options']['parts']:
+            entries = [entry for entry in result['medians'] if (entry['part'], entry['congestion']) == (part, congestion)]
+            found = opening.verdicts(entries) if part == 'open' else [grows(part, name, points) for name, points in lines(entries, 'total_cpu_us_per_operation').items()]
+            judged += [{**entry, 'part': part, 'congestion': congestion} for entry in found]
     return judged
 
 
 def grows(part, name, points):
     """By the least x; over time the medians of its first and its last quarter count, as single runs differ."""
+    if name == EIGHT:
+        points = [(x, value) for x, value in points if x >= 8]  # of fewer volumes each has more in flight
     if len(points) < 2:
-        return {'part': part, 'name': name, 'state': 'not measured', 'text': 'not measured: one point only'}
+        return {'name': name, 'state': 'not measured', 'text': 'not measured: one point only'}
     quarter = max(1, len(points) // 4) if part == 'time' else 1
     first, last = (sorted(value for _, value in some)[len(some) // 2] for some in (points[:quarter], points[-quarter:]))
     most = last if part == 'time' else max(value for _, value in points)
     ratio = most / first if first else float('inf')
     state = 'pass' if ratio <= GROWTH_MAX else 'short'
-    return {'part': part, 'name': name, 'state': state, 'measured': ratio, 'wanted': GROWTH_MAX,
+    return {'name': name, 'state': state, 'measured': ratio, 'wanted': GROWTH_MAX,
             'text': f'{"pass" if state == "pass" else "it grows"}: CPU per operation at most {ratio:.2f} of the first'}
 
 
 def show_x(part, x):
-    return {'size': lambda: values.size_text(int(x)), 'volumes': lambda: f'{x:g}', 'time': lambda: f'{x:.1f}', 'open': lambda: f'{x / (1 << 20):.1f} MiB'}[part]()
+    return {'size': lambda: values.size_text(int(x)), 'volumes': lambda: f'{x:g}', 'time': lambda: f'{x:.1f}'}[part]()
 
 
 def tables(result, is_short=False):
     options = result['options']
     parts = [f'Median of {options["runs"]} runs of {options["seconds"]:g} s, two copies, sync_all; requests in flight: {DEPTH}.']
-    for part in options['parts']:
-        entries = [entry for entry in result['medians'] if entry['part'] == part]
-        if not entries:
-            continue
-        if part == 'open':
-            parts.append(f'**Opening a volume of {values.size_text(options["open_size"])}**, one copy\n\n{opening.table(entries)}')
-            continue
-        if part == 'time':
-            entries = some_of(entries)
-        rows = [[f'{entry["name"]}{report.mark(entry)}', show_x(part, entry['x']), f'{entry["iops"]:,.0f}', report.microseconds(entry['p50_us']), report.microseconds(entry['p99_us']),
-                 f'{entry["total_cpu_us_per_operation"]:.1f}', *([f'{entry["resident_bytes"] / (1 << 20):.0f}'] if part == 'time' else [])] for entry in entries]
-        header = ['load', PARTS[part], 'operations/s', 'p50 us', 'p99 us', 'CPU us/op', *(['resident, MiB'] if part == 'time' else [])]
-        parts.append(f'**By {PARTS[part]}**\n\n{report.table(header, rows)}')
-    judged = [[f'{entry["part"]}, {entry["name"]}', entry['text']] for entry in verdicts(result)]
-    parts.append(report.table(['does it grow?', 'verdict'], judged))
+    for congestion in options['congestion']:
+        parts.append(f'### {report.congestion_words(result, congestion)}')
+        for part in options['parts'] if not is_short else []:
+            entries = [entry for entry in result['medians'] if (entry['part'], entry['congestion']) == (part, congestion)]
+            if entries and part == 'open':
+                parts.append(f'**Opening a volume of {values.size_text(options["open_size"])}**, one copy\n\n{opening.table(entries)}')
+            elif entries:
+                parts.append(f'**By {PARTS[part]}**\n\n{cost_table(part, entries)}')
+        parts.append(report.table(['does it grow?', 'verdict'], [[f'{entry["part"]}, {entry["name"]}', entry['text']] for entry in result['verdicts'] if entry['congestion'] == congestion]))
     return '\n\n'.join(parts)
+
+
+def cost_table(part, entries):
+    header = ['load', PARTS[part], 'operations/s', 'p50 us', 'p99 us', 'CPU us/op', *(['resident, MiB'] if part == 'time' else [])]
+    rows = []
+    for entry in some_of(entries) if part == 'time' else entries:
+        rows.append([f'{entry["name"]}{report.mark(entry)}', show_x(part, entry['x']), f'{entry["iops"]:,.0f}', report.microseconds(entry['p50_us']), report.microseconds(entry['p99_us']),
+                     f'{entry["total_cpu_us_per_operation"]:.1f}', *([f'{entry["resident_bytes"] / MIB:.0f}'] if part == 'time' else [])])
+    return report.table(header, rows)
 
 
 def some_of(entries, most=12):

@@ -3,7 +3,7 @@ import json
 import os
 import time
 
-import clients
+import load_clients
 import harness
 import report
 import workloads
@@ -52,7 +52,7 @@ def opened(session, system):
 
 def load(system, size, written, seed):
     """Random blocks all over the volume."""
-    clients.run(workloads.fio(system.target(), size, '--rw=randwrite', '--bs=4k', '--iodepth=32', '--norandommap', f'--io_size={written}', f'--randseed={seed}'), 3600)
+    load_clients.run(workloads.fio(system.target(), size, '--rw=randwrite', '--bs=4k', '--iodepth=32', '--norandommap', f'--io_size={written}', f'--randseed={seed}'), 3600)
 
 
 def wal_path(node):
@@ -62,7 +62,7 @@ def wal_path(node):
 def read_rate(path, size):
     """Of the disk: the log's own file, which was written."""
     block = 1 << 20
-    text = clients.run(['fio', '--output-format=json', '--name=read', '--ioengine=io_uring', '--direct=1', '--rw=read', f'--bs={block}', '--iodepth=8', '--readonly',
+    text = load_clients.run(['fio', '--output-format=json', '--name=read', '--ioengine=io_uring', '--direct=1', '--rw=read', f'--bs={block}', '--iodepth=8', '--readonly',
                         f'--size={max(size // block, 1) * block}', f'--filename={path}'], 600)
     return json.loads(text[text.index('{'):])['jobs'][0]['read']['bw_bytes']
 
@@ -85,7 +85,7 @@ def verdicts(entries):
 
 def judge(name, seconds, wanted, words):
     state = 'pass' if seconds <= wanted else 'short'
-    return {'part': 'open', 'name': name, 'state': state, 'measured': seconds, 'wanted': wanted,
+    return {'name': name, 'state': state, 'measured': seconds, 'wanted': wanted,
             'text': f'{state if state == "pass" else "too long"}: {seconds:.3f} s, at most {wanted:.3f} s{words}'}
 
 

@@ -28,7 +28,7 @@ def add_options(parser):
 
 def run(options, build):
     systems.check(options.systems)
-    with Session('peers', options, build, GROUP_BY) as session:
+    with Session('peers', options, build, GROUP_BY, verdicts) as session:
         session.need_room(room(options))
         made = make_systems(session)
         for repetition in range(1, options.runs + 1):
@@ -94,7 +94,7 @@ def tables(result, is_short=False):
     if not is_short:
         parts.append(report.described(result['systems']))
     for congestion in options['congestion']:
-        judged = [entry for entry in verdicts(result) if entry['congestion'] == congestion]
+        judged = [entry for entry in result['verdicts'] if entry['congestion'] == congestion]
         parts.append(f'### {report.congestion_words(result, congestion)}')
         parts.append(overview(result, congestion, judged))
         parts.append(f'Floors: {floors.summary(judged)}.')

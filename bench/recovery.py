@@ -3,7 +3,7 @@ import json
 import os
 import time
 
-import clients
+import load_clients
 import harness
 import options as values
 import report
@@ -91,7 +91,7 @@ def measure_raw(session, _, common):
             for job in jobs:
                 command += [f'--name={job}', f'--rw={job}', f'--filename={paths[job]}']
             watched = Watched([])
-            text = clients.run(command, options.raw_seconds, writes_files=True)
+            text = load_clients.run(command, options.raw_seconds, writes_files=True)
             done = json.loads(text[text.index('{'):])['jobs']
             # Of both at once that of the slower one.
             keep(session, common, f'raw {name}, {block}', {'bytes_per_second': min(job[job['jobname']]['bw_bytes'] for job in done), **watched.figures(), **waited}, '')
@@ -116,7 +116,7 @@ def measure_catchup(session, system, common):
         catchup = Recoveries(cluster, 'catchup')
         catchup.replica.stop()
         cluster.primary.wait_volume(lambda volume: not volume['replicas'][0]['in_sync'], 'the replica to leave the in-sync set')
-        clients.run(workloads.fio(Target([cluster.uri()]), options.size, *shape, f'--io_size={options.missed}', f'--randseed={common["repetition"]}'), LIMIT_SECONDS)
+        load_clients.run(workloads.fio(Target([cluster.uri()]), options.size, *shape, f'--io_size={options.missed}', f'--randseed={common["repetition"]}'), LIMIT_SECONDS)
         run = timed(session, system, catchup.replica.start, catchup.wait)
         run.update(bytes_per_second=options.missed / run['seconds'], missed_bytes=options.missed)
         keep(session, common, name, run, f'{run["seconds"]:.2f} s')

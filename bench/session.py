@@ -27,14 +27,14 @@ def leave(number, _frame):
 
 
 class Session:
-    def __init__(self, kind, options, build, group_by):
-        """`group_by`: what is the same in runs of which a median is taken."""
-        self.options, self.directory, self._group_by = options, None, group_by
+    def __init__(self, kind, options, build, group_by, verdicts=lambda report: []):
+        """`group_by`: what is the same in runs of which a median is taken; `verdicts`: on a report with medians."""
+        self.options, self.directory, self._group_by, self._verdicts = options, None, group_by, verdicts
         self._systems = []
         self._idle = IdleGate(options.when_idle, options.idle_limit)
         shown = {key: value for key, value in vars(options).items() if isinstance(value, (int, float, str, list, type(None)))}
         self.report = {'schema': SCHEMA, 'kind': kind, 'began': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'), 'complete': False,
-                       'host': facts.host_facts(build, options.dir), 'options': shown, 'systems': {}, 'commands': {}, 'runs': [], 'medians': []}
+                       'host': facts.host_facts(build, options.dir), 'options': shown, 'systems': {}, 'commands': {}, 'runs': [], 'medians': [], 'verdicts': []}
 
     def __enter__(self):
         # A signal must not leave servers and gigabytes behind.
@@ -78,6 +78,7 @@ class Session:
         """A run that is done."""
         self.report['runs'].append({**run, 'congestion_control': in_force()})
         self.report['medians'] = medians.of(self.report['runs'], self._group_by)
+        self.report['verdicts'] = self._verdicts(self.report)
         self.save()
         note(f'{words}{busy_words(run)}')
 

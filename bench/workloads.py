@@ -3,7 +3,7 @@ engine never sends it (its --sync changes nothing on the wire)."""
 import os
 from typing import NamedTuple
 
-import clients
+import load_clients
 import harness
 
 LOAD_PROGRAM = os.path.join(harness.BUILD, 'bench', 'ringbolt-nbd-load')
@@ -62,11 +62,11 @@ class Load:
                             f'--seconds={seconds}', '--fua=1', f'--seed={seed}']
 
     def start(self):
-        return clients.Client(self.command, self.seconds, self.writes_files)
+        return load_clients.Client(self.command, self.seconds, self.writes_files)
 
     def result(self, client):
         """The figures of a client that start() returned."""
-        result = (clients.parse_fio if self.is_fio else clients.parse_load)(client.text())
+        result = (load_clients.parse_fio if self.is_fio else load_clients.parse_load)(client.text())
         # What was to be measured must have happened.
         if result['operations'] == 0:
             raise harness.Failure(f'{self.name}: nothing was done: {" ".join(self.command)}')
@@ -93,7 +93,7 @@ def fio(target, size, *options):
 
 def fill(target, size, *options, seconds=3600):
     """Writes all of it, with random bytes: what is measured never meets blocks that were not written before."""
-    clients.run(fio(target, size, '--rw=write', '--bs=1M', '--iodepth=8', '--refill_buffers', '--end_fsync=1', *options), seconds, bool(target.file))
+    load_clients.run(fio(target, size, '--rw=write', '--bs=1M', '--iodepth=8', '--refill_buffers', '--end_fsync=1', *options), seconds, bool(target.file))
 
 
 def _pattern(workload):
