@@ -65,8 +65,8 @@ class BufferPool {
   BufferPool& operator=(const BufferPool&) = delete;
 
   static constexpr size_t kChunkBytes = kShardMemoryStep;
-  /// What a busy shard takes while a chunk is being made ready, some 25 ms, twice over.
-  static constexpr size_t kAheadBytes = 2 * kChunkBytes;
+  /// What a busy shard takes while a chunk is being made ready, some 25 ms. An idle one keeps as much in memory.
+  static constexpr size_t kAheadBytes = kChunkBytes;
 
   /// A buffer of at least `bytes` (1 .. kFrameBytesMax), rounded up to a power of two; empty if the
   /// pool is exhausted (after asking the reclaimers). Contents undefined. Cost: no malloc.
