@@ -211,6 +211,29 @@ TEST_CASE("buffer_pool: no more is made ready than what is to be free", "[page_p
   CHECK(growing.work.count == growing.chunks.size() - 1);
 }
 
+TEST_CASE("buffer_pool: more is made ready although much is free, if that is in pieces", "[page_populator][buffer_pool]") {
+  GrowingPool growing(8);
+  growing.work.may_end = GatedWork::kRangesMax;
+  for (int i = 0; i < 50; ++i) {
+    growing.touch();
+    growing.await_idle();
+  }
+  const size_t ready = growing.chunks.size();
+  // As the log gathers small frames: all but one whole block has a frame in it, and is free behind that.
+  for (size_t left = ready * kGrowthChunk / kFrameBytesMax; left > 1; --left) {
+    growing.taken.push_back(growing.pool->shrink(growing.pool->allocate(kFrameBytesMax), kBlockBytes));
+    growing.await_idle();
+  }
+  CHECK(growing.work.count >= ready);
+  CHECK(growing.chunks.size() > ready);
+  for (const Buffer& buffer : growing.taken) growing.pool->release(buffer);
+  for (int i = 0; i < 50; ++i) {
+    growing.touch();
+    growing.await_idle();
+  }
+  CHECK(growing.work.count == growing.chunks.size() - 1);
+}
+
 TEST_CASE("buffer_pool: a chunk that cannot be made ready is tried once, and comes into use when it is needed", "[page_populator][buffer_pool]") {
   GrowingPool growing(3);
   growing.work.fails = true;
