@@ -19,7 +19,7 @@ class Cluster:
             'node.shards': options.shards, 'node.pin': options.pin, 'node.memory': f'{self._memory()}B', 'replication.when_lost': 'drop'})
             for number in range(copies)]
         self.primary, self.replicas = self.nodes[0], self.nodes[1:]
-        self.filled = set()
+        self.is_filled = False
 
     def _memory(self):
         """What the volumes need where all of them are on one shard, as nobody says which is where."""
@@ -71,12 +71,11 @@ class Cluster:
     def uri(self, volume='vol0'):
         return self.primary.uri(volume)
 
-    def fill(self, *options):
-        """Every volume, once."""
+    def fill(self):
+        """Every volume."""
         for name, size in self.volumes.items():
-            if name not in self.filled:
-                workloads.fill(Target([self.uri(name)]), size, *options)
-                self.filled.add(name)
+            workloads.fill(Target([self.uri(name)]), size)
+        self.is_filled = True
 
     def pids(self):
         return [node.pid for node in self.nodes]
@@ -105,7 +104,7 @@ class Ringbolt:
         self.cluster, self._durability = cluster, durability
 
     def prepare(self):
-        if not self.cluster.filled:
+        if not self.cluster.is_filled:
             self.cluster.start()
             self.cluster.fill()
             self.cluster.stop()

@@ -10,7 +10,6 @@ import medians as medians_of
 JUDGED = 'RB2'            # two copies, sync_all
 SUSTAINED_SECONDS = 60    # of W5L, with a log of 256 MiB
 SUSTAINED_WAL_BYTES = 256 << 20
-DISTURBED_CORES = 0.3     # that others used: then a number is no measurement
 
 
 class Floor(NamedTuple):
@@ -36,11 +35,11 @@ FLOORS = [
 ]
 SYSTEMS = ['S0', *dict.fromkeys(floor.base for floor in FLOORS), JUDGED]
 
-# What the disk itself allows, as a part of S0 in the same workload, and why. Both copies are on one disk.
+# What the disk itself allows, as a part of S0 in the same workload, and why. Both copies are on one disk. None of W3: fio's raw writes wait
+# for each flush, those of servers do not.
 LIMITS = {
     'W1F': (1, 'each write waits for the disk once'),
     'W2': (1 / 2, 'two copies on one disk'),
-    'W3': (1 / 2, 'two copies on one disk'),
     'W4': (1, 'each read is one of the disk'),
     'W5': (1 / 4, 'two copies on one disk, each once in the log and once in the image'),
     'W5L': (1 / 4, 'two copies on one disk, each once in the log and once in the image'),
@@ -81,7 +80,8 @@ def verdict(floor, medians, options, **group):
         result.update(state='short', short_by=_short_by(floor, value, wanted))
         result['text'] = f'short by {100 * result["short_by"]:.0f} %'
         limit = None if floor.figure != 'iops' else limit_of(medians, floor.workload, **group)
-        if limit and wanted > limit[0]:
+        # A limit that was passed is none.
+        if limit and value <= limit[0] < wanted:
             result.update(limit=limit[0], above_limit=True)
             remarks.insert(0, f'the floor lies above what the disk gives here: {limit[1]} = {limit[0]:,.0f} ({limit[2]}), of which this is {100 * value / limit[0]:.0f} %')
     result['text'] = '; '.join([result['text'], *remarks])
@@ -101,10 +101,8 @@ def _remarks(floor, measured, base, options):
             yield f'sustained for {options["sustained"]:g} s only'
         if options['wal_size'] != SUSTAINED_WAL_BYTES:
             yield f'with a log of {options["wal_size"] >> 20} MiB'
-    if max(measured['other_busy_cores'], base['other_busy_cores']) > DISTURBED_CORES:
+    if medians_of.is_disturbed(measured) or medians_of.is_disturbed(base):
         yield 'disturbed by other programs'
-    elif False in (measured.get('idle'), base.get('idle')):
-        yield 'the machine was not idle'
 
 
 def summary(verdicts):

@@ -67,9 +67,9 @@ def run(command, seconds, writes_files=False):
 def parse_load(text):
     """ringbolt-nbd-load's."""
     load = json.loads(text)
-    return {'operations': load['reads'] + load['writes'], 'seconds': load['seconds'], 'iops': load['iops'],
-            'bytes_per_second': load['bytes_per_second'], 'fua_writes': load['fua_writes'], 'flushes': 0,
-            **{f'{key}_us': load[f'{key}_us'] for key, _ in PERCENTILES}}
+    prefixes = ['', 'flush_'] if load['flushes'] else ['']
+    return {'operations': load['reads'] + load['writes'], **{key: load[key] for key in ('seconds', 'iops', 'bytes_per_second', 'fua_writes', 'flushes')},
+            **{f'{prefix}{key}_us': load[f'{prefix}{key}_us'] for prefix in prefixes for key, _ in PERCENTILES}}
 
 
 def parse_fio(text):
@@ -80,7 +80,7 @@ def parse_fio(text):
     read, write, sync = job['read'], job['write'], job['sync']
     result = {'operations': read['total_ios'] + write['total_ios'], 'seconds': max(read['runtime'], write['runtime']) / 1000,
               'iops': read['iops'] + write['iops'], 'bytes_per_second': read['bw_bytes'] + write['bw_bytes'], 'fua_writes': 0,
-              'flushes': sync.get('total_ios', 0), **_percentiles(read if read['total_ios'] else write)}
+              'flushes': sync['lat_ns'].get('N', 0), **_percentiles(read if read['total_ios'] else write)}
     if read['total_ios'] and write['total_ios']:
         result.update(_percentiles(write, 'write_'))
     if result['flushes']:

@@ -1,6 +1,8 @@
 """Medians of runs that differ in their repetition only."""
 import statistics
 
+DISTURBED_CORES = 0.3  # that others used: then a number is no measurement
+
 
 def of(runs, group_by):
     """A list with one entry per group: what it has in common, how many runs, and the median of every figure; of `iops` also least and most."""
@@ -30,6 +32,11 @@ def _all_idle(group):
     """None if nobody looked."""
     looked = [run.get('idle') for run in group]
     return None if any(value is None for value in looked) else all(looked)
+
+
+def is_disturbed(entry):
+    """Other programs had a part in this number."""
+    return entry.get('other_busy_cores', 0) > DISTURBED_CORES or entry.get('idle') is False
 
 
 def find(medians, **wanted):

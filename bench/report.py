@@ -3,8 +3,9 @@ import json
 import os
 
 import options as values
+from medians import DISTURBED_CORES, is_disturbed
 
-DISTURBED_WORDS = '`!`: other programs used more than 0.3 cores meanwhile, or the machine was not idle: distrust the number.'
+DISTURBED_WORDS = f'`!`: other programs used more than {DISTURBED_CORES} cores meanwhile, or the machine was not idle: distrust the number.'
 
 
 def add_options(parser):
@@ -21,10 +22,6 @@ def table(header, rows):
 
 def microseconds(value):
     return f'{value:,.0f}' if value >= 100 else f'{value:.1f}'
-
-
-def is_disturbed(entry):
-    return entry.get('other_busy_cores', 0) > 0.3 or entry.get('idle') is False
 
 
 def mark(entry):

@@ -11,8 +11,7 @@ from workloads import WORKLOADS, Load, describe
 TITLE = 'Scaling'
 GROUP_BY = ('part', 'workload', 'system', 'congestion', 'x')
 PARTS = {'depth': 'one connection, requests in flight', 'connections': 'connections to one volume', 'volumes': 'volumes, one connection each'}
-MORE = {'W1F', 'W7', 'W5L', 'W1'}  # have no other depth, or are no load for several connections
-KNOWN = [name for name in WORKLOADS if name not in MORE]
+KNOWN = [name for name, workload in WORKLOADS.items() if not workload.fua and not workload.flush_every and name != 'W5L']  # what fio's NBD engine does
 SYSTEMS = [name for name in systems.SHIPPED if name != 'S0']
 
 

@@ -191,10 +191,11 @@ Status LoadClient::take_option_reply(bool* done) {
   } else if (type == nbd::kRepInfo && bytes == 12 &&
              nbd::load<uint16_t>(payload.data()) == nbd::kInfoExport) {
     size_bytes_ = nbd::load<uint64_t>(payload.data() + 2);
-    if (options_.fua &&
-        (nbd::load<uint16_t>(payload.data() + 10) & nbd::kTransmissionSendFua) == 0) {
+    const auto offered = nbd::load<uint16_t>(payload.data() + 10);
+    if (options_.fua && (offered & nbd::kTransmissionSendFua) == 0)
       return make_error(Errc::kUnsupported, "the server does not offer FUA");
-    }
+    if (options_.flush_every != 0 && (offered & nbd::kTransmissionSendFlush) == 0)
+      return make_error(Errc::kUnsupported, "the server does not offer flushes");
   }
   return boost::outcome_v2::success();
 }
@@ -207,22 +208,34 @@ uint64_t LoadClient::next_random() {  // splitmix64
   return value ^ (value >> 31);
 }
 
-void LoadClient::issue(uint32_t slot, uint64_t now) {
+nbd::RequestHeader LoadClient::next_request() {
+  nbd::RequestHeader header;
+  if (options_.flush_every != 0 && unflushed_ == options_.flush_every) {
+    unflushed_ = 0;
+    header.command = nbd::kCommandFlush;
+    return header;
+  }
   const uint64_t places = size_bytes_ / options_.block_bytes;
   const bool is_read = next_random() % 100 < options_.read_percent;
   const uint64_t place = options_.sequential ? next_offset_++ % places : next_random() % places;
-  slots_[slot] = {now, is_read, true};
-  ++in_flight_;
-  nbd::RequestHeader header;
   header.command = is_read ? nbd::kCommandRead : nbd::kCommandWrite;
   header.flags = !is_read && options_.fua ? nbd::kCommandFlagFua : uint16_t{0};
-  header.cookie = slot;
   header.offset = place * options_.block_bytes;
   header.length = options_.block_bytes;
+  if (!is_read) ++unflushed_;
+  return header;
+}
+
+void LoadClient::issue(uint32_t slot, uint64_t now) {
+  nbd::RequestHeader header = next_request();
+  header.cookie = slot;
+  slots_[slot] = {now, header.command, true};
+  ++in_flight_;
+  const bool is_write = header.command == nbd::kCommandWrite;
   const size_t at = out_.size();
-  out_.resize(at + nbd::kRequestBytes + (is_read ? 0 : options_.block_bytes));
+  out_.resize(at + nbd::kRequestBytes + (is_write ? options_.block_bytes : 0));
   nbd::encode_request(&out_[at], header);
-  if (is_read) return;
+  if (!is_write) return;
   std::memcpy(&out_[at + nbd::kRequestBytes], &pattern_[next_random() % kPatternBytes],
               options_.block_bytes);
   ++stamp_;  // no two writes are the same
@@ -270,14 +283,16 @@ Status LoadClient::take_replies(LoadResult& result) {
     if (error != nbd::kErrorNone)
       return make_error(Errc::kIo, fmt::format("a request failed with error {}", error));
     Slot& slot = slots_[cookie];
-    const size_t bytes = nbd::kSimpleReplyBytes + (slot.is_read ? options_.block_bytes : 0);
+    const bool is_read = slot.command == nbd::kCommandRead;
+    const size_t bytes = nbd::kSimpleReplyBytes + (is_read ? options_.block_bytes : 0);
     if (in_end_ - in_begin_ < bytes) break;
     in_begin_ += bytes;
     slot.busy = false;
     --in_flight_;
     free_slots_.push_back(static_cast<uint32_t>(cookie));
-    ++(slot.is_read ? result.reads : result.writes);
-    result.latency.add(now - slot.began);
+    const bool is_flush = slot.command == nbd::kCommandFlush;
+    ++(is_flush ? result.flushes : is_read ? result.reads : result.writes);
+    (is_flush ? result.flush_latency : result.latency).add(now - slot.began);
   }
   return boost::outcome_v2::success();
 }

@@ -1,5 +1,6 @@
 // An NBD client that keeps a fixed number of requests in flight on one connection, for measuring.
-// It exists because fio's NBD engine cannot set FUA. One thread, simple replies.
+// It exists because fio's NBD engine cannot set FUA, and at depth flushes many times as often as it
+// is told to. One thread, simple replies.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ struct LoadOptions {
   uint32_t depth = 32;
   uint32_t read_percent = 0;  ///< of the requests, the others are writes
   bool sequential = false;
-  bool fua = false;  ///< on every write
+  bool fua = false;          ///< on every write
+  uint32_t flush_every = 0;  ///< a flush after so many writes, 0: none
   double seconds = 5;
   uint64_t seed = 1;
 };
@@ -26,8 +28,10 @@ struct LoadOptions {
 struct LoadResult {
   uint64_t reads = 0;
   uint64_t writes = 0;
-  double seconds = 0;  ///< from the first request to the last reply
-  LatencyHistogram latency;
+  uint64_t flushes = 0;
+  double seconds = 0;        ///< from the first request to the last reply
+  LatencyHistogram latency;  ///< of reads and writes
+  LatencyHistogram flush_latency;
 };
 
 class LoadClient {
@@ -45,7 +49,7 @@ class LoadClient {
  private:
   struct Slot {
     uint64_t began = 0;
-    bool is_read = false;
+    uint16_t command = 0;
     bool busy = false;
   };
 
@@ -55,6 +59,7 @@ class LoadClient {
   Status negotiate();
   Status take_option_reply(bool* done);
   void issue(uint32_t slot, uint64_t now);
+  nbd::RequestHeader next_request();
   /// Send or receive what is possible now; whether anything was.
   Result<bool> transfer();
   Status take_replies(LoadResult& result);
@@ -68,6 +73,7 @@ class LoadClient {
   uint64_t random_;
   uint64_t next_offset_ = 0;
   uint64_t stamp_ = 0;
+  uint32_t unflushed_ = 0;  ///< writes since the last flush
   uint32_t in_flight_ = 0;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;

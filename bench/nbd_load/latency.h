@@ -13,7 +13,6 @@ class LatencyHistogram {
   /// Nanoseconds that a `part` (0 .. 1) of the values do not exceed, at most 1 % too high; 0 if
   /// empty.
   [[nodiscard]] uint64_t percentile(double part) const;
-  [[nodiscard]] uint64_t max() const { return max_; }
 
  private:
   static constexpr uint32_t kStepBits = 7;

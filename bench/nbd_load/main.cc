@@ -1,11 +1,12 @@
 // ringbolt-nbd-load: one connection, a fixed number of requests in flight, for some seconds; prints
-// one JSON object. bench/fio.py uses it where fio's NBD engine cannot do what is to be measured.
+// one JSON object. bench/compare uses it where fio's NBD engine cannot do what is to be measured.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <charconv>
 #include <cstdio>
 #include <map>
+#include <string>
 #include <string_view>
 
 #include "bench/nbd_load/client.h"
@@ -19,9 +20,10 @@ using namespace ringbolt::bench;
 constexpr const char* kUsage =
     "usage: ringbolt-nbd-load URI [--rw=randwrite|randread|randrw|write|read] [--bs=BYTES] "
     "[--depth=N]\n"
-    "                         [--seconds=S] [--fua=0|1] [--seed=N]\n"
+    "                         [--seconds=S] [--fua=0|1] [--flush-every=N] [--seed=N]\n"
     "  URI    nbd://HOST:PORT/EXPORT or nbd+unix:///EXPORT?socket=PATH\n"
-    "  randrw is 70 % reads; --fua=1 sets FUA on every write\n";
+    "  randrw is 70 % reads; --fua=1 sets FUA on every write; a flush is one of the\n"
+    "         requests in flight\n";
 
 template <class Number>
 bool parse(std::string_view text, Number least, Number most, Number* value) {
@@ -52,6 +54,7 @@ bool parse_option(std::string_view argument, LoadOptions* options) {
   if (name == "--rw") return parse_pattern(value, options);
   if (name == "--bs") return parse<uint32_t>(value, 512, kRequestBytesMax, &options->block_bytes);
   if (name == "--depth") return parse<uint32_t>(value, 1, 1024, &options->depth);
+  if (name == "--flush-every") return parse<uint32_t>(value, 0, UINT32_MAX, &options->flush_every);
   if (name == "--seconds") return parse<double>(value, 0.001, 86400, &options->seconds);
   if (name == "--seed") return parse<uint64_t>(value, 0, UINT64_MAX, &options->seed);
   if (name == "--fua") {
@@ -70,20 +73,22 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-void print(const LoadOptions& options, const LoadResult& result, double cpu) {
-  const uint64_t count = result.reads + result.writes;
+std::string percentiles(std::string_view prefix, const LatencyHistogram& latency) {
   const auto microseconds = [&](double part) {
-    return static_cast<double>(result.latency.percentile(part)) / 1e3;
+    return static_cast<double>(latency.percentile(part)) / 1e3;
   };
+  return fmt::format("\"{0}p50_us\": {1:.1f}, \"{0}p99_us\": {2:.1f}, \"{0}p999_us\": {3:.1f}",
+                     prefix, microseconds(0.5), microseconds(0.99), microseconds(0.999));
+}
+
+void print(const LoadOptions& options, const LoadResult& result, double cpu) {
+  const auto count = static_cast<double>(result.reads + result.writes);
   fmt::print(
-      "{{\"reads\": {}, \"writes\": {}, \"fua_writes\": {}, \"seconds\": {:.6f}, \"iops\": {:.1f}, "
-      "\"bytes_per_second\": {:.0f}, \"p50_us\": {:.1f}, \"p99_us\": {:.1f}, \"p999_us\": {:.1f}, "
-      "\"max_us\": {:.1f}, \"cpu_seconds\": {:.4f}}}\n",
-      result.reads, result.writes, options.fua ? result.writes : 0, result.seconds,
-      static_cast<double>(count) / result.seconds,
-      static_cast<double>(count) * options.block_bytes / result.seconds, microseconds(0.5),
-      microseconds(0.99), microseconds(0.999), static_cast<double>(result.latency.max()) / 1e3,
-      cpu);
+      "{{\"reads\": {}, \"writes\": {}, \"fua_writes\": {}, \"flushes\": {}, \"seconds\": {:.6f}, "
+      "\"iops\": {:.1f}, \"bytes_per_second\": {:.0f}, {}, {}, \"cpu_seconds\": {:.4f}}}\n",
+      result.reads, result.writes, options.fua ? result.writes : 0, result.flushes, result.seconds,
+      count / result.seconds, count * options.block_bytes / result.seconds,
+      percentiles("", result.latency), percentiles("flush_", result.flush_latency), cpu);
 }
 
 }  // namespace
