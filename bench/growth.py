@@ -27,7 +27,7 @@ SMALL_VOLUME = 64 * MIB
 
 def add_options(parser):
     parser.add_argument('--parts', type=values.a_list(values.one_of(PARTS)), default=list(PARTS), help=', '.join(PARTS))
-    parser.add_argument('--sizes', type=values.a_list(values.size), default=[1 << 30, 100 << 30, 1 << 40], help='of sparse volumes (1GiB,100GiB,1TiB)')
+    parser.add_argument('--sizes', type=values.a_list(values.size), default=[1 << 30, 100 << 30, 1 << 40], help='of sparse volumes (1GiB,100GiB,1TiB); over time the least of them counts, and it is full')
     parser.add_argument('--places', type=values.number(int, 64, 1 << 20), default=65536, help='blocks that are written, spread evenly over each of these (65536)')
     parser.add_argument('--counts', type=values.a_list(values.number(int, 1, 256)), default=[1, 4, 16, 64, 256], help='of volumes (1,4,16,64,256)')
     parser.add_argument('--many-wal-size', type=values.size, default=16 * MIB, help='of each of these (16MiB)')
@@ -55,7 +55,7 @@ def run(options, build):
 def room(options, part):
     """On the disk, at the same time."""
     return {'size': len(options.sizes) * 2 * (options.places * 4096 + options.wal_size), 'volumes': max(options.counts) * 2 * (SMALL_VOLUME + options.many_wal_size),
-            'time': 2 * ((1 << 30) + options.wal_size), 'open': max(options.open_logs) + options.wal_size}[part]
+            'time': 2 * (min(options.sizes) + options.wal_size), 'open': max(options.open_logs) + options.wal_size}[part]
 
 
 def make(session, label, volumes, wal_size=None, copies=2):
@@ -132,9 +132,9 @@ def measure_volumes(session, common):
 # --- time -------------------------------------------------------------------------------------------------
 
 def measure_time(session, common):
-    """One load after another on daemons that are not restarted."""
-    options = session.options
-    system = make(session, 'time', {'vol0': 1 << 30})
+    """One load after another on daemons that are not restarted, on a volume of the least size."""
+    options, size = session.options, min(session.options.sizes)
+    system = make(session, 'time', {'vol0': size})
     system.start()
     system.cluster.fill()
     system.rest()
@@ -142,7 +142,7 @@ def measure_time(session, common):
     while number < 2 or time.monotonic() - begin < options.minutes * 60:
         number += 1
         x = (time.monotonic() - begin) / 60
-        result = {**common, 'name': 'W2', 'x': x, 'repetition': 1, **measure(session, system, Load('W2', system.target(), 1 << 30, options.seconds, number)),
+        result = {**common, 'name': 'W2', 'x': x, 'repetition': 1, **measure(session, system, Load('W2', system.target(), size, options.seconds, number)),
                   'resident_bytes': sum(node.rss_bytes() for node in system.cluster.nodes), 'descriptors': sum(node.fd_count() for node in system.cluster.nodes)}
         session.keep(result, f'time    {x:7.2f} min {load_words(result)}  {result["resident_bytes"] / MIB:.0f} MiB')
     system.stop()

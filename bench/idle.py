@@ -4,14 +4,15 @@ import time
 import facts
 
 BUSY_CORES_MAX = 0.2
-LOOK_SECONDS = 1.0
+LOOK_SECONDS_MAX = 1.0
 
 
 class IdleGate:
     """Before each measurement. Without `wanted` it lets everything pass and knows nothing."""
 
-    def __init__(self, wanted, limit_seconds, look_seconds=LOOK_SECONDS):
-        self.wanted, self.limit_seconds, self.look_seconds = wanted, limit_seconds, look_seconds
+    def __init__(self, wanted, limit_seconds):
+        self.wanted, self.limit_seconds = wanted, limit_seconds
+        self._look_seconds = min(LOOK_SECONDS_MAX, limit_seconds)
 
     def wait(self):
         """{'idle': whether it is, None if nobody looked}, and the cores that were busy when it last looked."""
@@ -26,5 +27,5 @@ class IdleGate:
 
     def _look(self):
         busy, begin = facts.machine_busy_seconds(), time.monotonic()
-        time.sleep(self.look_seconds)
+        time.sleep(self._look_seconds)
         return (facts.machine_busy_seconds() - busy) / (time.monotonic() - begin)

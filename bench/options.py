@@ -97,7 +97,7 @@ def add_common(parser, runs, seconds):
     parser.add_argument('--runs', type=number(int, 1, 100), default=runs, help=f'of which the medians count ({runs})')
     parser.add_argument('--seconds', type=number(float, 0.1, 86400), default=seconds, help=f'of one measurement ({seconds})')
     parser.add_argument('--when-idle', action='store_true', help='before each measurement wait until the machine has little else to do')
-    parser.add_argument('--idle-limit', metavar='SECONDS', type=number(float, 1, 86400), default=120, help='... this long at most; it is noted if that did not help')
+    parser.add_argument('--idle-limit', metavar='SECONDS', type=number(float, 0.1, 86400), default=120, help='... this long at most; it is noted if that did not help')
     parser.add_argument('--congestion', metavar='NAMES', type=a_list(str), default=['host'],
                         help="TCP's congestion control: host (whatever it is) and others, in turn, in a network namespace: the host's setting stays")
     parser.add_argument('--json', metavar='FILE', type=output_file, help='everything that was measured; rewritten after each measurement')
