@@ -6,11 +6,15 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstddef>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <string_view>
 #include <vector>
+
+// jemalloc's. Sanitizers bring an allocator of their own.
+extern "C" __attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_length, void* new_value, size_t new_length);
 
 namespace ringbolt::io {
 
@@ -103,6 +107,13 @@ double thread_cpu_seconds() {
   timespec time{};
   if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) != 0) return 0;
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+std::optional<uint64_t> thread_allocated_bytes() {
+  uint64_t bytes = 0;
+  size_t length = sizeof bytes;
+  if (mallctl == nullptr || mallctl("thread.allocated", &bytes, &length, nullptr, 0) != 0) return std::nullopt;
+  return bytes;
 }
 
 }  // namespace ringbolt::io

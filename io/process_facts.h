@@ -26,4 +26,8 @@ ProcessFacts read_process_facts(const std::string& proc = "/proc");
 /// What the calling thread has used of a processor, in seconds. A system call; any thread.
 double thread_cpu_seconds();
 
+/// Bytes of heap that the calling thread has asked for so far, whatever was freed since; absent where the allocator does not count
+/// them. No system call; any thread.
+std::optional<uint64_t> thread_allocated_bytes();
+
 }  // namespace ringbolt::io

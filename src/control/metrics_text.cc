@@ -147,6 +147,16 @@ void tell_requests(PrometheusText& text, const NodeMetrics& node) {
   });
   text.family("ringbolt_volume_request_duration_seconds", Type::kHistogram, "From a request's arrival to its answer, all copies that it waits for included; what is answered in the same turn of the shard's loop counts as 0.");
   each_op(node, [&](ClientOp, const ClientOpMetrics& op, const MetricLabels& labels) { text.histogram(labels, op.latency); });
+  text.family("ringbolt_volume_request_stage_seconds", Type::kHistogram,
+              "Where that time goes. Of writes, trims and zeroes that succeed: admission (from the arrival until the request is in the log's open frame), staging (until that is sealed and handed to the "
+              "device and the replicas), commit (until the answer). Of every reply, and of each piece of a large one: reply (from the answer until the client's socket has taken it).");
+  each_volume(node, [&](const V& v, const MetricLabels& labels) {
+    for (const RequestStage stage : kRequestStages) {
+      MetricLabels of_stage = labels;
+      of_stage.emplace_back("stage", to_string(stage));
+      text.histogram(of_stage, v.request_stages[static_cast<size_t>(stage)]);
+    }
+  });
   text.family("ringbolt_volume_stage_duration_seconds", Type::kHistogram, "How long a device took, by what for.");
   each_volume(node, [&](const V& v, const MetricLabels& labels) {
     for (const DeviceStage stage : kDeviceStages) {
@@ -250,6 +260,8 @@ constexpr Row<S> kShardRows[] = {
     {"ringbolt_shard_pool_reserved_bytes", Type::kGauge, "Of these set aside: each volume's reserve.", [](const S& s) { return std::optional(s.pool_aside_bytes); }},
     {"ringbolt_shard_pool_waiting", Type::kGauge, "Who waits for a buffer now: clients, logs, replicas.", [](const S& s) { return std::optional(s.pool_waiting); }},
     {"ringbolt_shard_pool_waits_total", Type::kCounter, "Times that somebody began to wait for a buffer.", [](const S& s) { return std::optional(s.pool_waits); }},
+    {"ringbolt_shard_allocated_bytes_total", Type::kCounter, "Heap that the shard's thread has asked for so far, whatever it has given back since. Requests need none; questions such as the one for these numbers do.",
+     [](const S& s) { return s.allocated_bytes; }},
     {"ringbolt_shard_clients", Type::kGauge, "Connected clients.", [](const S& s) { return std::optional(s.clients); }},
     {"ringbolt_shard_volumes", Type::kGauge, "Volumes that are on the shard.", [](const S& s) { return std::optional(s.volumes); }},
 };
@@ -257,7 +269,9 @@ constexpr Row<S> kShardRows[] = {
 void tell_shards(PrometheusText& text, const NodeMetrics& node) {
   for (const Row<S>& row : kShardRows) {
     text.family(row.name, row.type, row.help);
-    for (const S& shard : node.shards) text.sample({{"shard", std::to_string(shard.index)}}, *row.value(shard));
+    for (const S& shard : node.shards) {
+      if (const auto value = row.value(shard)) text.sample({{"shard", std::to_string(shard.index)}}, *value);
+    }
   }
   text.family("ringbolt_shard_time_seconds_total", Type::kCounter, "Time of the shard's loop: at work, looking for work before it sleeps, and in the call that submits and sleeps.");
   for (const S& shard : node.shards) {

@@ -51,6 +51,26 @@ struct ClientOpMetrics {
   std::array<uint64_t, kClientErrors.size()> errors{};
 };
 
+/// Where a request's time goes. The first three are of those that are logged (writes, trims, zeroes), and together the time from
+/// arrival to answer; the last one comes after the answer, and is of all.
+enum class RequestStage : uint8_t {
+  kAdmission,  ///< it waits for its turn, the blocks at its edges, memory, room in the log
+  kStaging,    ///< its records are in the log's open frame
+  kCommit,     ///< they are with the device and the replicas
+  kReply,      ///< its reply waits for the client's socket, and that takes it
+};
+inline constexpr std::array kRequestStages = {RequestStage::kAdmission, RequestStage::kStaging, RequestStage::kCommit, RequestStage::kReply};
+
+constexpr const char* to_string(RequestStage stage) {
+  switch (stage) {
+    case RequestStage::kAdmission: return "admission";
+    case RequestStage::kStaging: return "staging";
+    case RequestStage::kCommit: return "commit";
+    case RequestStage::kReply: return "reply";
+  }
+  return "unknown";
+}
+
 /// What a device does for a volume.
 enum class DeviceStage : uint8_t { kWalWrite, kWalFlush, kWalRead, kBaseRead, kBaseWrite, kBaseFlush };
 inline constexpr std::array kDeviceStages = {DeviceStage::kWalWrite, DeviceStage::kWalFlush,  DeviceStage::kWalRead,
@@ -87,6 +107,7 @@ struct VolumeMetrics {
   VolumeStatus status;
   uint32_t shard = 0;
   std::array<ClientOpMetrics, kClientOps.size()> ops;
+  std::array<DurationHistogram, kRequestStages.size()> request_stages;  ///< of those that succeeded
   uint64_t requests_open = 0;
   std::array<DurationHistogram, kDeviceStages.size()> stages;
   uint64_t wal_written_bytes = 0;
@@ -104,6 +125,7 @@ struct ShardMetrics {
   uint64_t turns = 0;
   uint64_t enters = 0, submissions = 0, completions = 0, doorbells = 0, messages = 0;
   double seconds_working = 0, seconds_spinning = 0, seconds_asleep = 0, seconds_of_cpu = 0;
+  std::optional<uint64_t> allocated_bytes;  ///< heap that its thread has asked for so far
   uint64_t mailbox_messages = 0;
   uint64_t pool_limit_bytes = 0, pool_used_bytes = 0, pool_aside_bytes = 0, pool_waiting = 0, pool_waits = 0;
   uint64_t clients = 0, volumes = 0;

@@ -9,6 +9,7 @@ namespace ringbolt::nbd {
 void Connection::on_read_done(Command* command, Piece* piece, uint32_t error) {
   piece->data = piece->request.buffer.data + piece->request.offset % kBlockBytes;
   piece->data_bytes = static_cast<uint32_t>(piece->request.length);
+  piece->answered_at = host_.io.now();
   if (error != kErrorNone) {
     if (command->error == kErrorNone) {
       command->error = error;
@@ -94,6 +95,7 @@ bool Connection::advance_stream(Command* command) {
 /// The answer to a command that carries no read data.
 void Connection::finish_command(Command* command) {
   if (command->is_unanswered()) return release_command(command);
+  command->answered_at = host_.io.now();
   std::byte* at = command->header.data();
   const bool chunk =
       structured_ && (command->code == kCommandRead || command->code == kCommandBlockStatus);
@@ -116,6 +118,7 @@ void Connection::finish_command(Command* command) {
 /// One extent, "allocated": always a correct answer, and right for a volume with preallocated
 /// space.
 void Connection::finish_block_status(Command* command) {
+  command->answered_at = host_.io.now();
   std::byte* at =
       encode_chunk(command->header.data(), true, kChunkBlockStatus, command->cookie, 12);
   at = store(at, kBaseAllocationId);
@@ -168,13 +171,16 @@ void Connection::on_sent(int32_t result) {
   if (mode_ == Mode::kClosing) return drop_replies();
   if (result < 0) return fail("");
   RINGBOLT_ASSERT(static_cast<uint32_t>(result) == send_bytes_);
+  DurationHistogram& reply_times = service_.reply_times();
   uint32_t left = send_bytes_;
   while (left != 0) {
     ReplyPart* part = queue_.front();
     const uint32_t count = std::min(left, part->bytes() - part->sent_bytes);
     part->sent_bytes += count;
     left -= count;
-    if (part->sent_bytes == part->bytes()) release_part(queue_.pop());
+    if (part->sent_bytes != part->bytes()) break;
+    reply_times.add(host_.io.now() - part->answered_at);
+    release_part(queue_.pop());
   }
 }
 

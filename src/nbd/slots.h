@@ -39,6 +39,7 @@ struct ReplyPart {
   const std::byte* data = nullptr;
   uint32_t data_bytes = 0;
   uint32_t sent_bytes = 0;
+  int64_t answered_at = 0;
 };
 
 struct Piece;

@@ -151,6 +151,7 @@ void Primary::answer_configured(Lsn written, Lsn durable) {
 // --- positions --------------------------------------------------------------------------------------
 
 void Primary::on_sealed() {
+  note_sealed();
   logged_times_.note(store_.wal().sealed(), io_.now());
   members_.pump();
 }

@@ -159,6 +159,7 @@ class Primary final : public InSyncSetOwner {
   void merge_edges(const Request& request) const;
   void edge_read(ReadJob& job, int error);
   void release_edges(Request& request);
+  void note_sealed();
   void answer_ready();
   void answer(Request& request, RequestError error);
   void fail_all(RequestError error);

@@ -31,9 +31,6 @@ bool is_frame(const Request& r, uint32_t blocks) {
   return r.buffer && r.payload == r.buffer.data + kBlockBytes + r.offset % kBlockBytes &&
          r.buffer.bytes >= (1 + blocks) * kBlockBytes;
 }
-bool logs_something(RequestKind kind) {
-  return kind == RequestKind::kWrite || kind == RequestKind::kZero || kind == RequestKind::kTrim;
-}
 
 /// Steps of a zero or trim request: its first partial block, whole blocks, its last partial block.
 enum ZeroStep : uint8_t { kHead, kMiddle, kTail };
@@ -47,6 +44,7 @@ void Primary::submit(Request& request) {
   request.step = kHead;
   request.error = RequestError::kNone;
   request.reads_pending = 0;
+  request.sealed = false;
   request.payload_consumed = false;
   if (stopping_ || fenced_) return answer(request, RequestError::kShutdown);
   if (store_.failed() && (!serving_ || request.kind != RequestKind::kRead)) return answer(request, RequestError::kIo);
@@ -135,7 +133,7 @@ void Primary::pump() {
       submit_read(*request);
       continue;
     }
-    if (logs_something(request->kind) && overlaps_unappended(*request)) break;
+    if (is_logged(request->kind) && overlaps_unappended(*request)) break;
     if (needs_edges(*request)) {
       if (!read_edges(*request)) break;
       continue;
@@ -171,6 +169,11 @@ bool Primary::admit(Request& request) {
 /// All of it is in the log: give back what it held and let it wait for its reply.
 void Primary::admitted(Request& request) {
   release_edges(request);
+  request.logged_at = io_.now();
+  if (request.wait_lsn <= store_.wal().sealed()) {
+    request.sealed = true;
+    request.sealed_at = request.logged_at;
+  }
   if (request.error != RequestError::kNone) return answer(request, request.error);
   const bool stable = (request.fua || request.kind == RequestKind::kFlush) && !defect(Defect::kFlushNotAwaited);
   if (request.wait_lsn <= (stable ? stable_ : committed_)) return answer(request, RequestError::kNone);
@@ -393,12 +396,22 @@ void Primary::release_edges(Request& request) {
   edges_.resize(kept);
 }
 
+/// All records that there are have left. Those that had not before are at the ends of the queues: what is logged later waits behind.
+void Primary::note_sealed() {
+  for (const RequestQueue* queue : {&waiting_commit_, &waiting_stable_}) {
+    for (Request* request = queue->back(); request != nullptr && !request->sealed; request = request->previous) {
+      request->sealed = true;
+      request->sealed_at = io_.now();
+    }
+  }
+}
+
 // --- answers ----------------------------------------------------------------------------------------------
 
 void Primary::answer(Request& request, RequestError error) {
-  const io::Nanos latency = io_.now() - request.submitted_at;
-  load_.end(latency);
-  meter_.answered(request, error, latency);
+  const io::Nanos now = io_.now();
+  load_.end(now - request.submitted_at);
+  meter_.answered(request, error, now);
   request.done(request, error);
 }
 

@@ -10,6 +10,7 @@ class RequestQueue {
  public:
   [[nodiscard]] bool empty() const { return first_ == nullptr; }
   [[nodiscard]] Request* front() const { return first_; }
+  [[nodiscard]] Request* back() const { return last_; }
   void push(Request& request) {
     request.next = nullptr;
     request.previous = last_;

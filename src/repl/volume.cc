@@ -141,7 +141,8 @@ void Volume::send_clients_away(const std::string& reason) {
 
 void Volume::submit(Request& request) {
   if (primary_ == nullptr || serving_stopped_) {
-    meter_.answered(request, RequestError::kShutdown, 0);
+    request.submitted_at = io_.now();
+    meter_.answered(request, RequestError::kShutdown, request.submitted_at);
     request.done(request, RequestError::kShutdown);
     return;
   }

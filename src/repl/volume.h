@@ -117,6 +117,7 @@ class Volume final : public BlockService, private StoreListener, private Primary
   void detach(ClientObserver& client) override;
   [[nodiscard]] io::MemoryShare& payload_memory() override { return store_.payload_memory(); }
   [[nodiscard]] io::MemoryShare& reply_memory() override { return reply_memory_; }
+  [[nodiscard]] DurationHistogram& reply_times() override { return meter_.reply_times(); }
   void submit(Request& request) override;
 
  private:

@@ -11,6 +11,7 @@ MemoryShareMetrics metrics_of(const io::MemoryShare& share) { return {share.held
 VolumeMetrics Volume::metrics() const {
   VolumeMetrics m;
   m.ops = meter_.ops();
+  m.request_stages = meter_.stages();
   m.reply_memory = metrics_of(reply_memory_);
   m.payload_memory = metrics_of(store_.payload_memory());
   if (opened_) {

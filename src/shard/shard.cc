@@ -227,6 +227,7 @@ ShardMetrics Shard::metrics() const {
   m.seconds_spinning = seconds(counters.spinning);
   m.seconds_working = seconds(ring_->running_time() - counters.asleep - counters.spinning);
   m.seconds_of_cpu = io::thread_cpu_seconds();
+  m.allocated_bytes = io::thread_allocated_bytes();
   m.mailbox_messages = ring_->messages_waiting();
   m.pool_limit_bytes = pool_->limit_bytes();
   m.pool_used_bytes = pool_->used_bytes();

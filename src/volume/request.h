@@ -6,11 +6,15 @@
 #include <string>
 
 #include "io/memory_share.h"
+#include "ringbolt/duration_histogram.h"
 #include "ringbolt/types.h"
 
 namespace ringbolt {
 
 enum class RequestKind : uint8_t { kRead, kWrite, kFlush, kZero, kTrim, kCache };
+
+/// Whether it makes records.
+constexpr bool is_logged(RequestKind kind) { return kind == RequestKind::kWrite || kind == RequestKind::kZero || kind == RequestKind::kTrim; }
 
 /// Outcome of a request, in the words of the NBD protocol's error list. kShutdown: the volume is not served here any more, and
 /// whether the request was carried out is not known; the client is not told so, but sent away.
@@ -64,8 +68,11 @@ struct Request {
   Request* previous = nullptr;
   Lsn wait_lsn;
   int64_t submitted_at = 0;
+  int64_t logged_at = 0;  ///< all its records have their place in the log
+  int64_t sealed_at = 0;  ///< if `sealed`: the last of them has left for the device and the replicas
   uint64_t progress = 0;
   uint8_t step = 0;
+  bool sealed = false;
   RequestError error = RequestError::kNone;
   uint32_t reads_pending = 0;
   uint32_t reader_generation = 0;
@@ -95,6 +102,8 @@ class BlockService {
   /// What clients' payloads that are not logged yet, and replies that are not sent yet, are charged to.
   [[nodiscard]] virtual io::MemoryShare& payload_memory() = 0;
   [[nodiscard]] virtual io::MemoryShare& reply_memory() = 0;
+  /// How long replies take to leave, from the answer until the client's socket has taken them. For whoever watches.
+  [[nodiscard]] virtual DurationHistogram& reply_times() = 0;
   /// Takes the request; `done` is called when the answer is known. Never refuses for lack of space,
   /// memory or window: the request waits inside. The caller bounds how many it has open.
   virtual void submit(Request& request) = 0;

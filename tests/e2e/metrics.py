@@ -19,7 +19,8 @@ DASHBOARD = os.path.join(TOP, 'tools', 'grafana', 'ringbolt.json')
 # Requests of 4 KiB, by kind.
 LOAD = {'write': 200, 'write_fua': 40, 'read': 100, 'flush': 10, 'trim': 5, 'zeroes': 5}
 BLOCK = 4096
-HISTOGRAMS = ('ringbolt_volume_request_duration_seconds', 'ringbolt_volume_stage_duration_seconds', 'ringbolt_replica_round_trip_seconds')
+HISTOGRAMS = ('ringbolt_volume_request_duration_seconds', 'ringbolt_volume_request_stage_seconds', 'ringbolt_volume_stage_duration_seconds',
+              'ringbolt_replica_round_trip_seconds')
 # Exported only while there is a rebuild.
 REBUILD = re.compile(r'ringbolt_replica_rebuild_(size|done|skipped)_bytes|ringbolt_replica_rebuild_(bytes_per|left)_second')
 # What a machine that others load may raise, too.
@@ -169,7 +170,7 @@ def check_numbers(script, prometheus, pair):
             rates = prometheus.query(f'histogram_quantile(0.99, rate({name}_bucket[1m])) and rate({name}_count[1m]) > 0')
             assert all(math.isfinite(value) and value >= 0 for _, value in rates), rates
             return {labels.get('op') or labels.get('stage') or labels['replica'] for labels, _ in rates}
-        for name, least in zip(HISTOGRAMS, (set(LOAD), {'wal_write', 'wal_flush'}, {pair.replica.name})):
+        for name, least in zip(HISTOGRAMS, (set(LOAD), {'admission', 'staging', 'commit', 'reply'}, {'wal_write', 'wal_flush'}, {pair.replica.name})):
             wait_for_none(lambda: least - things(name), f'percentiles of {name}')
 
 

@@ -13,6 +13,26 @@ namespace {
 
 const ClientOpMetrics& of(const VolumeMetrics& m, ClientOp op) { return m.ops[static_cast<size_t>(op)]; }
 uint64_t timed(const VolumeMetrics& m, DeviceStage stage) { return m.stages[static_cast<size_t>(stage)].count(); }
+const DurationHistogram& of(const VolumeMetrics& m, RequestStage stage) { return m.request_stages[static_cast<size_t>(stage)]; }
+constexpr std::array kStagesOfLogged = {RequestStage::kAdmission, RequestStage::kStaging, RequestStage::kCommit};
+/// Of what is logged, all kinds together.
+DurationHistogram durations_of_logged(const VolumeMetrics& m) {
+  DurationHistogram sum;
+  for (const ClientOp op : {ClientOp::kWrite, ClientOp::kWriteFua, ClientOp::kTrim, ClientOp::kZeroes}) sum.add(of(m, op).latency);
+  return sum;
+}
+/// Each request was in each stage once, and was nowhere else.
+void check_stages(const VolumeMetrics& m) {
+  const DurationHistogram logged = durations_of_logged(m);
+  uint64_t sum_ns = 0;
+  for (const RequestStage stage : kStagesOfLogged) {
+    CAPTURE(to_string(stage));
+    CHECK(of(m, stage).count() == logged.count());
+    sum_ns += of(m, stage).sum_ns();
+  }
+  CHECK(sum_ns == logged.sum_ns());
+}
+
 uint64_t requests(const VolumeMetrics& m) {
   return std::accumulate(m.ops.begin(), m.ops.end(), uint64_t{0}, [](uint64_t sum, const ClientOpMetrics& op) { return sum + op.latency.count(); });
 }
@@ -30,6 +50,7 @@ std::vector<uint64_t> counters(const VolumeMetrics& m) {
     all.insert(all.end(), op.errors.begin(), op.errors.end());
   }
   for (const DurationHistogram& stage : m.stages) all.insert(all.end(), {stage.count(), stage.sum_ns()});
+  for (const DurationHistogram& stage : m.request_stages) all.insert(all.end(), {stage.count(), stage.sum_ns()});
   return all;
 }
 
@@ -77,6 +98,8 @@ TEST_CASE("sim_metrics: under load every stage is timed on both copies, and requ
       CHECK(of(primary, op).latency.count() > 0);
       CHECK((of(primary, op).bytes > 0) == (op != ClientOp::kFlush));
     }
+    check_stages(primary);
+    check_stages(replica);
     // A reply waits for the replica: no write is faster than the way there and back.
     CHECK(of(primary, ClientOp::kWriteFua).latency.sum_ns() > of(primary, ClientOp::kWriteFua).latency.count() * 10'000);
     for (const DeviceStage stage : {DeviceStage::kWalWrite, DeviceStage::kWalFlush, DeviceStage::kBaseWrite, DeviceStage::kBaseFlush}) {
@@ -101,6 +124,49 @@ TEST_CASE("sim_metrics: under load every stage is timed on both copies, and requ
     CHECK(c.volume(0).metrics().stable_lsn == c.status(0).wal_head);
     CHECK(c.volume(0).metrics().replicas[0].lag_seconds == 0.0);
   });
+}
+
+TEST_CASE("sim_metrics: a request's time is counted in the stage that it was spent in", "[sim][metrics]") {
+  Cluster c({.seed = 4});
+  start_pair(c);
+  constexpr io::Nanos kHeld = 200 * kMillisecond;
+  // Answered or not after a millisecond.
+  const auto submit = [&c](uint64_t block, uint64_t bytes = kBlockBytes) { return c.request(0, RequestKind::kWrite, block * kBlockBytes, bytes, 1, false, kMillisecond); };
+  const auto in_stage = [&c](RequestStage stage, const VolumeMetrics& before) { return static_cast<io::Nanos>(of(c.volume(0).metrics(), stage).sum_ns() - of(before, stage).sum_ns()); };
+  const auto answered = [&c](uint64_t count) { return c.run_until([&] { return of(c.volume(0).metrics(), ClientOp::kWrite).latency.count() == count; }, 10 * kSecond); };
+
+  SECTION("admission: it waits for a block at its edge") {
+    const VolumeMetrics before = c.volume(0).metrics();
+    const uint64_t hold = c.sim(0).disk().hold({.kind = io::SimOpKind::kRead, .path = "/base"});
+    CHECK_FALSE(submit(7, 512));
+    c.run_for(kHeld);
+    c.sim(0).disk().release(hold);
+    REQUIRE(answered(1));
+    CHECK(in_stage(RequestStage::kAdmission, before) >= kHeld);
+    CHECK(in_stage(RequestStage::kStaging, before) < kHeld / 4);
+    CHECK(in_stage(RequestStage::kCommit, before) < kHeld / 4);
+  }
+  SECTION("staging: four frames are being written, so its own stays open; commit: the device takes its time with these") {
+    const VolumeMetrics before = c.volume(0).metrics();
+    const uint64_t hold = c.sim(0).disk().hold({.kind = io::SimOpKind::kWrite, .path = "/wal"});
+    for (uint64_t block = 0; block < 6; ++block) CHECK_FALSE(submit(block));
+    c.run_for(kHeld);
+    c.sim(0).disk().release(hold);
+    REQUIRE(answered(6));
+    CHECK(in_stage(RequestStage::kAdmission, before) < kHeld / 4);
+    CHECK(in_stage(RequestStage::kStaging, before) >= 2 * kHeld);
+    CHECK(in_stage(RequestStage::kStaging, before) < 3 * kHeld);
+    CHECK(in_stage(RequestStage::kCommit, before) >= 4 * kHeld);
+    CHECK(in_stage(RequestStage::kCommit, before) < 5 * kHeld);
+  }
+  check_stages(c.volume(0).metrics());
+  // What fails was in no stage, wherever it had been.
+  const VolumeMetrics before = c.volume(0).metrics();
+  c.sim(0).disk().add_fault({.match = {.kind = io::SimOpKind::kWrite, .path = "/wal"}});
+  CHECK(c.request(0, RequestKind::kWrite, 0, kBlockBytes, 1) == RequestError::kIo);
+  const VolumeMetrics after = c.volume(0).metrics();
+  CHECK(of(after, ClientOp::kWrite).latency.count() == of(before, ClientOp::kWrite).latency.count() + 1);
+  for (const RequestStage stage : kStagesOfLogged) CHECK(of(after, stage) == of(before, stage));
 }
 
 TEST_CASE("sim_metrics: a replica that answers nothing lags by the time since it owes something", "[sim][metrics]") {

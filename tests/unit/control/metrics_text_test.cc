@@ -46,6 +46,7 @@ NodeMetrics node_metrics() {
   node.shards.resize(2);
   node.shards[1].index = 1;
   node.shards[1].pool_waiting = 3;
+  node.shards[1].allocated_bytes = 555;
   VolumeMetrics volume;
   volume.status = volume_status("vol0");
   volume.shard = 1;
@@ -53,6 +54,7 @@ NodeMetrics node_metrics() {
   volume.ops[static_cast<size_t>(ClientOp::kWriteFua)].bytes = 4096;
   volume.ops[static_cast<size_t>(ClientOp::kRead)].errors[static_cast<size_t>(ClientError::kIo)] = 2;
   volume.stages[static_cast<size_t>(DeviceStage::kWalFlush)].add(5'000'000);
+  volume.request_stages[static_cast<size_t>(RequestStage::kStaging)].add(3'000'000);
   ReplicaMetrics replica;
   replica.id = "n2";
   replica.sent_bytes = 77;
@@ -78,6 +80,10 @@ TEST_CASE("metrics: a volume, its replica and its shard are shown", "[metrics]")
   CHECK(samples["ringbolt_volume_request_errors_total{volume=\"vol0\",op=\"read\",error=\"io\"}"] == "2");
   CHECK(samples["ringbolt_volume_request_duration_seconds_count{volume=\"vol0\",op=\"write_fua\"}"] == "1");
   CHECK(samples["ringbolt_volume_stage_duration_seconds_sum{volume=\"vol0\",stage=\"wal_flush\"}"] == "0.005");
+  CHECK(samples["ringbolt_volume_request_stage_seconds_sum{volume=\"vol0\",stage=\"staging\"}"] == "0.003");
+  for (const char* stage : {"admission", "commit", "reply"}) {
+    CHECK(samples["ringbolt_volume_request_stage_seconds_count{volume=\"vol0\",stage=\"" + std::string(stage) + "\"}"] == "0");
+  }
   CHECK(samples["ringbolt_replica_in_sync{volume=\"vol0\",replica=\"n2\"}"] == "1");
   CHECK(samples["ringbolt_replica_sent_bytes_total{volume=\"vol0\",replica=\"n2\"}"] == "77");
   CHECK(samples["ringbolt_replica_lag_seconds{volume=\"vol0\",replica=\"n2\"}"] == "0.5");
@@ -85,6 +91,8 @@ TEST_CASE("metrics: a volume, its replica and its shard are shown", "[metrics]")
   CHECK(samples.count("ringbolt_replica_durable_lsn{volume=\"vol0\",replica=\"n2\"}") == 0);  // not known
   CHECK(samples.count("ringbolt_replica_rebuild_done_bytes{volume=\"vol0\",replica=\"n2\"}") == 0);
   CHECK(samples["ringbolt_shard_pool_waiting{shard=\"1\"}"] == "3");
+  CHECK(samples["ringbolt_shard_allocated_bytes_total{shard=\"1\"}"] == "555");
+  CHECK(samples.count("ringbolt_shard_allocated_bytes_total{shard=\"0\"}") == 0);  // not known
   CHECK(samples["ringbolt_shard_time_seconds_total{shard=\"0\",state=\"asleep\"}"] == "0");
 }
 

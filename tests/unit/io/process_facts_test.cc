@@ -8,6 +8,8 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 namespace ringbolt::io {
 namespace {
@@ -92,6 +94,18 @@ TEST_CASE("process_facts: this process has memory, threads, files and a past") {
   CHECK(*facts.started_at <= now + 2);
   CHECK(*facts.started_at > now - 1e7);
   CHECK(thread_cpu_seconds() > 0);
+}
+
+TEST_CASE("process_facts: a thread's allocations are its own, and only grow") {
+  const auto before = thread_allocated_bytes();
+  if (!before) return;  // with a sanitizer's allocator
+  std::thread([] { const std::vector<char> other(1 << 20); }).join();
+  std::vector<char> bytes(100'000);
+  bytes.clear();
+  bytes.shrink_to_fit();
+  const uint64_t after = thread_allocated_bytes().value_or(0);
+  CHECK(after >= *before + 100'000);
+  CHECK(after < *before + (1 << 20));
 }
 
 }  // namespace

@@ -404,6 +404,39 @@ TEST_CASE("nbd: other replies do not get between the parts of a large simple rep
   fixture.finish();
 }
 
+TEST_CASE("nbd: each reply is timed once, from its answer until the socket has taken all of it", "[nbd]") {
+  const bool structured = GENERATE(false, true);
+  Fixture fixture(sized(16u << 20));
+  const DurationHistogram& times = fixture.server.service.reply_times();
+  NbdClient client(fixture.world, *fixture.client_io);
+  client.attach(structured);
+  CHECK(times.count() == 0);
+  CHECK(client.do_read(0, 4096).error == kErrorNone);
+  CHECK(client.do_write(0, std::string(4096, 'w')) == kErrorNone);
+  CHECK(client.do_plain(kCommandFlush, 0, 0).error == kErrorNone);
+  CHECK(client.do_plain(kCommandTrim, 0, 0).error == kErrorNone);  // is not the volume's business
+  CHECK(client.do_read(16u << 20, 512).error == kErrorInvalid);    // nor is this
+  CHECK(times.count() == 5);
+  // A large write has one reply, a large read as many pieces as it was cut into.
+  CHECK(client.do_write(0, std::string(1u << 20, 'w')) == kErrorNone);
+  CHECK(times.count() == 6);
+  CHECK(client.do_read(0, 1u << 20).error == kErrorNone);
+  CHECK(times.count() == 6 + (1u << 20) / (Connection::kReadPieceBlocks * kBlockBytes));
+  CHECK(times.sum_ns() < io::kSecond / 10);
+  // What the socket does not take is not sent yet.
+  const uint64_t count = times.count();
+  client.reading = false;
+  for (uint64_t i = 0; i < 8; ++i) client.read(i, i << 20, 1u << 20);
+  fixture.world.run_for(2 * io::kSecond);
+  CHECK(times.count() < count + 32);
+  client.read_on();
+  for (uint64_t i = 0; i < 8; ++i) CHECK(client.wait(i).error == kErrorNone);
+  CHECK(times.count() == count + 32);
+  CHECK(times.sum_ns() >= uint64_t{io::kSecond});
+  client.hang_up();
+  fixture.finish();
+}
+
 TEST_CASE("nbd: an unfragmented read is one chunk or an overflow", "[nbd]") {
   Fixture fixture;
   FakeService& service = fixture.server.service;

@@ -61,6 +61,7 @@ class FakeService final : public BlockService {
 
   [[nodiscard]] io::MemoryShare& payload_memory() override { return payload_memory_; }
   [[nodiscard]] io::MemoryShare& reply_memory() override { return reply_memory_; }
+  [[nodiscard]] DurationHistogram& reply_times() override { return reply_times_; }
 
   void submit(Request& request) override {
     check(request);
@@ -193,6 +194,7 @@ class FakeService final : public BlockService {
   io::SimWorld& world_;
   io::BufferPool& pool_;
   io::MemoryShare payload_memory_{pool_}, reply_memory_{pool_};
+  DurationHistogram reply_times_;
   std::shared_ptr<bool> alive_;
   std::string name_ = "vol0";
   std::vector<ClientObserver*> observers_;

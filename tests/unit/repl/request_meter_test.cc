@@ -20,6 +20,7 @@ TEST_CASE("request_meter: each kind of request is counted as what it is") {
   request.kind = kind;
   request.fua = fua;
   request.length = kind == RequestKind::kFlush ? 0 : 4096;
+  request.sealed = true;
   meter.answered(request, RequestError::kNone, 20'000);
   CHECK(of(meter, op).latency.count() == 1);
   CHECK(of(meter, op).latency.sum_ns() == 20'000);
@@ -46,10 +47,45 @@ TEST_CASE("request_meter: an error counts as a request of its kind, and not its 
   for (const ClientOpMetrics& one : idle.ops()) CHECK(one.latency.count() == 0);
 }
 
+TEST_CASE("request_meter: what is logged passes three stages, each once; what is not, or failed, none") {
+  RequestMeter meter;
+  Request request;
+  request.length = 4096;
+  request.submitted_at = 1'000;
+  request.logged_at = 3'000;
+  request.sealed_at = 7'000;
+  request.sealed = true;
+  const auto in = [&meter](RequestStage stage) { return meter.stages()[static_cast<size_t>(stage)]; };
+  for (const RequestKind kind : {RequestKind::kRead, RequestKind::kFlush, RequestKind::kCache}) {
+    request.kind = kind;
+    meter.answered(request, RequestError::kNone, 15'000);
+  }
+  request.kind = RequestKind::kWrite;
+  meter.answered(request, RequestError::kIo, 15'000);
+  for (const RequestStage stage : kRequestStages) CHECK(in(stage).count() == 0);
+  uint64_t passed = 0;
+  for (const RequestKind kind : {RequestKind::kWrite, RequestKind::kTrim, RequestKind::kZero}) {
+    request.kind = kind;
+    meter.answered(request, RequestError::kNone, 15'000);
+    ++passed;
+    CHECK(in(RequestStage::kAdmission).count() == passed);
+    CHECK(in(RequestStage::kAdmission).sum_ns() == passed * 2'000);
+    CHECK(in(RequestStage::kStaging).count() == passed);
+    CHECK(in(RequestStage::kStaging).sum_ns() == passed * 4'000);
+    CHECK(in(RequestStage::kCommit).count() == passed);
+    CHECK(in(RequestStage::kCommit).sum_ns() == passed * 8'000);
+  }
+  // That is not known here: whoever sends the reply says so.
+  CHECK(in(RequestStage::kReply).count() == 0);
+  meter.reply_times().add(16'000);
+  CHECK(in(RequestStage::kReply).sum_ns() == 16'000);
+}
+
 TEST_CASE("request_meter: reads and writes, with FUA or without, have finer counts; what else there is has not") {
   RequestMeter meter;
   Request request;
   request.length = 4096;
+  request.sealed = true;
   const auto answer = [&](RequestKind kind, bool fua, io::Nanos latency, RequestError error = RequestError::kNone) {
     request.kind = kind;
     request.fua = fua;

@@ -2,14 +2,11 @@
 
 #include <cstddef>
 
-// One of the two is there: jemalloc's control function in ordinary builds, the hooks of the
-// sanitizers' allocators in theirs.
-extern "C" {
-__attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_length, void* new_value,
-                                  size_t new_length);
-__attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
-                                                                    void (*on_free)(const volatile void*));
-}
+#include "io/process_facts.h"
+
+// Sanitizers' allocators have these.
+extern "C" __attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
+                                                                               void (*on_free)(const volatile void*));
 
 namespace ringbolt::test {
 
@@ -26,11 +23,7 @@ bool install_hooks() {
 }  // namespace
 
 std::optional<uint64_t> thread_allocated_bytes() {
-  if (mallctl != nullptr) {
-    uint64_t bytes = 0;
-    size_t length = sizeof bytes;
-    if (mallctl("thread.allocated", &bytes, &length, nullptr, 0) == 0) return bytes;
-  }
+  if (const auto bytes = io::thread_allocated_bytes()) return bytes;
   static const bool hooked = install_hooks();
   if (hooked) return t_hooked_bytes;
   return std::nullopt;
