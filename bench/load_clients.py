@@ -69,7 +69,7 @@ def parse_load(text):
     load = json.loads(text)
     prefixes = ['', 'flush_'] if load['flushes'] else ['']
     return {'operations': load['reads'] + load['writes'], **{key: load[key] for key in ('seconds', 'iops', 'bytes_per_second', 'fua_writes', 'flushes')},
-            **{f'{prefix}{key}_us': load[f'{prefix}{key}_us'] for prefix in prefixes for key, _ in PERCENTILES}}
+            **{f'{prefix}{key}_us': load[f'{prefix}{key}_us'] for prefix in prefixes for key in ('mean', *dict(PERCENTILES))}}
 
 
 def parse_fio(text):
@@ -80,14 +80,14 @@ def parse_fio(text):
     read, write, sync = job['read'], job['write'], job['sync']
     result = {'operations': read['total_ios'] + write['total_ios'], 'seconds': max(read['runtime'], write['runtime']) / 1000,
               'iops': read['iops'] + write['iops'], 'bytes_per_second': read['bw_bytes'] + write['bw_bytes'], 'fua_writes': 0,
-              'flushes': sync['lat_ns'].get('N', 0), **_percentiles(read if read['total_ios'] else write)}
+              'flushes': sync['lat_ns'].get('N', 0), **_latencies(read if read['total_ios'] else write)}
     if read['total_ios'] and write['total_ios']:
-        result.update(_percentiles(write, 'write_'))
+        result.update(_latencies(write, 'write_'))
     if result['flushes']:
-        result.update(_percentiles(sync, 'flush_'))
+        result.update(_latencies(sync, 'flush_'))
     return result
 
 
-def _percentiles(part, prefix=''):
+def _latencies(part, prefix=''):
     found = part['lat_ns'].get('percentile', {})
-    return {f'{prefix}{key}_us': found.get(name, 0) / 1000 for key, name in PERCENTILES}
+    return {f'{prefix}mean_us': part['lat_ns'].get('mean', 0) / 1000, **{f'{prefix}{key}_us': found.get(name, 0) / 1000 for key, name in PERCENTILES}}

@@ -25,7 +25,12 @@ uint64_t LatencyHistogram::upper_end(uint32_t bucket) {
 void LatencyHistogram::add(uint64_t nanoseconds) {
   ++buckets_[bucket_of(nanoseconds)];
   ++count_;
+  sum_ += nanoseconds;
   max_ = std::max(max_, nanoseconds);
+}
+
+double LatencyHistogram::mean() const {
+  return count_ == 0 ? 0 : static_cast<double>(sum_) / static_cast<double>(count_);
 }
 
 uint64_t LatencyHistogram::percentile(double part) const {

@@ -10,6 +10,8 @@ class LatencyHistogram {
  public:
   void add(uint64_t nanoseconds);
   [[nodiscard]] uint64_t count() const { return count_; }
+  /// Nanoseconds; 0 if empty.
+  [[nodiscard]] double mean() const;
   /// Nanoseconds that a `part` (0 .. 1) of the values do not exceed, at most 1 % too high; 0 if
   /// empty.
   [[nodiscard]] uint64_t percentile(double part) const;
@@ -22,6 +24,7 @@ class LatencyHistogram {
 
   std::array<uint64_t, (65 - kStepBits) * kSteps> buckets_{};
   uint64_t count_ = 0;
+  uint64_t sum_ = 0;
   uint64_t max_ = 0;
 };
 

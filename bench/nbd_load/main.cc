@@ -73,12 +73,14 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-std::string percentiles(std::string_view prefix, const LatencyHistogram& latency) {
+std::string latencies(std::string_view prefix, const LatencyHistogram& latency) {
   const auto microseconds = [&](double part) {
     return static_cast<double>(latency.percentile(part)) / 1e3;
   };
-  return fmt::format("\"{0}p50_us\": {1:.1f}, \"{0}p99_us\": {2:.1f}, \"{0}p999_us\": {3:.1f}",
-                     prefix, microseconds(0.5), microseconds(0.99), microseconds(0.999));
+  return fmt::format(
+      "\"{0}mean_us\": {1:.2f}, \"{0}p50_us\": {2:.1f}, \"{0}p99_us\": {3:.1f}, "
+      "\"{0}p999_us\": {4:.1f}",
+      prefix, latency.mean() / 1e3, microseconds(0.5), microseconds(0.99), microseconds(0.999));
 }
 
 void print(const LoadOptions& options, const LoadResult& result, double cpu) {
@@ -88,7 +90,7 @@ void print(const LoadOptions& options, const LoadResult& result, double cpu) {
       "\"iops\": {:.1f}, \"bytes_per_second\": {:.0f}, {}, {}, \"cpu_seconds\": {:.4f}}}\n",
       result.reads, result.writes, options.fua ? result.writes : 0, result.flushes, result.seconds,
       count / result.seconds, count * options.block_bytes / result.seconds,
-      percentiles("", result.latency), percentiles("flush_", result.flush_latency), cpu);
+      latencies("", result.latency), latencies("flush_", result.flush_latency), cpu);
 }
 
 }  // namespace
