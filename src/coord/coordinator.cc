@@ -18,6 +18,7 @@ constexpr Span kLookAgain = std::chrono::seconds(30);
 constexpr size_t kPasswordBytesMax = 1024;
 /// A call may have to try several members within a lease's time.
 constexpr int kAttemptsPerLease = 5;
+constexpr Span kAttemptMax = std::chrono::seconds(2);
 
 Result<std::string> read_password(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -50,7 +51,7 @@ Result<EtcdOptions> read_etcd_options(const CoordinatorSource& source) {
   if (tls) {
     BOOST_OUTCOME_TRY(options.tls, make_tls(source.tls));
   }
-  options.attempt_time = std::chrono::duration_cast<std::chrono::milliseconds>(source.lease / kAttemptsPerLease);
+  options.attempt_time = std::chrono::duration_cast<std::chrono::milliseconds>(std::min<Span>(source.lease / kAttemptsPerLease, kAttemptMax));
   return options;
 }
 
@@ -59,7 +60,7 @@ Coordinator::Coordinator(boost::asio::io_context& io, CoordinatorOptions options
   const auto woken = [this] { arm(); };
   measured_at_ = BootClock::now();
   registration_ = std::make_shared<NodeRegistration>(etcd_, options_.cluster, measured(std::move(record)), options_.lease, &BootClock::now, woken);
-  directory_ = std::make_shared<NodeDirectory>(etcd_, nodes_prefix(options_.cluster), options_.lease / kAttemptsPerLease, kLookAgain, &BootClock::now, woken);
+  directory_ = std::make_shared<NodeDirectory>(etcd_, nodes_prefix(options_.cluster), std::min<Span>(options_.lease / kAttemptsPerLease, kAttemptMax), kLookAgain, &BootClock::now, woken);
   turn();
 }
 
@@ -87,8 +88,9 @@ void Coordinator::arm() {
   const Instant wake = std::min({registration_->wake(), directory_->wake(), measured_at_ + kMeasureEvery});
   // The timer's clock stands still while the machine is suspended: then it is late, which the boot clock tells.
   timer_.expires_after(std::max(wake - BootClock::now(), Span::zero()));
-  timer_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (!cancelled) turn();
+  timer_.async_wait([this, weak = std::weak_ptr(alive_)](const boost::system::error_code& cancelled) {
+    // One that was due already is not cancelled any more.
+    if (!cancelled && weak.lock()) turn();
   });
 }
 

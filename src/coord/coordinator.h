@@ -58,6 +58,7 @@ class Coordinator final : public CoordinatorView {
   boost::asio::steady_timer timer_;
   Instant measured_at_{};
   bool turning_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace ringbolt::coord
