@@ -209,9 +209,9 @@ void NodeRegistration::note(const Failure* failure) {
   const bool troubled = failure != nullptr;
   if (std::exchange(troubled_, troubled) == troubled) return;
   if (troubled) {
-    log::warn("coordinator: {}", failure->message);
+    RINGBOLT_LOG_LIMITED(kWarn, "coordinator: {}", failure->message);
   } else {
-    log::info("coordinator: it answers again");
+    RINGBOLT_LOG_LIMITED(kInfo, "coordinator: it answers again");
   }
 }
 

@@ -2,10 +2,11 @@
 """Daemons that register with a real etcd of three members: members that fail, a leader that is killed, compaction, an etcd that is
 wholly gone; daemons that are killed, stopped for longer than their lease, or have an id that is taken; TLS and passwords."""
 import json
+import os
 import urllib.request
 
 import etcd
-from harness import Script, ctl, run, wait_for
+from harness import BUILD, Script, ctl, run, wait_for
 
 CLUSTER = 'test'
 PREFIX = f'/ringbolt/{CLUSTER}/nodes/'
@@ -249,6 +250,9 @@ with Script() as script:
         check_members(script, store, nodes)
         check_gone(script, store, nodes)
         check_daemons(script, store, nodes)
+        with script.test('the client does on etcd what the model of it does, also with a first member that does not answer'):
+            run([os.path.join(BUILD, 'tests', 'ringbolt-coord-tests'), '[.etcd]'],
+                environment={'RINGBOLT_ETCD': ' '.join(['http://127.0.0.1:1', store.urls[0]])})
         for node in nodes:
             if node.process is not None:
                 node.stop()
