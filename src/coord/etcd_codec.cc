@@ -216,7 +216,7 @@ enum GrpcCode : int64_t {
 
 Refusal refusal_of(int64_t code, std::string_view message) {
   const auto says = [&](std::string_view words) { return message.find(words) != std::string_view::npos; };
-  Refusal refusal{{Trouble::kRefused, quoted(message), false}};
+  Refusal refusal{{Trouble::kRefused, message.empty() ? fmt::format("an error without words, of code {}", code) : quoted(message), false}};
   refusal.token_refused = says("invalid auth token") || says("revision of auth store is old");
   if (refusal.token_refused || code == kUnauthenticated || code == kPermissionDenied || says("authentication failed") || says("user name is empty") ||
       says("authentication is not enabled")) {
