@@ -74,7 +74,6 @@ TEST_CASE("config keys: what is said to hold without a key does", "[config]") {
 TEST_CASE("config keys: a change of each is found, and what it calls for is what is said of the key", "[config]") {
   const std::map<std::string, std::string> others{
       {"node.id", "\"n3\""}, {"node.data_dir", "\"/other\""}, {"node.shards", "2"}, {"node.memory", "\"1GiB\""}, {"node.spin", "\"1us\""}, {"node.pin", "true"},
-      {"node.id", "\"n3\""}, {"node.data_dir", "\"/other\""}, {"node.shards", "2"}, {"node.memory", "\"1GiB\""}, {"node.spin", "\"1us\""},
       {"node.zone", "\"z7\""}, {"node.host", "\"h7\""}, {"coordinator.endpoints", "[\"https://h:7\"]"}, {"coordinator.cluster", "\"c7\""},
       {"coordinator.lease", "\"7s\""}, {"coordinator.user", "\"u7\""}, {"coordinator.password_file", "\"/p7\""}, {"coordinator.ca_file", "\"/ca7\""},
       {"coordinator.cert_file", "\"/cert7\""}, {"coordinator.key_file", "\"/key7\""},
