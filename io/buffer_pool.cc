@@ -99,6 +99,7 @@ void BufferPool::push_free(std::byte* data, uint32_t size_class) {
   auto* block = new (data) FreeBlock{free_[size_class], nullptr};
   if (block->next != nullptr) block->next->previous = block;
   free_[size_class] = block;
+  if (size_class == kClasses - 1) ++whole_free_;
   block_state_[block_index(data)] = static_cast<uint8_t>(kFree + size_class);
   forbid(data + sizeof(FreeBlock), class_bytes(size_class) - sizeof(FreeBlock));
 }
@@ -112,6 +113,7 @@ void BufferPool::remove_free(std::byte* data, uint32_t size_class) {
     RINGBOLT_ASSERT(free_[size_class] == block);
     free_[size_class] = block->next;
   }
+  if (size_class == kClasses - 1) --whole_free_;
   block_state_[block_index(data)] = 0;
 }
 
@@ -174,7 +176,7 @@ Buffer BufferPool::allocate_class(uint32_t size_class) {
   permit(data, bytes);
   block_state_[block_index(data)] = static_cast<uint8_t>(kUsed + size_class);
   used_bytes_ += bytes;
-  if (populator_ != nullptr && chunks_used_ * kChunkBytes - used_bytes_ < kAheadBytes) prepare_ahead();
+  if (populator_ != nullptr && whole_free_ * kFrameBytesMax < kAheadBytes) prepare_ahead();
   return {data, bytes};
 }
 

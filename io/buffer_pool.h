@@ -55,8 +55,8 @@ class BufferPool {
   /// `on_chunk(data, bytes)` is called when a chunk comes into use for the first time; chunks come
   /// into use in ascending order without gaps. Throws std::bad_alloc if not even address space is
   /// to be had (start-up only). Memory that the kernel refuses later counts as an exhausted pool.
-  /// With a `populator` the next chunk within the limit is made ready when less than kAheadBytes are free, and comes into use
-  /// by an allocation after that. Nobody waits for it: a pool that has nothing left before takes the chunk as it is.
+  /// With a `populator` the next chunk within the limit is made ready when less than kAheadBytes are free in whole blocks of
+  /// kFrameBytesMax, and comes into use by an allocation after that. Nobody waits for it: a pool that has nothing left before takes the chunk as it is.
   explicit BufferPool(uint64_t limit_bytes,
                       std::function<void(std::byte*, size_t)> on_chunk = nullptr,
                       std::unique_ptr<PagePopulator> populator = nullptr);
@@ -149,6 +149,9 @@ class BufferPool {
   size_t chunks_limit_ = 0;
   size_t chunks_used_ = 0;
   FreeBlock* free_[kClasses] = {};
+  /// Blocks of the largest class that are free. The pool grows when it has none of them, however much is free between small
+  /// frames, each of which leaves less than one where it was gathered.
+  size_t whole_free_ = 0;
   /// Per 4 KiB block: 0 = inside a block, kFree + class = a free block starts here, kUsed + class =
   /// a buffer that is out starts here, likewise for what is set aside. It is what catches a release of what was not allocated.
   std::vector<uint8_t> block_state_;

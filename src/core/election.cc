@@ -21,6 +21,25 @@ const CopyReport* report_of(const ElectionFacts& facts, const std::string& node)
 
 bool is_further(const CopyReport& a, const CopyReport& b) { return std::tie(a.last_term, a.last) > std::tie(b.last_term, b.last); }
 
+/// Those that what was acknowledged may be on.
+std::vector<std::string> holders(const ElectionFacts& facts) {
+  if (facts.durability == Durability::kSyncAll) return facts.in_sync;
+  std::vector<std::string> nodes = facts.copies;
+  for (const std::string& node : facts.copies_before) {
+    if (!contains(nodes, node)) nodes.push_back(node);
+  }
+  return nodes;
+}
+
+/// How many more of `set` must report, so that each of its majorities has one that did.
+size_t lacking(const ElectionFacts& facts, const std::vector<std::string>& set) {
+  const auto reported = static_cast<size_t>(
+      std::count_if(set.begin(), set.end(), [&](const std::string& node) { return report_of(facts, node) != nullptr; }));
+  const size_t majority = set.size() / 2 + 1;
+  const size_t needed = set.empty() ? 0 : set.size() - majority + 1;
+  return needed - std::min(needed, reported);
+}
+
 std::string listed(const std::vector<std::string>& nodes) {
   std::string text;
   for (const std::string& node : nodes) text += (text.empty() ? "" : ", ") + node;
@@ -32,32 +51,29 @@ std::string listed(const std::vector<std::string>& nodes) {
 Election elect(const ElectionFacts& facts) {
   Election election;
   election.epoch = facts.epoch.next();
-  for (const CopyReport& report : facts.reports) {
-    if (contains(facts.copies, report.node)) election.epoch = std::max(election.epoch, report.promised.next());
-  }
   if (facts.durability == Durability::kBestEffort) {
     election.reason = "with best_effort only the primary knew what it had acknowledged: a copy is promoted by force only";
     return election;
   }
-  const bool by_majority = facts.durability == Durability::kSyncQuorum;
   const CopyReport* furthest = nullptr;
-  size_t reported = 0;
-  for (const std::string& node : facts.copies) {
-    if (!by_majority && !contains(facts.in_sync, node)) continue;
+  for (const std::string& node : holders(facts)) {
     const CopyReport* const report = report_of(facts, node);
     if (report == nullptr) {
       election.missing.push_back(node);
-      continue;
+    } else if (furthest == nullptr || is_further(*report, *furthest)) {
+      furthest = report;
     }
-    ++reported;
-    if (furthest == nullptr || is_further(*report, *furthest)) furthest = report;
   }
-  const size_t majority = facts.copies.size() / 2 + 1;
-  const size_t needed = by_majority ? facts.copies.size() - majority + 1 : 1;
-  if (reported >= needed) {
+  for (const CopyReport& report : facts.reports) {
+    const bool is_copy = contains(facts.copies, report.node) || contains(facts.copies_before, report.node);
+    if (is_copy) election.epoch = std::max(election.epoch, report.promised.next());
+  }
+  size_t more = furthest == nullptr ? 1 : 0;
+  if (facts.durability == Durability::kSyncQuorum) more = std::max({more, lacking(facts, facts.copies), lacking(facts, facts.copies_before)});
+  if (more == 0) {
     election.winner = furthest->node;
   } else {
-    election.reason = std::to_string(needed - reported) + " more of these must report: " + listed(election.missing);
+    election.reason = std::to_string(more) + " more of these must report: " + listed(election.missing);
   }
   return election;
 }

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -25,10 +24,11 @@ struct CopyReport {
 /// What is recorded of the volume, and what is to be decided.
 struct ElectionFacts {
   Durability durability = Durability::kSyncAll;
-  Epoch epoch;                       ///< of the primary that is gone
-  std::vector<std::string> copies;   ///< all nodes that have one, its own among them. Where members are being changed: those of before, too
-  std::vector<std::string> in_sync;  ///< as recorded, its own among them
-  std::vector<CopyReport> reports;   ///< those that promised to `epoch` or less say nothing, nor does anybody else's
+  Epoch epoch;                            ///< of the primary that is gone
+  std::vector<std::string> copies;        ///< all nodes that have one, its own among them
+  std::vector<std::string> copies_before; ///< while members are being changed and that is not proven: those of before; else empty
+  std::vector<std::string> in_sync;       ///< as recorded, its own among them
+  std::vector<CopyReport> reports;        ///< those that promised to `epoch` or less say nothing, nor does anybody else's
 };
 
 struct Election {
@@ -36,14 +36,15 @@ struct Election {
   Epoch epoch;  ///< of its assignment: above all that was promised
   /// Copies that could have more, or without which nobody may be promoted; in words for people in `reason`.
   std::vector<std::string> missing;
-  std::string reason;  ///< empty if nobody is missing
+  std::string reason;  ///< why there is no winner; else empty
 };
 
 /// sync_all: the furthest (last term, then Lsn) of the in-sync set's members that have reported. One is enough; a winner with
 /// `missing` may be waited on for a while, so that what more of them report.
-/// sync_quorum: the furthest of all, when so many have reported that every majority has one of them.
+/// sync_quorum: the furthest of all, when so many have reported that every majority has one of them: of `copies`, and of
+/// `copies_before` as well, since either may be what acknowledged.
 /// best_effort: nobody: what the others lack only the primary knew.
-/// Of equal ones the first, in the order of `copies`.
+/// Of equal ones the first, in the order of the set.
 Election elect(const ElectionFacts& facts);
 
 }  // namespace ringbolt::core

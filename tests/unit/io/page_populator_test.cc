@@ -3,10 +3,12 @@
 #include "io/page_populator.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -67,6 +69,10 @@ struct GrowingPool {
   void await_begun(size_t count) {
     while (work.count < count) std::this_thread::yield();
   }
+  /// Until nothing is asked for any more: what was asked for has been counted then.
+  void await_idle() {
+    while (pool->populating()) std::this_thread::yield();
+  }
   /// Until the pool has taken that many in all.
   void await_chunks(size_t count) {
     while (chunks.size() < count) {
@@ -125,6 +131,22 @@ TEST_CASE("page_populator: what cannot be made present is an error, and the next
   CHECK(populator.outcome().has_value());
 }
 
+TEST_CASE("page_populator: pages that the kernel does not have are an error, not the end of the process", "[page_populator][buffer_pool]") {
+  // A mapping that is longer than what it maps: its second page can never be there.
+  const int file = memfd_create("page_populator_test", MFD_CLOEXEC);
+  REQUIRE(file >= 0);
+  REQUIRE(ftruncate(file, kBlockBytes) == 0);
+  void* const mapped = mmap(nullptr, size_t{2} * kBlockBytes, PROT_NONE, MAP_SHARED, file, 0);
+  close(file);
+  REQUIRE(mapped != MAP_FAILED);
+  PagePopulator populator;
+  populator.begin(static_cast<std::byte*>(mapped), size_t{2} * kBlockBytes);
+  while (populator.busy()) std::this_thread::yield();
+  REQUIRE(populator.outcome().has_error());
+  CHECK_THAT(populator.outcome().error().message, Catch::Matchers::StartsWith("madvise(MADV_POPULATE_WRITE)"));
+  munmap(mapped, size_t{2} * kBlockBytes);
+}
+
 TEST_CASE("buffer_pool: the next chunk is made ready on another thread, and taken by an allocation", "[page_populator][buffer_pool]") {
   GrowingPool growing(8);
   CHECK(growing.work.count == 0);
@@ -172,7 +194,44 @@ TEST_CASE("buffer_pool: a chunk that is being made ready is part of the limit", 
   CHECK(growing.work.count == 1);
   for (const Buffer& buffer : growing.taken) growing.pool->release(buffer);
   growing.touch();
+  growing.await_idle();
   CHECK(growing.work.count == 1);
+}
+
+TEST_CASE("buffer_pool: no more is made ready than what is to be free", "[page_populator][buffer_pool]") {
+  GrowingPool growing(8);
+  growing.work.may_end = GatedWork::kRangesMax;
+  for (int i = 0; i < 50; ++i) {
+    growing.touch();
+    growing.await_idle();
+  }
+  const size_t free = growing.chunks.size() * kGrowthChunk;
+  CHECK(free >= BufferPool::kAheadBytes);
+  CHECK(free < BufferPool::kAheadBytes + 2 * kGrowthChunk);
+  CHECK(growing.work.count == growing.chunks.size() - 1);
+}
+
+TEST_CASE("buffer_pool: more is made ready although much is free, if that is in pieces", "[page_populator][buffer_pool]") {
+  GrowingPool growing(8);
+  growing.work.may_end = GatedWork::kRangesMax;
+  for (int i = 0; i < 50; ++i) {
+    growing.touch();
+    growing.await_idle();
+  }
+  const size_t ready = growing.chunks.size();
+  // As the log gathers small frames: all but one whole block has a frame in it, and is free behind that.
+  for (size_t left = ready * kGrowthChunk / kFrameBytesMax; left > 1; --left) {
+    growing.taken.push_back(growing.pool->shrink(growing.pool->allocate(kFrameBytesMax), kBlockBytes));
+    growing.await_idle();
+  }
+  CHECK(growing.work.count >= ready);
+  CHECK(growing.chunks.size() > ready);
+  for (const Buffer& buffer : growing.taken) growing.pool->release(buffer);
+  for (int i = 0; i < 50; ++i) {
+    growing.touch();
+    growing.await_idle();
+  }
+  CHECK(growing.work.count == growing.chunks.size() - 1);
 }
 
 TEST_CASE("buffer_pool: a chunk that cannot be made ready is tried once, and comes into use when it is needed", "[page_populator][buffer_pool]") {
@@ -182,7 +241,7 @@ TEST_CASE("buffer_pool: a chunk that cannot be made ready is tried once, and com
   growing.touch();
   for (size_t chunk = 1; chunk < 3; ++chunk) {
     growing.await_begun(chunk);
-    while (growing.pool->populating()) std::this_thread::yield();
+    growing.await_idle();
     for (int i = 0; i < 100; ++i) growing.touch();
     CHECK(growing.chunks.size() == chunk);
     CHECK(growing.work.count == chunk);
@@ -202,7 +261,7 @@ TEST_CASE("buffer_pool: it says why chunks are not made ready", "[page_populator
   growing.touch();
   growing.await_begun(1);
   CHECK(growing.pool->populate_failure().empty());
-  while (growing.pool->populating()) std::this_thread::yield();
+  growing.await_idle();
   growing.take_all_free();
   growing.taken.push_back(growing.pool->allocate(kFrameBytesMax));
   CHECK(growing.pool->populate_failure() == "no pages today");
@@ -210,17 +269,47 @@ TEST_CASE("buffer_pool: it says why chunks are not made ready", "[page_populator
 
 TEST_CASE("buffer_pool: it goes with a chunk under way, whose memory stays until nobody touches it", "[page_populator][buffer_pool]") {
   std::atomic<bool> begun = false;
-  std::atomic<bool> ended = false;
+  std::atomic<bool> still_there = false;
   auto populator = std::make_unique<PagePopulator>([&](std::byte* data, size_t bytes, const std::atomic<bool>& stop) {
     begun = true;
     while (!stop) std::this_thread::yield();
-    const Status status = PagePopulator::make_present(data, bytes, std::atomic<bool>(false));
-    ended = true;
+    Status status = PagePopulator::make_present(data, bytes, std::atomic<bool>(false));
+    still_there = status.has_value();
     return status;
   });
   auto pool = std::make_unique<BufferPool>(2 * kGrowthChunk, nullptr, std::move(populator));
   pool->release(pool->allocate(1));
   while (!begun) std::this_thread::yield();
   pool.reset();
-  CHECK(ended);
+  CHECK(still_there);
+}
+
+TEST_CASE("buffer_pool: its limit holds while a chunk is under way", "[page_populator][buffer_pool]") {
+  GrowingPool growing(2);
+  growing.touch();
+  growing.await_begun(1);
+  REQUIRE(growing.pool->populating());
+  while (const Buffer buffer = growing.pool->allocate(kFrameBytesMax)) growing.taken.push_back(buffer);
+  CHECK(growing.taken.size() == growing.pool->limit_bytes() / kFrameBytesMax);
+  growing.await_idle();
+  CHECK_FALSE(growing.pool->allocate(1));
+  growing.pool->release(growing.taken.back());
+  growing.touch();
+  CHECK_FALSE(growing.pool->populating());  // for good, if it were: nothing lets the work end
+  CHECK(growing.work.count == 1);
+  CHECK(growing.chunks.size() == 2);
+}
+
+TEST_CASE("buffer_pool: a chunk that was made ready and never used goes with it", "[page_populator][buffer_pool]") {
+  GrowingPool growing(2);
+  growing.touch();
+  growing.await_begun(1);
+  growing.work.may_end = GatedWork::kRangesMax;
+  growing.await_idle();
+  REQUIRE(growing.chunks.size() == 1);
+  std::vector<unsigned char> present(kGrowthChunk / kBlockBytes);
+  REQUIRE(mincore(growing.work.begun[0], kGrowthChunk, present.data()) == 0);
+  growing.pool.reset();
+  CHECK(mincore(growing.work.begun[0], kGrowthChunk, present.data()) == -1);
+  CHECK(errno == ENOMEM);  // nothing is mapped there
 }

@@ -31,7 +31,7 @@ TEST_CASE("shard: a stop ends although a client's write can never be answered", 
 }
 
 TEST_CASE("shard: memory that cannot be had is an error with a remedy, not the end of the process", "[shard]") {
-  Shard shard({0, uint64_t{1} << 50, 0, io::kSecond}, [](const std::string& reason) { FAIL(reason); });
+  Shard shard({.memory_bytes = uint64_t{1} << 50, .limits = {.spin = 0, .client_stall_timeout = io::kSecond}}, [](const std::string& reason) { FAIL(reason); });
   const Status started = shard.start();
   REQUIRE(started.has_error());
   CHECK_THAT(started.error().message, Catch::Contains("lower node.memory"));
