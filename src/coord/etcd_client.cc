@@ -23,12 +23,20 @@ bool is_answer(const Failure& failure) {
   return failure.trouble == Trouble::kNotFound || failure.trouble == Trouble::kRefused;
 }
 
+/// Another one may do better: this one does not answer, or what answers there is no etcd.
+bool is_of_member(const Failure& failure) {
+  return failure.trouble == Trouble::kUnreachable || failure.trouble == Trouble::kBadAnswer;
+}
+
 }  // namespace
 
 struct EtcdClient::Call {
   HttpPost request;
   Twice twice = Twice::kNo;
-  std::function<void(const Reply<std::string>&)> done;
+  /// Reads and keeps the answer, or says why it is none.
+  std::function<const Failure*(std::string_view body)> read;
+  /// With null: the answer that was kept.
+  std::function<void(const Failure*)> done;
   size_t endpoint = 0;
   size_t attempts = 0;
   bool token_renewed = false;
@@ -83,24 +91,17 @@ void EtcdClient::call(std::string path, std::string body, Twice twice, Done<T> d
   auto begun = std::make_shared<Call>();
   begun->request = {path, std::move(body), {}};
   begun->twice = twice;
-  begun->done = [this, call = begun.get(), done = std::move(done), read = std::move(read)](const Reply<std::string>& text) {
-    if (text.has_error()) return done(text.error());
-    const Reply<T> reply = read(text.value());
-    done(reply.has_error() ? Reply<T>(at(call->endpoint, call->request.path, reply.error())) : reply);
+  const auto kept = std::make_shared<Reply<T>>(Failure{});
+  begun->read = [kept, read = std::move(read)](std::string_view text) {
+    *kept = read(text);
+    return kept->has_error() ? &kept->error() : nullptr;
   };
+  begun->done = [kept, done = std::move(done)](const Failure* failure) { done(failure != nullptr ? Reply<T>(*failure) : *kept); };
   begin(std::move(begun));
 }
 
 void EtcdClient::range(const Range& range, Done<Entries> done) {
   call<Entries>("/v3/kv/range", etcd::range_body(range), Twice::kYes, std::move(done), etcd::read_range);
-}
-
-void EtcdClient::put(const std::string& key, const std::string& value, LeaseId lease, Done<Stamp> done) {
-  call<Stamp>("/v3/kv/put", etcd::put_body(key, value, lease), Twice::kNo, std::move(done), etcd::read_stamp);
-}
-
-void EtcdClient::remove(const Range& range, Done<Stamp> done) {
-  call<Stamp>("/v3/kv/deleterange", etcd::remove_body(range), Twice::kNo, std::move(done), etcd::read_stamp);
 }
 
 void EtcdClient::commit(const Transaction& transaction, Done<TransactionReply> done) {
@@ -110,7 +111,7 @@ void EtcdClient::commit(const Transaction& transaction, Done<TransactionReply> d
 
 void EtcdClient::grant(int64_t seconds, Done<Lease> done) {
   // A lease that was granted without a word expires with nothing under it.
-  call<Lease>("/v3/lease/grant", etcd::grant_body(seconds), Twice::kYes, std::move(done), etcd::read_lease);
+  call<Lease>("/v3/lease/grant", etcd::grant_body(seconds), Twice::kYes, std::move(done), etcd::read_grant);
 }
 
 void EtcdClient::renew(LeaseId id, Done<Lease> done) {
@@ -121,16 +122,13 @@ void EtcdClient::revoke(LeaseId id, Done<Stamp> done) {
   call<Stamp>("/v3/lease/revoke", etcd::lease_body(id), Twice::kYes, std::move(done), etcd::read_stamp);
 }
 
-void EtcdClient::time_to_live(LeaseId id, Done<Lease> done) {
-  call<Lease>("/v3/lease/timetolive", etcd::lease_body(id), Twice::kYes, std::move(done), etcd::read_lease);
-}
-
 // --- a call -----------------------------------------------------------------------------------------------
 
 void EtcdClient::begin(std::shared_ptr<Call> call) {
   if (calls_.size() >= kCallsMax) {
     later([call] {
-      call->done(Failure{Trouble::kBusy, fmt::format("coordinator: {} calls are open, as many as there may be", kCallsMax), false});
+      const Failure failure{Trouble::kBusy, fmt::format("coordinator: {} calls are open, as many as there may be", kCallsMax), false};
+      call->done(&failure);
     });
     return;
   }
@@ -158,12 +156,18 @@ void EtcdClient::on_outcome(const std::shared_ptr<Call>& call, HttpOutcome outco
     return on_failure(call, {Trouble::kUnreachable, failure->what, failure->maybe_sent});
   }
   const HttpAnswer& answer = std::get<HttpAnswer>(outcome);
+  etcd::Refusal refusal;
   if (answer.status == 200) {
-    note(call->endpoint, std::nullopt);
-    preferred_ = call->endpoint;
-    return end(call, answer.body);
+    const Failure* const failure = call->read(answer.body);
+    if (failure == nullptr) {
+      note(call->endpoint, std::nullopt);
+      preferred_ = call->endpoint;
+      return end(call, nullptr);
+    }
+    refusal = {*failure, failure->trouble == Trouble::kDenied};
+  } else {
+    refusal = etcd::read_refusal(answer.status, answer.body);
   }
-  const etcd::Refusal refusal = etcd::read_refusal(answer.status, answer.body);
   if (refusal.token_refused && !options_.user.empty()) {
     if (token_ == call->request.token) token_.clear();
     // Tokens end; a new one that is refused as well is another matter.
@@ -175,7 +179,7 @@ void EtcdClient::on_outcome(const std::shared_ptr<Call>& call, HttpOutcome outco
 void EtcdClient::on_failure(const std::shared_ptr<Call>& call, Failure failure) {
   failure = at(call->endpoint, call->request.path, std::move(failure));
   note(call->endpoint, failure);
-  if (failure.trouble == Trouble::kUnreachable) {
+  if (is_of_member(failure)) {
     turn_from(call->endpoint);
     call->failures += (call->failures.empty() ? "" : "; ") + failure.message;
     const bool again = call->twice == Twice::kYes || !failure.may_have_happened;
@@ -185,12 +189,12 @@ void EtcdClient::on_failure(const std::shared_ptr<Call>& call, Failure failure) 
     }
     failure.message = call->failures;
   }
-  end(call, failure);
+  end(call, &failure);
 }
 
-void EtcdClient::end(const std::shared_ptr<Call>& call, const Reply<std::string>& reply) {
+void EtcdClient::end(const std::shared_ptr<Call>& call, const Failure* failure) {
   calls_.remove(call);
-  call->done(reply);
+  call->done(failure);
 }
 
 // --- watches ----------------------------------------------------------------------------------------------
@@ -258,7 +262,7 @@ void EtcdClient::on_stream_end(Stream& stream, HttpOutcome outcome) {
 void EtcdClient::end(Stream& stream, WatchEnd end) {
   if (stream.connection) stream.connection->close();
   stream.connection = nullptr;
-  if (end.failure.trouble == Trouble::kUnreachable) turn_from(stream.endpoint);
+  if (is_of_member(end.failure)) turn_from(stream.endpoint);
   // It says no more than "permission denied", also of a token that has ended.
   if (end.failure.trouble == Trouble::kDenied && stream.request.token == token_) token_.clear();
   const auto on_end = stream.taker.on_end;  // it may end the watch, and with it this stream

@@ -41,13 +41,10 @@ class EtcdClient final : public Store {
   EtcdClient& operator=(const EtcdClient&) = delete;
 
   void range(const Range& range, Done<Entries> done) override;
-  void put(const std::string& key, const std::string& value, LeaseId lease, Done<Stamp> done) override;
-  void remove(const Range& range, Done<Stamp> done) override;
   void commit(const Transaction& transaction, Done<TransactionReply> done) override;
   void grant(int64_t seconds, Done<Lease> done) override;
   void renew(LeaseId id, Done<Lease> done) override;
   void revoke(LeaseId id, Done<Stamp> done) override;
-  void time_to_live(LeaseId id, Done<Lease> done) override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Range& range, Revision from, WatchTaker taker) override;
 
   struct Health {
@@ -74,7 +71,7 @@ class EtcdClient final : public Store {
   void post(const std::shared_ptr<Call>& call);
   void on_outcome(const std::shared_ptr<Call>& call, HttpOutcome outcome);
   void on_failure(const std::shared_ptr<Call>& call, Failure failure);
-  void end(const std::shared_ptr<Call>& call, const Reply<std::string>& reply);
+  void end(const std::shared_ptr<Call>& call, const Failure* failure);
 
   void open(const std::shared_ptr<Stream>& stream);
   void on_text(Stream& stream, std::string_view text);

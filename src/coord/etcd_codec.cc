@@ -44,33 +44,16 @@ json::object put_of(const std::string& key, const std::string& value, LeaseId le
   return body;
 }
 
-const char* word_of(Compare::Is is) {
-  switch (is) {
-    case Compare::Is::kEqual: return "EQUAL";
-    case Compare::Is::kNotEqual: return "NOT_EQUAL";
-    case Compare::Is::kGreater: return "GREATER";
-    case Compare::Is::kLess: return "LESS";
-  }
-  return "EQUAL";
-}
-
 json::object compare_of(const Compare& compare) {
-  json::object body{{"key", bytes_of(compare.key)}, {"result", word_of(compare.is)}};
-  const auto number = [&](const char* target, const char* field) {
-    body["target"] = target;
-    body[field] = number_of(compare.number);
+  const auto equal = [&](const char* target, const char* field) {
+    return json::object{{"key", bytes_of(compare.key)}, {"result", "EQUAL"}, {"target", target}, {field, number_of(compare.number)}};
   };
   switch (compare.of) {
-    case Compare::Of::kCreated: number("CREATE", "create_revision"); break;
-    case Compare::Of::kModified: number("MOD", "mod_revision"); break;
-    case Compare::Of::kVersion: number("VERSION", "version"); break;
-    case Compare::Of::kLease: number("LEASE", "lease"); break;
-    case Compare::Of::kValue:
-      body["target"] = "VALUE";
-      body["value"] = bytes_of(compare.value);
-      break;
+    case Compare::Of::kCreated: return equal("CREATE", "create_revision");
+    case Compare::Of::kModified: return equal("MOD", "mod_revision");
+    case Compare::Of::kLease: break;
   }
-  return body;
+  return equal("LEASE", "lease");
 }
 
 json::object range_request_of(const Range& range) {
@@ -176,14 +159,17 @@ std::string bytes_in(const json::object& in, const char* name) {
   return std::move(*bytes);
 }
 
+/// Every answer of etcd's has one; what has none is somebody else's.
 Stamp stamp_in(const json::object& in) {
-  const json::object& header = object_in(in, "header");
+  const json::value* const value = in.if_contains("header");
+  if (value == nullptr) bad("the answer has no header");
+  const json::object& header = object(*value, "header");
   return {number_in<uint64_t>(header, "member_id"), number_in<uint64_t>(header, "raft_term"), natural_in(header, "revision")};
 }
 
 Entry entry_of(const json::object& in) {
   return {bytes_in(in, "key"),           bytes_in(in, "value"),    natural_in(in, "create_revision"), natural_in(in, "mod_revision"),
-          natural_in(in, "version"), number_in<int64_t>(in, "lease")};
+          number_in<int64_t>(in, "lease")};
 }
 
 std::vector<Entry> entries_in(const json::object& in) {
@@ -193,8 +179,10 @@ std::vector<Entry> entries_in(const json::object& in) {
 }
 
 Lease lease_of(const json::object& in) {
-  // -1: there is none, just as 0.
-  return {stamp_in(in), number_in<int64_t>(in, "ID"), std::max<int64_t>(0, number_in<int64_t>(in, "TTL"))};
+  const Lease lease{stamp_in(in), natural_in(in, "ID"), natural_in(in, "TTL")};
+  // What is put under lease 0 stays for ever.
+  if (lease.id == 0) bad("the answer names no lease");
+  return lease;
 }
 
 template <class T, class Read>
@@ -234,7 +222,10 @@ Refusal refusal_of(int64_t code, std::string_view message) {
 }
 
 /// In a stream.
-Refusal refusal_in(const json::object& error) { return refusal_of(number_in<int64_t>(error, "grpc_code"), text_in(error, "message")); }
+Refusal refusal_in(const json::object& error) {
+  // Of etcd 3.6 the gateway calls it another name.
+  return refusal_of(number_in<int64_t>(error, error.contains("grpc_code") ? "grpc_code" : "code"), text_in(error, "message"));
+}
 
 WatchMessage watch_message(std::string_view line) {
   const json::value value = parse(line);
@@ -263,8 +254,6 @@ WatchMessage watch_message(std::string_view line) {
 }  // namespace
 
 std::string range_body(const Range& range) { return json::serialize(range_request_of(range)); }
-std::string put_body(const std::string& key, const std::string& value, LeaseId lease) { return json::serialize(put_of(key, value, lease)); }
-std::string remove_body(const Range& range) { return json::serialize(range_of(range)); }
 
 std::string transaction_body(const Transaction& transaction) {
   return json::serialize(json::object{{"compare", array_of(transaction.compares, compare_of)},
@@ -317,7 +306,7 @@ Reply<TransactionReply> read_transaction(std::string_view body, const Transactio
   });
 }
 
-Reply<Lease> read_lease(std::string_view body) {
+Reply<Lease> read_grant(std::string_view body) {
   return reading<Lease>([&] {
     const json::value value = parse(body);
     return lease_of(object(value, "the answer"));

@@ -15,11 +15,9 @@ namespace ringbolt::coord::etcd {
 inline constexpr size_t kAnswerBytesMax = 8u << 20;
 
 std::string range_body(const Range& range);
-std::string put_body(const std::string& key, const std::string& value, LeaseId lease);
-std::string remove_body(const Range& range);
 std::string transaction_body(const Transaction& transaction);
 std::string grant_body(int64_t seconds);
-/// To renew it, to revoke it, and to ask how long it still is.
+/// To renew it and to revoke it.
 std::string lease_body(LeaseId id);
 std::string watch_body(const Range& range, Revision from);
 std::string authenticate_body(const std::string& user, const std::string& password);
@@ -29,7 +27,7 @@ Reply<Entries> read_range(std::string_view body);
 Reply<Stamp> read_stamp(std::string_view body);
 /// `asked`: what it is the answer to.
 Reply<TransactionReply> read_transaction(std::string_view body, const Transaction& asked);
-Reply<Lease> read_lease(std::string_view body);
+Reply<Lease> read_grant(std::string_view body);
 /// The one message of the stream that a renewal is answered with; it may be an error.
 Reply<Lease> read_renewal(std::string_view body);
 Reply<std::string> read_token(std::string_view body);

@@ -93,6 +93,8 @@ class BeastConnection final : public HttpConnection, public std::enable_shared_f
   void handshake();
   void send();
   void receive();
+  void read_answer();
+  void on_head();
   void receive_text();
   void finish_answer();
   void on_time_limit();
@@ -143,7 +145,7 @@ void BeastConnection::begin(const HttpPost& post, std::chrono::milliseconds limi
   maybe_sent_ = false;
   const uint64_t exchange = ++exchanges_;
   request_ = {http::verb::post, beast::string_view(post.path.data(), post.path.size()), 11};
-  request_.set(http::field::host, fmt::format("{}:{}", endpoint_.address.host, endpoint_.address.port));
+  request_.set(http::field::host, endpoint_.address.to_string());
   request_.set(http::field::user_agent, "ringboltd/" RINGBOLT_VERSION);
   request_.set(http::field::content_type, "application/json");
   if (!post.token.empty()) request_.set(http::field::authorization, post.token);
@@ -211,11 +213,15 @@ void BeastConnection::receive() {
     stream_answer_.emplace();
     stream_answer_->header_limit(kHeaderBytesMax);
     stream_answer_->body_limit(boost::none);
-    on_stream([this](auto& stream) { http::async_read_header(stream, buffer_, *stream_answer_, then("no answer", &BeastConnection::receive_text)); });
+    on_stream([this](auto& stream) { http::async_read_header(stream, buffer_, *stream_answer_, then("no answer", &BeastConnection::on_head)); });
     return;
   }
   answer_.emplace();
   answer_->header_limit(kHeaderBytesMax);
+  read_answer();
+}
+
+void BeastConnection::read_answer() {
   answer_->body_limit(etcd::kAnswerBytesMax);
   on_stream([this](auto& stream) { http::async_read(stream, buffer_, *answer_, then("no answer", &BeastConnection::finish_answer)); });
 }
@@ -227,27 +233,32 @@ void BeastConnection::finish_answer() {
   end(std::move(answer));
 }
 
+/// Of a stream.
+void BeastConnection::on_head() {
+  if (stream_answer_->get().result_int() == 200) {
+    timer_.cancel();
+    return receive_text();
+  }
+  // A refusal is an answer like any other.
+  answer_.emplace(std::move(*stream_answer_));
+  read_answer();
+}
+
 void BeastConnection::receive_text() {
-  timer_.cancel();
   auto& answer = *stream_answer_;
-  const unsigned status = answer.get().result_int();
   if (answer.is_done()) {
     shut();
-    return end(HttpAnswer{status, {}});
+    return end(HttpAnswer{answer.get().result_int(), {}});
   }
   answer.get().body().data = text_.data();
   answer.get().body().size = text_.size();
-  on_stream([this, status](auto& stream) {
-    http::async_read_some(stream, buffer_, *stream_answer_, [self = shared_from_this(), status, exchange = exchanges_](error_code error, size_t) {
+  on_stream([this](auto& stream) {
+    http::async_read_some(stream, buffer_, *stream_answer_, [self = shared_from_this(), exchange = exchanges_](error_code error, size_t) {
       if (!self->done_ || self->exchanges_ != exchange) return;
       if (error && error != http::error::need_buffer) return self->fail("the stream broke off", error.message());
       const std::string_view text(self->text_.data(), self->text_.size() - self->stream_answer_->get().body().size);
-      if (status != 200) {
-        // An error is short, and a piece of it says enough.
-        self->shut();
-        return self->end(HttpAnswer{status, std::string(text)});
-      }
-      if (!text.empty()) self->on_text_(text);
+      const auto on_text = self->on_text_;  // it may close this, and so end itself
+      if (!text.empty()) on_text(text);
       if (self->done_) self->receive_text();
     });
   });

@@ -24,11 +24,10 @@ void LeaseKeeper::on_granted(const Lease& lease) {
   to_prove_ = true;
 }
 
-void LeaseKeeper::on_renewed(Instant now, const Lease& lease) {
+void LeaseKeeper::on_renewed(const Stamp& before) {
   RINGBOLT_ASSERT(open_ && id_ != 0);
-  if (lease.seconds == 0) return on_lost(now);
   open_ = false;
-  renewed_ = lease.stamp;
+  renewed_ = before;
   to_prove_ = true;
 }
 

@@ -31,7 +31,8 @@ class LeaseKeeper {
   [[nodiscard]] Instant wake() const { return open_ ? Instant::max() : next_at_; }
 
   void on_granted(const Lease& lease);
-  void on_renewed(Instant now, const Lease& lease);
+  /// `before`: how things stood before it was renewed.
+  void on_renewed(const Stamp& before);
   /// By a transaction that was answered with `stamp`.
   void on_proven(Instant now, const Stamp& stamp);
   /// The request failed: it is repeated soon, but not before that time has passed.

@@ -55,12 +55,13 @@ void NodeRegistration::leave(std::function<void()> done) {
   });
 }
 
-// An answer can come when this object is gone (the store lives longer): hence weak pointers.
+// An answer can come when this object is gone (the store lives longer), hence weak pointers, and one to what was asked before it
+// left says nothing any more.
 
 void NodeRegistration::grant() {
   store_.grant(lease_.time() / std::chrono::seconds(1), [weak = weak_from_this()](const Reply<Lease>& reply) {
     const auto self = weak.lock();
-    if (!self) return;
+    if (!self || self->leaving_) return;
     if (reply.has_error()) return self->on_failure(reply.error());
     self->lease_.on_granted(reply.value());
     self->turn();
@@ -70,10 +71,10 @@ void NodeRegistration::grant() {
 void NodeRegistration::renew() {
   store_.renew(lease_.id(), [weak = weak_from_this()](const Reply<Lease>& reply) {
     const auto self = weak.lock();
-    if (!self) return;
+    if (!self || self->leaving_) return;
     if (reply.has_error()) return self->on_failure(reply.error());
     if (reply.value().seconds == 0) return self->on_lost("the lease has ended");
-    self->lease_.on_renewed(self->clock_(), reply.value());
+    self->lease_.on_renewed(reply.value().stamp);
     self->turn();
   });
 }
@@ -85,12 +86,11 @@ Transaction NodeRegistration::proof() const {
   transaction.otherwise = {{Step::Kind::kRange, {key_}}};
   const Step put{Step::Kind::kPut, {key_}, to_text(record_), lease_.id()};
   if (state_ != State::kRegistered) {
-    transaction.compares = {replaces_ ? Compare{key_, Compare::Of::kModified, Compare::Is::kEqual, *replaces_}
-                                      : Compare{key_, Compare::Of::kCreated, Compare::Is::kEqual, 0}};
+    transaction.compares = {replaces_ ? Compare{key_, Compare::Of::kModified, *replaces_} : Compare{key_, Compare::Of::kCreated, 0}};
     transaction.then = {put};
     return transaction;
   }
-  transaction.compares = {{key_, Compare::Of::kModified, Compare::Is::kEqual, modified_}, {key_, Compare::Of::kLease, Compare::Is::kEqual, lease_.id()}};
+  transaction.compares = {{key_, Compare::Of::kModified, modified_}, {key_, Compare::Of::kLease, lease_.id()}};
   transaction.then = {worth_telling(told_, record_) ? put : Step{Step::Kind::kRemove, {nothing_key_}}};
   return transaction;
 }
@@ -99,7 +99,7 @@ void NodeRegistration::prove() {
   telling_ = record_;
   store_.commit(proof(), [weak = weak_from_this()](const Reply<TransactionReply>& reply) {
     const auto self = weak.lock();
-    if (!self) return;
+    if (!self || self->leaving_) return;
     if (reply.has_value()) return self->on_proof(reply.value());
     if (reply.error().trouble == Trouble::kNotFound) return self->on_lost("the lease has ended");
     self->on_failure(reply.error());
@@ -115,11 +115,8 @@ void NodeRegistration::on_proof(const TransactionReply& reply) {
     look_at_time();
     return woken_();
   }
-  Entry entry;
-  entry.modified = reply.stamp.revision;
-  entry.created = state_ == State::kRegistered ? created_ : entry.modified;
   told_ = telling_;
-  adopt(entry, reply.stamp);
+  adopt(reply.stamp.revision, reply.stamp);
 }
 
 /// The record is not as it was expected to be.
@@ -140,11 +137,11 @@ void NodeRegistration::on_other(const TransactionReply& reply) {
   if (same_daemon && record.incarnation == record_.incarnation && entry.lease == lease_.id()) {
     // Put, with an answer that was lost.
     told_ = record;
-    return adopt(entry, reply.stamp);
+    return adopt(entry.modified, reply.stamp);
   }
   const bool own = same_daemon && (record.incarnation == record_.incarnation || !was_registered_);
   if (!own) {
-    return refuse(fmt::format("node id {} is in use by another daemon, {} at {} (admin {}), {}", record_.id, record.id, record.host, record.admin,
+    return refuse(fmt::format("node id {} is in use by another daemon, on {} (admin {}), {}", record_.id, record.host, record.admin,
                               same_daemon ? "which was started later with a copy of this data directory" : "as long as that one's lease lives"));
   }
   replaces_ = entry.modified;
@@ -153,9 +150,8 @@ void NodeRegistration::on_other(const TransactionReply& reply) {
   prove();
 }
 
-void NodeRegistration::adopt(const Entry& entry, const Stamp& stamp) {
-  created_ = entry.created;
-  modified_ = entry.modified;
+void NodeRegistration::adopt(Revision modified, const Stamp& stamp) {
+  modified_ = modified;
   replaces_.reset();
   was_registered_ = true;
   lease_.on_proven(clock_(), stamp);
@@ -173,8 +169,9 @@ void NodeRegistration::on_failure(const Failure& failure) {
     state_ = State::kUnregistered;
     reason_ = failure.message;
   }
-  // A password does not become right by being tried often.
-  lease_.on_failure(clock_(), failure.trouble == Trouble::kDenied ? lease_.time() : Span::zero());
+  // A password does not become right by being tried often; while there is a lease to lose it may be that just something changes.
+  const bool wait = failure.trouble == Trouble::kDenied && !surely_registered();
+  lease_.on_failure(clock_(), wait ? lease_.time() : Span::zero());
   woken_();
 }
 

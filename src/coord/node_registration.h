@@ -56,7 +56,7 @@ class NodeRegistration : public std::enable_shared_from_this<NodeRegistration> {
   [[nodiscard]] Transaction proof() const;
   void on_proof(const TransactionReply& reply);
   void on_other(const TransactionReply& reply);
-  void adopt(const Entry& entry, const Stamp& stamp);
+  void adopt(Revision modified, const Stamp& stamp);
   void on_failure(const Failure& failure);
   void on_lost(const std::string& why);
   void refuse(const std::string& why);
@@ -72,7 +72,7 @@ class NodeRegistration : public std::enable_shared_from_this<NodeRegistration> {
   State state_ = State::kUnregistered;
   std::string reason_ = "the coordinator has not answered yet";
   NodeRecord told_, telling_;
-  Revision created_ = 0, modified_ = 0;  ///< of the record, if it is registered
+  Revision modified_ = 0;                ///< of the record, if it is registered
   std::optional<Revision> replaces_;     ///< the record that is to be taken over
   bool was_registered_ = false;          ///< by this start of the daemon
   bool was_sure_ = false;

@@ -55,7 +55,6 @@ struct Stamp {
 struct Entry {
   std::string key, value;
   Revision created = 0, modified = 0;
-  int64_t version = 0;  ///< +1 with every change since it was created, from 1
   LeaseId lease = 0;
   bool operator==(const Entry&) const = default;
 };
@@ -73,15 +72,12 @@ struct Entries {
   bool more = false;           ///< there are others, beyond the limit
 };
 
-/// What must hold of `key`. A key that is not there has revisions, version and lease 0, and no value that is equal to any.
+/// What `key` has to have. One that is not there has revisions and lease 0.
 struct Compare {
-  enum class Of : uint8_t { kCreated, kModified, kVersion, kLease, kValue };
-  enum class Is : uint8_t { kEqual, kNotEqual, kGreater, kLess };
+  enum class Of : uint8_t { kCreated, kModified, kLease };
   std::string key;
   Of of = Of::kModified;
-  Is is = Is::kEqual;
-  int64_t number = 0;      ///< what is compared with, but for kValue
-  std::string value = {};  ///< of kValue
+  int64_t number = 0;
 };
 
 struct Step {
@@ -106,7 +102,7 @@ struct TransactionReply {
 struct Lease {
   Stamp stamp;  ///< as things stood before
   LeaseId id = 0;
-  int64_t seconds = 0;  ///< 0: there is no such lease
+  int64_t seconds = 0;  ///< 0: there is no such lease (any more)
 };
 
 struct Event {
@@ -138,15 +134,11 @@ class Store {
   virtual ~Store() = default;
 
   virtual void range(const Range& range, Done<Entries> done) = 0;
-  virtual void put(const std::string& key, const std::string& value, LeaseId lease, Done<Stamp> done) = 0;
-  virtual void remove(const Range& range, Done<Stamp> done) = 0;
   virtual void commit(const Transaction& transaction, Done<TransactionReply> done) = 0;
 
   virtual void grant(int64_t seconds, Done<Lease> done) = 0;
   virtual void renew(LeaseId id, Done<Lease> done) = 0;
   virtual void revoke(LeaseId id, Done<Stamp> done) = 0;
-  /// How long it still is.
-  virtual void time_to_live(LeaseId id, Done<Lease> done) = 0;
 
   /// All changes from revision `from` on.
   [[nodiscard]] virtual std::unique_ptr<Watch> watch(const Range& range, Revision from, WatchTaker taker) = 0;

@@ -20,7 +20,7 @@ void check(const Failure& failure) {
 }
 
 void check(const std::vector<Entry>& entries) {
-  for (const Entry& entry : entries) RINGBOLT_ASSERT(entry.created >= 0 && entry.modified >= 0 && entry.version >= 0);
+  for (const Entry& entry : entries) RINGBOLT_ASSERT(entry.created >= 0 && entry.modified >= 0);
 }
 
 void check_answers(std::string_view bytes) {
@@ -34,9 +34,9 @@ void check_answers(std::string_view bytes) {
     RINGBOLT_ASSERT(done.value().entries.size() == (done.value().held ? 2 : 1));
     for (const auto& entries : done.value().entries) check(entries);
   }
-  const Reply<Lease> lease = etcd::read_lease(bytes), renewal = etcd::read_renewal(bytes);
-  RINGBOLT_ASSERT(lease.has_error() || lease.value().seconds >= 0);
-  RINGBOLT_ASSERT(renewal.has_error() || renewal.value().seconds >= 0);
+  for (const Reply<Lease>& lease : {etcd::read_grant(bytes), etcd::read_renewal(bytes)}) {
+    RINGBOLT_ASSERT(lease.has_error() || (lease.value().id > 0 && lease.value().seconds >= 0));
+  }
   const Reply<std::string> token = etcd::read_token(bytes);
   RINGBOLT_ASSERT(token.has_error() || token.value().find_first_of("\r\n") == std::string::npos);
   check(etcd::read_refusal(500, bytes).failure);

@@ -42,8 +42,7 @@ TEST_CASE("etcd: requests are what its gateway takes", "[coord]") {
   CHECK(range_body({"foo", true, 5}) == R"({"key":"Zm9v","range_end":"Zm9w","limit":"5"})");
   CHECK(range_body({"a\xff", true}) == R"({"key":"Yf8=","range_end":"Yg=="})");
   CHECK(range_body({"", true}) == R"({"key":"AA==","range_end":"AA=="})");
-  CHECK(put_body("foo", "", 12) == R"({"key":"Zm9v","value":"","lease":"12"})");
-  CHECK(transaction_body({{{"foo", Compare::Of::kCreated, Compare::Is::kEqual, 0}}, {{Step::Kind::kPut, {"foo"}, "bar", 7}}, {{Step::Kind::kRemove, {"foo"}}}}) ==
+  CHECK(transaction_body({{{"foo", Compare::Of::kCreated, 0}}, {{Step::Kind::kPut, {"foo"}, "bar", 7}}, {{Step::Kind::kRemove, {"foo"}}}}) ==
         R"({"compare":[{"key":"Zm9v","result":"EQUAL","target":"CREATE","create_revision":"0"}],"success":[{"request_put":{"key":"Zm9v","value":"YmFy","lease":"7"}}],)"
         R"("failure":[{"request_delete_range":{"key":"Zm9v"}}]})");
   CHECK(watch_body({"foo"}, 9) == R"({"create_request":{"key":"Zm9v","start_revision":"9","progress_notify":true}})");
@@ -52,17 +51,18 @@ TEST_CASE("etcd: requests are what its gateway takes", "[coord]") {
 TEST_CASE("etcd: answers are understood, with what is left out as zero", "[coord]") {
   const Entries found = read_range("{" + kHeader + ",\"kvs\":[" + kEntry + "],\"count\":\"1\"}").value();
   CHECK(found.stamp == Stamp{17010963214147749224u, 2, 7});
-  CHECK(found.entries == std::vector<Entry>{{"foo", "bar", 2, 3, 2, 389739685274213895}});
+  CHECK(found.entries == std::vector<Entry>{{"foo", "bar", 2, 3, 389739685274213895}});
   CHECK(read_range("{" + kHeader + "}").value().entries.empty());
   const Transaction asked{{}, {{Step::Kind::kPut, {"foo"}}, {Step::Kind::kRange, {"foo"}}}, {}};
   const TransactionReply done = read_transaction("{" + kHeader + R"(,"succeeded":true,"responses":[{"response_put":{}},{"response_range":{"kvs":[)" + kEntry + "]}}]}", asked).value();
   CHECK((done.held && done.entries[0].empty() && done.entries[1].size() == 1));
   CHECK(read_transaction("{" + kHeader + R"(,"succeeded":true,"responses":[]})", asked).has_error());
   CHECK_FALSE(read_transaction("{" + kHeader + "}", asked).value().held);
-  CHECK(read_renewal(R"({"result":{"ID":"77","TTL":"5"}})" "\n").value().seconds == 5);
-  CHECK(read_renewal(R"({"result":{"ID":"77"}})").value().seconds == 0);
+  CHECK(read_renewal("{\"result\":{" + kHeader + R"(,"ID":"77","TTL":"5"}})" "\n").value().seconds == 5);
+  CHECK(read_renewal("{\"result\":{" + kHeader + R"(,"ID":"77"}})").value().seconds == 0);
   CHECK(read_renewal(R"({"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}})").error().trouble == Trouble::kUnreachable);
-  CHECK(read_lease(R"({"ID":"78","TTL":"-1"})").value().seconds == 0);
+  CHECK(read_renewal(R"({"error":{"code":14,"message":"etcdserver: no leader"}})").error().trouble == Trouble::kUnreachable);  // 3.6
+  CHECK(read_grant("{" + kHeader + R"(,"ID":"78","TTL":"9"})").value().id == 78);
   CHECK(read_token(R"({"token":"abc.12"})").value() == "abc.12");
   CHECK(read_token(R"({"token":"a\r\nX: y"})").has_error());
 }
@@ -85,7 +85,7 @@ TEST_CASE("etcd: refusals are told apart", "[coord]") {
 
 TEST_CASE("etcd: a watch's messages come in pieces of any size", "[coord]") {
   const std::string stream = "{\"result\":{" + kHeader + ",\"created\":true}}\n{\"result\":{" + kHeader + ",\"events\":[{\"kv\":" + kEntry +
-                             R"(},{"type":"DELETE","kv":{"key":"Zm9v","mod_revision":"7"}}]}})" "\n" R"({"result":{"canceled":true,"compact_revision":"5"}})" "\n";
+                             R"(},{"type":"DELETE","kv":{"key":"Zm9v","mod_revision":"7"}}]}})" "\n{\"result\":{" + kHeader + R"(,"canceled":true,"compact_revision":"5"}})" "\n";
   for (size_t size = 1; size < stream.size(); size += 7) {
     WatchReader reader;
     std::vector<WatchMessage> messages;
@@ -100,7 +100,7 @@ TEST_CASE("etcd: a watch's messages come in pieces of any size", "[coord]") {
     CHECK(messages[2].end->compacted == 5);
   }
   WatchReader reader;
-  CHECK(reader.feed(R"({"result":{"canceled":true,"cancel_reason":"permission denied"}})" "\n").value()[0].end->failure.trouble == Trouble::kDenied);
+  CHECK(reader.feed("{\"result\":{" + kHeader + R"(,"canceled":true,"cancel_reason":"permission denied"}})" "\n").value()[0].end->failure.trouble == Trouble::kDenied);
   CHECK(reader.feed(R"({"error":{"grpc_code":14,"message":"etcdserver: no leader"}})" "\n").value()[0].end->failure.trouble == Trouble::kUnreachable);
   CHECK(reader.feed("x\n").has_error());
   WatchReader endless;
@@ -110,15 +110,25 @@ TEST_CASE("etcd: a watch's messages come in pieces of any size", "[coord]") {
 }
 
 TEST_CASE("etcd: an answer that is none says what is wrong with it", "[coord]") {
-  for (const char* bad : {"", "x", "[]", "{\"header\":1}", "{\"kvs\":{}}", "{\"kvs\":[1]}", "{\"kvs\":[{\"key\":\"!\"}]}", "{\"kvs\":[{\"key\":1}]}", "{\"kvs\":[{\"version\":\"x\"}]}",
-                          "{\"kvs\":[{\"version\":\"-1\"}]}", "{\"kvs\":[{\"version\":\"9223372036854775808\"}]}", "{\"kvs\":[{\"version\":1.5}]}", "{\"kvs\":[{\"version\":\"\"}]}",
-                          "{\"header\":{\"revision\":\"-1\"}}", "{\"header\":{\"member_id\":\"-1\"}}", "{\"more\":\"yes\"}"}) {
+  const auto with_header = [](const std::string& rest) { return "{" + kHeader + "," + rest + "}"; };
+  for (const std::string& bad :
+       {std::string(), std::string("x"), std::string("[]"), std::string("{}"), std::string(R"({"header":1})"), std::string(R"({"header":{"revision":"-1"}})"),
+        std::string(R"({"header":{"member_id":"-1"}})"), with_header(R"("kvs":{})"), with_header(R"("kvs":[1])"), with_header(R"("kvs":[{"key":"!"}])"), with_header(R"("kvs":[{"key":1}])"),
+        with_header(R"("kvs":[{"mod_revision":"x"}])"), with_header(R"("kvs":[{"mod_revision":"-1"}])"), with_header(R"("kvs":[{"mod_revision":"9223372036854775808"}])"),
+        with_header(R"("kvs":[{"mod_revision":1.5}])"), with_header(R"("kvs":[{"mod_revision":""}])"), with_header(R"("more":"yes")")}) {
     INFO(bad);
     const Reply<Entries> reply = read_range(bad);
     REQUIRE(reply.has_error());
     CHECK(reply.error().trouble == Trouble::kBadAnswer);
     CHECK_FALSE(reply.error().message.empty());
   }
+  // Else what is put under it would have no lease, and stay for ever.
+  for (const char* const lease : {R"("TTL":"5")", R"("ID":"0","TTL":"5")", R"("ID":"-1","TTL":"5")", R"("ID":"1","TTL":"-1")"}) {
+    INFO(lease);
+    CHECK(read_grant(with_header(lease)).has_error());
+    CHECK(read_renewal("{\"result\":" + with_header(lease) + "}").has_error());
+  }
+  CHECK(read_renewal("{}").has_error());
   CHECK(read_range("{\"header\":" + std::string(100'000, '[')).has_error());
 }
 

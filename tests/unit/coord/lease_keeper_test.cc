@@ -29,7 +29,7 @@ struct Held {
   void renew(const Stamp& renewed, const Stamp& proven) {
     now = std::max(now, keeper.wake());
     CHECK(keeper.next(now) == Request::kRenew);
-    keeper.on_renewed(now, {renewed, 5, 10});
+    keeper.on_renewed(renewed);
     CHECK(keeper.next(now) == Request::kProve);
     keeper.on_proven(now, proven);
   }
@@ -49,7 +49,7 @@ TEST_CASE("lease: a renewal counts from when it was sent, however late its answe
   CHECK(held.keeper.next(held.now) == Request::kRenew);
   const Instant sent = held.now;
   held.now += 2s;
-  held.keeper.on_renewed(held.now, {kStamp, 5, 10});
+  held.keeper.on_renewed(kStamp);
   CHECK(held.keeper.valid_until() == kStart + 9s);  // not before it is proven
   CHECK(held.keeper.next(held.now) == Request::kProve);
   held.now += 20s;
@@ -91,7 +91,7 @@ TEST_CASE("lease: what fails is repeated, and the time runs on", "[coord]") {
   held.now = held.keeper.wake();
   CHECK(held.now <= kStart + 5s);
   CHECK(held.keeper.next(held.now) == Request::kRenew);
-  held.keeper.on_renewed(held.now, {kStamp, 5, 10});
+  held.keeper.on_renewed(kStamp);
   CHECK(held.keeper.next(held.now) == Request::kProve);
   held.keeper.on_failure(held.now);  // the proof: the renewal is done again, not proven later
   held.now = held.keeper.wake();
@@ -103,7 +103,7 @@ TEST_CASE("lease: one that is gone is not valid for a moment more, and another o
   Held held;
   held.now = held.keeper.wake();
   CHECK(held.keeper.next(held.now) == Request::kRenew);
-  held.keeper.on_renewed(held.now, {kStamp, 5, 0});
+  held.keeper.on_lost(held.now);
   CHECK_FALSE(held.keeper.surely_valid(held.now));
   CHECK(held.keeper.id() == 0);
   CHECK(held.keeper.next(held.now) == Request::kGrant);

@@ -16,17 +16,6 @@ class ModelWatch final : public Watch {
   std::shared_ptr<void> listener_;
 };
 
-template <class T>
-bool compare(const T& left, Compare::Is is, const T& right) {
-  switch (is) {
-    case Compare::Is::kEqual: return left == right;
-    case Compare::Is::kNotEqual: return left != right;
-    case Compare::Is::kGreater: return left > right;
-    case Compare::Is::kLess: return left < right;
-  }
-  return false;
-}
-
 }  // namespace
 
 // --- what all members agree on ----------------------------------------------------------------------------
@@ -63,15 +52,14 @@ const Entry* ModelEtcd::find(const std::string& key) const {
 
 bool ModelEtcd::holds(const Compare& one) const {
   const Entry* const entry = find(one.key);
-  if (one.of == Compare::Of::kValue) return entry != nullptr && compare(entry->value, one.is, one.value);
   const Entry none;
   const Entry& is = entry == nullptr ? none : *entry;
   switch (one.of) {
-    case Compare::Of::kCreated: return compare(is.created, one.is, one.number);
-    case Compare::Of::kModified: return compare(is.modified, one.is, one.number);
-    case Compare::Of::kVersion: return compare(is.version, one.is, one.number);
-    default: return compare(is.lease, one.is, one.number);
+    case Compare::Of::kCreated: return is.created == one.number;
+    case Compare::Of::kModified: return is.modified == one.number;
+    case Compare::Of::kLease: break;
   }
+  return is.lease == one.number;
 }
 
 std::vector<Entry> ModelEtcd::look(const Range& range) const {
@@ -89,7 +77,6 @@ void ModelEtcd::put(const std::string& key, const std::string& value, LeaseId le
   entry.lease = lease;
   entry.modified = at;
   if (entry.created == 0) entry.created = at;
-  ++entry.version;
   ++changes_;
   history_.push_back({at, {entry, false}});
 }
@@ -166,22 +153,6 @@ void ModelStore::range(const Range& range, Done<Entries> done) {
   }, false);
 }
 
-void ModelStore::put(const std::string& key, const std::string& value, LeaseId lease, Done<Stamp> done) {
-  call<Stamp>(std::move(done), [this, key, value, lease]() -> Reply<Stamp> {
-    if (lease != 0 && !etcd_.leases_.contains(lease)) return etcd_.no_lease();
-    etcd_.put(key, value, lease, etcd_.revision_ + 1);
-    ++etcd_.revision_;
-    return stamp();
-  }, true);
-}
-
-void ModelStore::remove(const Range& range, Done<Stamp> done) {
-  call<Stamp>(std::move(done), [this, range]() -> Reply<Stamp> {
-    if (etcd_.remove(range, etcd_.revision_ + 1)) ++etcd_.revision_;
-    return stamp();
-  }, true);
-}
-
 void ModelStore::commit(const Transaction& transaction, Done<TransactionReply> done) {
   call<TransactionReply>(std::move(done), [this, transaction]() -> Reply<TransactionReply> {
     TransactionReply reply;
@@ -229,14 +200,6 @@ void ModelStore::revoke(LeaseId id, Done<Stamp> done) {
     etcd_.end_lease(id);
     return stamp();
   }, true);
-}
-
-void ModelStore::time_to_live(LeaseId id, Done<Lease> done) {
-  call<Lease>(std::move(done), [this, id]() -> Reply<Lease> {
-    const auto found = etcd_.leases_.find(id);
-    if (found == etcd_.leases_.end()) return Lease{stamp(), id, 0};
-    return Lease{stamp(), id, std::chrono::duration_cast<std::chrono::seconds>(found->second.ends_at - etcd_.now_).count()};
-  }, false);
 }
 
 std::unique_ptr<Watch> ModelStore::watch(const Range& range, Revision from, WatchTaker taker) {

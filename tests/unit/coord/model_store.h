@@ -79,13 +79,10 @@ class ModelStore final : public Store {
   [[nodiscard]] size_t open() const { return answers_.size(); }
 
   void range(const Range& range, Done<Entries> done) override;
-  void put(const std::string& key, const std::string& value, LeaseId lease, Done<Stamp> done) override;
-  void remove(const Range& range, Done<Stamp> done) override;
   void commit(const Transaction& transaction, Done<TransactionReply> done) override;
   void grant(int64_t seconds, Done<Lease> done) override;
   void renew(LeaseId id, Done<Lease> done) override;
   void revoke(LeaseId id, Done<Stamp> done) override;
-  void time_to_live(LeaseId id, Done<Lease> done) override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Range& range, Revision from, WatchTaker taker) override;
 
  private:

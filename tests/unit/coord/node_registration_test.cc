@@ -38,6 +38,12 @@ struct Node {
   std::shared_ptr<NodeRegistration> registration;
 };
 
+/// As an operator would.
+void write(ModelStore& store, const Step& step) {
+  store.commit({{}, {step}, {}}, [](const Reply<TransactionReply>&) {});
+  store.run();
+}
+
 /// Time passes for all, in steps.
 void pass(ModelEtcd& etcd, Span time, std::initializer_list<Node*> nodes) {
   for (Span passed{}; passed < time; passed += 100ms) {
@@ -184,8 +190,7 @@ TEST_CASE("registration: a member that leads no more and confirms a lease that i
 TEST_CASE("registration: what is no record under its key is not overwritten", "[coord]") {
   ModelEtcd etcd;
   Node node(etcd, node_called("n1", "r1", "i1"));
-  node.store.put(kKey, "somebody's", 0, [](const Reply<Stamp>&) {});
-  node.store.run();
+  write(node.store, {Step::Kind::kPut, {kKey}, "somebody's"});
   node.work();
   CHECK(node.registration->state() == State::kRefused);
   CHECK(etcd.find(kKey)->value == "somebody's");
@@ -203,8 +208,7 @@ TEST_CASE("directory: nodes are seen as they come and go, whatever becomes of th
     }
   };
   const auto put = [&](const std::string& id, const std::string& text) {
-    store.put("/ringbolt/c/nodes/" + id, text, 0, [](const Reply<Stamp>&) {});
-    store.run();
+    write(store, {Step::Kind::kPut, {"/ringbolt/c/nodes/" + id}, text});
   };
   put("n1", to_text(node_called("n1", "r", "i")));
   work(0s);
@@ -214,8 +218,7 @@ TEST_CASE("directory: nodes are seen as they come and go, whatever becomes of th
   put("n3", "rubbish");
   put("n4", to_text(node_called("n5", "r", "i")));  // not what its key says
   CHECK(directory->nodes().size() == 2);
-  store.remove({"/ringbolt/c/nodes/n1"}, [](const Reply<Stamp>&) {});
-  store.run();
+  write(store, {Step::Kind::kRemove, {"/ringbolt/c/nodes/n1"}});
   CHECK(directory->nodes().size() == 1);
 
   SECTION("it breaks off") {
