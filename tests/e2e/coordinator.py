@@ -159,6 +159,7 @@ def check_daemons(script, store, nodes):
         long = make_node(script, 'n5', store, **{'coordinator.lease': '600s'})
         long.start()
         old = wait_registered(long)['lease']['id']
+        wait_seen([long], ids + ['n5'])
         first = next(one for one in long.get('/v1/nodes')[1]['nodes'] if one['id'] == 'n5')
         long.kill()
         long.start()
@@ -223,7 +224,9 @@ def check_security(script):
         node.stop()
     for name, options, words in (
             ('a wrong password', {'coordinator.password_file': bad}, 'authentication failed'),
-            ('a certificate that is not trusted', {'coordinator.password_file': good, 'coordinator.ca_file': None}, 'certificate verify failed')):
+            ('a certificate that is not trusted', {'coordinator.password_file': good, 'coordinator.ca_file': None}, 'certificate verify failed'),
+            ('a certificate of another host', {'coordinator.password_file': good, 'coordinator.endpoints': [store.urls[0].replace('127.0.0.1', 'localhost')]},
+             'certificate verify failed')):
         with script.test(f'{name} is said in words, and the daemon serves'):
             options = {key: value for key, value in {**access, **options}.items() if value is not None}
             node = make_node(script, 's2', store, **options)
@@ -231,6 +234,7 @@ def check_security(script):
             wait_for(lambda: words in view(node)[0]['reason'], words)
             assert is_serving(node) and not view(node)[0]['lease']['valid']
             node.stop()
+            assert all(password not in node.log_text() for password in ('secret', 'guess')), node.log_text()
     with script.test('a password file that is missing ends the start with one line that names it'):
         node = make_node(script, 's3', store, **access, **{'coordinator.password_file': '/nonexistent'})
         node.start(wait=False)

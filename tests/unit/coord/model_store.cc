@@ -98,8 +98,10 @@ bool ModelEtcd::remove(const Range& range, Revision at) {
 
 template <class T>
 void ModelStore::call(Done<T> done, std::function<Reply<T>()> act, bool changes) {
+  ++calls_;
   answers_.push_back([this, done = std::move(done), act = std::move(act), changes] {
     if (!reachable) return done(Failure{Trouble::kUnreachable, "model: cannot connect", false});
+    if (denies) return done(Failure{Trouble::kDenied, "model: permission denied", false});
     const Reply<T> reply = act();
     if (lose_answers) return done(Failure{Trouble::kUnreachable, "model: no answer in time", changes});
     done(reply);

@@ -68,6 +68,7 @@ class ModelStore final : public Store {
 
   // What can be wrong with it:
   bool reachable = true;
+  bool denies = false;         ///< nothing is allowed
   bool lose_answers = false;   ///< what was asked for is done, and nobody is told
   bool leads_no_more = false;  ///< its member confirms leases on its own, as one of an older term
   bool deaf = false;           ///< watches say nothing
@@ -76,7 +77,7 @@ class ModelStore final : public Store {
   void run();
   /// Ends all watches, as when the connection breaks.
   void break_watches();
-  [[nodiscard]] size_t open() const { return answers_.size(); }
+  [[nodiscard]] uint64_t calls() const { return calls_; }
 
   void range(const Range& range, Done<Entries> done) override;
   void commit(const Transaction& transaction, Done<TransactionReply> done) override;
@@ -95,6 +96,7 @@ class ModelStore final : public Store {
   ModelEtcd& etcd_;
   const uint64_t member_;
   std::deque<std::function<void()>> answers_;
+  uint64_t calls_ = 0;
   std::vector<std::weak_ptr<ModelEtcd::Listener>> listeners_;
 };
 

@@ -171,6 +171,42 @@ TEST_CASE("registration: etcd that is gone for a while leaves it unsure, and it 
   CHECK(node.registration->surely_registered());
 }
 
+TEST_CASE("registration: one denial does not cost a lease, and who is denied does not insist", "[coord]") {
+  ModelEtcd etcd;
+  Node node(etcd, node_called("n1", "r1", "i1"));
+  node.work();
+  node.store.denies = true;
+  pass(etcd, kLease / 2, {&node});  // over a renewal, at least
+  node.store.denies = false;
+  for (int i = 0; i < 100; ++i) {
+    pass(etcd, 100ms, {&node});
+    REQUIRE(node.registration->surely_registered());
+  }
+  node.store.denies = true;
+  pass(etcd, 2 * kLease, {&node});
+  CHECK_FALSE(node.registration->surely_registered());
+  const uint64_t calls = node.store.calls();
+  pass(etcd, 4 * kLease, {&node});
+  CHECK(node.store.calls() - calls <= 4);
+}
+
+TEST_CASE("registration: once it leaves, nothing that was asked before brings it back", "[coord]") {
+  ModelEtcd etcd;
+  Node node(etcd, node_called("n1", "r1", "i1"));
+  node.work();
+  etcd.advance(kLease / 2);
+  node.registration->turn();  // a renewal, whose answer is still to come
+  const LeaseId lease = node.registration->lease().id();
+  bool left = false;
+  node.registration->leave([&left] { left = true; });
+  etcd.end_lease(lease);
+  node.store.run();
+  CHECK(left);
+  pass(etcd, kLease, {&node});
+  CHECK(node.registration->lease().id() == lease);  // no other one was granted
+  CHECK(etcd.find(kKey) == nullptr);
+}
+
 TEST_CASE("registration: a member that leads no more and confirms a lease that is gone is not believed", "[coord]") {
   ModelEtcd etcd;
   Node node(etcd, node_called("n1", "r1", "i1"));
