@@ -29,7 +29,7 @@ void NodeDirectory::turn() {
 void NodeDirectory::on_look(const Entries& found) {
   nodes_.clear();
   for (const Entry& entry : found.entries) take(entry);
-  if (found.more) RINGBOLT_LOG_LIMITED(kWarn, "coordinator: more than {} nodes are registered, the others are not seen", kNodesMax);
+  if (found.more) tell_of_others();
   watch(found.stamp.revision + 1);
   next_at_ = clock_() + look_again_;
 }
@@ -68,11 +68,15 @@ void NodeDirectory::take(const Entry& entry) {
   const std::string id = entry.key.substr(prefix_.size());
   const Result<NodeRecord> record = parse_node_record(entry.value);
   if (record.has_value() && record.value().id == id) {
+    const bool room = nodes_.size() < kNodesMax || nodes_.contains(id);
+    if (!room) return tell_of_others();
     nodes_[id] = record.value();
     return;
   }
   nodes_.erase(id);
   RINGBOLT_LOG_LIMITED(kWarn, "coordinator: {} is not seen: {}", entry.key, record.has_error() ? record.error().message : "it is another node's record");
 }
+
+void NodeDirectory::tell_of_others() const { RINGBOLT_LOG_LIMITED(kWarn, "coordinator: more than {} nodes are registered, the others are not seen", kNodesMax); }
 
 }  // namespace ringbolt::coord

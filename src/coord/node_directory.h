@@ -19,6 +19,7 @@ namespace ringbolt::coord {
 class NodeDirectory : public std::enable_shared_from_this<NodeDirectory> {
  public:
   using Clock = std::function<Instant()>;
+  static constexpr size_t kNodesMax = 1000;
 
   /// `pause`: after a failure; `look_again`: after a look. Requires: `store` outlives this; it is owned by a shared pointer.
   NodeDirectory(Store& store, std::string prefix, Span pause, Span look_again, Clock clock, std::function<void()> woken);
@@ -31,13 +32,12 @@ class NodeDirectory : public std::enable_shared_from_this<NodeDirectory> {
   [[nodiscard]] bool current() const { return watch_ != nullptr; }
 
  private:
-  static constexpr int64_t kNodesMax = 1000;
-
   void on_look(const Entries& found);
   void watch(Revision from);
   void on_events(const std::vector<Event>& events);
   void on_end(const WatchEnd& end);
   void take(const Entry& entry);
+  void tell_of_others() const;
 
   Store& store_;
   const std::string prefix_;

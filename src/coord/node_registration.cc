@@ -50,7 +50,9 @@ void NodeRegistration::leave(std::function<void()> done) {
   leaving_ = true;
   if (lease_.id() == 0) return done();
   store_.revoke(lease_.id(), [done = std::move(done)](const Reply<Stamp>& reply) {
-    if (reply.has_error()) log::warn("coordinator: the lease could not be given back and ends by itself: {}", reply.error().message);
+    // Gone already is just as well.
+    const bool alive = reply.has_error() && reply.error().trouble != Trouble::kNotFound;
+    if (alive) log::warn("coordinator: the lease could not be given back and ends by itself: {}", reply.error().message);
     done();
   });
 }

@@ -144,7 +144,9 @@ void Application::wait_for_signal() {
 void Application::on_signal(int number) {
   if (number == SIGHUP) return on_hang_up();
   if (stop_requested_) {
-    log::error("told to stop a second time: ending at once, volumes are not marked clean");
+    // Once they are closed, it is only the coordinator that has not answered.
+    const bool closed = coordinator_ != nullptr && daemon_ == nullptr;
+    log::error("told to stop a second time: ending at once, {}", closed ? "the registration ends with its lease" : "volumes are not marked clean");
     end_at_once();
   }
   stop_requested_ = true;

@@ -282,5 +282,27 @@ TEST_CASE("directory: nodes are seen as they come and go, whatever becomes of th
   CHECK(directory->current());
 }
 
+TEST_CASE("directory: so many nodes are seen, and no more, whether found or watched", "[coord]") {
+  ModelEtcd etcd;
+  ModelStore store(etcd);
+  const auto directory = std::make_shared<NodeDirectory>(store, "/ringbolt/c/nodes/", 1s, 30s, [&etcd] { return etcd.now(); }, [] {});
+  const auto put = [&](size_t i) {
+    const std::string id = "n" + std::to_string(10'000 + i);
+    write(store, {Step::Kind::kPut, {"/ringbolt/c/nodes/" + id}, to_text(node_called(id, "r", "i"))});
+  };
+  for (size_t i = 0; i < NodeDirectory::kNodesMax - 1; ++i) put(i);
+  directory->turn();
+  store.run();
+  for (size_t i = NodeDirectory::kNodesMax - 1; i < NodeDirectory::kNodesMax + 5; ++i) put(i);
+  put(0);  // one that is seen already
+  CHECK(directory->nodes().size() == NodeDirectory::kNodesMax);
+  CHECK(directory->current());
+  etcd.advance(31s);
+  directory->turn();
+  store.run();
+  CHECK(directory->nodes().size() == NodeDirectory::kNodesMax);
+  CHECK_FALSE(directory->nodes().contains("n11000"));
+}
+
 }  // namespace
 }  // namespace ringbolt::coord
