@@ -35,7 +35,7 @@ std::string render_coordinator(const json::value& coordinator) {
 std::string render_nodes(const json::value& nodes) {
   const json::value* const coordinator = find(nodes, "coordinator");
   if (coordinator == nullptr || coordinator->is_null()) return "this node has no coordinator ([coordinator] in its configuration)\n";
-  Table table({{"NODE"}, {""}, {"HOST", false, true}, {"ZONE", false, true}, {"REPLICATION", false, true}, {"ADMIN", false, true}, {"FREE", true}, {"OF", true}});
+  Table table({{"NODE", false, true}, {""}, {"HOST", false, true}, {"ZONE", false, true}, {"REPLICATION", false, true}, {"ADMIN", false, true}, {"FREE", true}, {"OF", true}});
   for (const json::value& node : elements(find(nodes, "nodes"))) {
     table.add_row({plain(text(node, "id")), flag(node, "this_node") ? "this" : "", plain(text(node, "host")), plain(text(node, "zone")), plain(text(node, "replication")),
                    plain(text(node, "admin")), bytes(node, "free_bytes"), bytes(node, "capacity_bytes")});
