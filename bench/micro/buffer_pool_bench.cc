@@ -1,5 +1,5 @@
 // The buffer pool in its steady state: memory is there, some of it is out.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <array>
 #include <random>

@@ -1,6 +1,6 @@
 // The commit rule, run for every acknowledgement. Arguments: mode (0 best_effort, 1 sync_quorum,
 // 2 sync_all) and replicas.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <array>
 #include <span>

@@ -1,5 +1,5 @@
 // CRC32C over the sizes that occur: a block, a large write, the largest payload of a frame.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include "bench/random_bytes.h"
 #include "ringbolt/crc32c.h"

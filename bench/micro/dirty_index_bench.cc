@@ -1,6 +1,6 @@
 // The dirty index at a size that fits the caches, one that does not, and one in between. Blocks are
 // visited in random order, as small writes do.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include "bench/random_bytes.h"
 #include "volume/dirty_index.h"

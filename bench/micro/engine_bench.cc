@@ -1,6 +1,6 @@
 // One fact of a healthy volume with three replicas: what the engine costs while nothing is to be decided. Once a second
 // for each volume, and for each barrier.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <array>
 #include <string>

@@ -1,7 +1,7 @@
 // The mailbox: what a message costs within one thread, and how many get through from one and from
 // two producers on other threads. With fewer cores than threads the latter measures the scheduler
 // too.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <array>
 #include <atomic>

@@ -1,5 +1,5 @@
 // NBD requests and replies as bytes: the codecs that every request passes twice.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <vector>
 

@@ -1,5 +1,5 @@
 // The rebuild bitmap of a volume of 1 TiB (32 MiB of bits), and of 1 GiB, which fits the caches.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include "bench/random_bytes.h"
 #include "volume/rebuild_bitmap.h"

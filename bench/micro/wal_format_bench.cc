@@ -1,6 +1,6 @@
 // WAL frames: what sealing one costs, and what checking a received or recovered one costs.
 // Arguments: records of the frame, and blocks of each.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // Replication messages: the header that every message has, and the fixed part of wal_data.
-#include <benchmark/benchmark.h>
+#include "bench/micro/benchmark.h"
 
 #include <array>
 

@@ -1,6 +1,6 @@
 // An Io whose files lie in memory, which itself allocates nothing after its files are made: for
-// tests that count what the code above it allocates. Operations take effect when they are submitted
-// and complete in the next turn, in order.
+// tests that count what the code above it allocates, and benchmarks of it. Operations take effect when
+// they are submitted and complete in the next turn, in order.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 
 namespace ringbolt::test {
 
-class MemoryIo final : public io::Io {
+class MemoryIo : public io::Io {
  public:
   explicit MemoryIo(uint64_t file_bytes_max) : file_bytes_max_(file_bytes_max) {}
 
@@ -41,7 +41,7 @@ class MemoryIo final : public io::Io {
   void flush(io::File file, io::Completion& done) override;
   void zero(io::File file, uint64_t offset, uint64_t bytes, io::Completion& done) override;
 
-  // No sockets here: asking for one is a mistake of the test.
+  // No sockets here: asking for one is a mistake of the test. (bench/memory_host.h has some.)
   Result<io::Socket> listen(const std::string&) override;
   std::string local_address(io::Socket) override;
   std::string peer_address(io::Socket) override;
@@ -53,6 +53,10 @@ class MemoryIo final : public io::Io {
   void close_socket(io::Socket) override;
   void cancel(io::Completion&) override;
 
+ protected:
+  /// `done` completes in the next turn.
+  void queue(io::Completion& done, int32_t result);
+
  private:
   struct MemoryFile {
     std::string path;
@@ -60,7 +64,6 @@ class MemoryIo final : public io::Io {
     uint64_t length = 0;
   };
   std::byte* at(io::File file, uint64_t offset, uint64_t bytes);
-  void queue(io::Completion& done, int32_t result);
 
   uint64_t file_bytes_max_;
   std::vector<std::unique_ptr<MemoryFile>> files_;
