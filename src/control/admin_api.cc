@@ -95,9 +95,10 @@ AdminApi::AdminApi(boost::asio::io_context& io, const AdminLimits& limits)
         volumes_.add([this](const std::vector<VolumeStatus>& all) { feed_->on_look(all); });
       })) {}
 
-void AdminApi::serve(Daemon& daemon, Reloader& reloader) {
+void AdminApi::serve(Daemon& daemon, Reloader& reloader, const coord::CoordinatorView* coordinator) {
   daemon_ = &daemon;
   reloader_ = &reloader;
+  coordinator_ = coordinator;
   stopping_ = false;
 }
 
@@ -109,6 +110,7 @@ void AdminApi::note_reload(bool successful) {
 void AdminApi::unserve() {
   daemon_ = nullptr;
   reloader_ = nullptr;
+  coordinator_ = nullptr;
   stopping_ = true;
   feed_->end();
 }
@@ -196,10 +198,11 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       return ask(node_, std::move(done), [](const NodeStatus& status) { return AdminReply{kOk, to_json(status)}; });
     case AdminResource::kMetrics:
       return ask(metrics_, std::move(done), [this](const NodeMetrics& metrics) {
-        std::string text = metrics_text(metrics, io::read_process_facts(), reload_);
+        std::string text = metrics_text(metrics, io::read_process_facts(), reload_, coordinator());
         text.pop_back();  // every reply ends with a line end of its own
         return AdminReply{.body = std::move(text), .type = kPrometheusType};
       });
+    case AdminResource::kNodes: return AdminReply{kOk, nodes_json(coordinator())};
     case AdminResource::kEvents:
       return ask(node_, std::move(done), [this](const NodeStatus& status) { return open_stream(status); });
     case AdminResource::kVolumes:
@@ -225,6 +228,11 @@ AdminApi::Outcome AdminApi::read(const AdminRoute& route, Done done) {
       default: return AdminReply{kOk, to_json(*found)};
     }
   });
+}
+
+std::optional<coord::CoordinatorStatus> AdminApi::coordinator() const {
+  if (coordinator_ == nullptr) return std::nullopt;
+  return coordinator_->status();
 }
 
 AdminReply AdminApi::open_stream(const NodeStatus& node) {

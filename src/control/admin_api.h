@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "control/metrics_text.h"
 #include "control/question.h"
 #include "control/reload.h"
+#include "coord/status.h"
 
 namespace ringbolt {
 
@@ -55,7 +57,8 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   AdminApi(const AdminApi&) = delete;
   AdminApi& operator=(const AdminApi&) = delete;
 
-  void serve(Daemon& daemon, Reloader& reloader);
+  /// `coordinator`: null, there is none.
+  void serve(Daemon& daemon, Reloader& reloader, const coord::CoordinatorView* coordinator);
   /// Ends event streams, too.
   void unserve();
   /// The configuration was read again.
@@ -77,6 +80,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   };
 
   Outcome read(const AdminRoute& route, Done done);
+  [[nodiscard]] std::optional<coord::CoordinatorStatus> coordinator() const;
   [[nodiscard]] AdminReply open_stream(const NodeStatus& node);
   Outcome order(const AdminRoute& route, const std::string& body, Done done);
   Outcome create(const std::string& body, Done done);
@@ -100,6 +104,7 @@ class AdminApi : public std::enable_shared_from_this<AdminApi> {
   const AdminLimits limits_;
   Daemon* daemon_ = nullptr;
   Reloader* reloader_ = nullptr;  ///< if there is a daemon
+  const coord::CoordinatorView* coordinator_ = nullptr;  ///< null: there is none
   bool stopping_ = false;
   uint64_t next_ticket_ = 1;
   std::map<uint64_t, Order> orders_;  ///< given to the daemon and not answered

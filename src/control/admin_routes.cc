@@ -27,6 +27,7 @@ constexpr Row kRows[] = {
     {AdminResource::kMetrics, kRead, "metrics"},
     {AdminResource::kHealth, kRead, "healthz"},
     {AdminResource::kNode, kRead, "v1/node"},
+    {AdminResource::kNodes, kRead, "v1/nodes"},
     {AdminResource::kReload, kOrder, "v1/node/reload"},
     {AdminResource::kVolumes, kReadOrOrder, "v1/volumes"},
     {AdminResource::kVolume, kReadOrRemove, "v1/volumes/*"},

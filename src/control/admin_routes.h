@@ -10,7 +10,7 @@
 namespace ringbolt {
 
 enum class AdminResource : uint8_t {
-  kPage, kOpenApi, kEvents, kMetrics, kHealth, kNode, kReload, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf, kVerify, kResize
+  kPage, kOpenApi, kEvents, kMetrics, kHealth, kNode, kNodes, kReload, kVolumes, kVolume, kWhy, kAssignment, kRebuild, kRebuildOf, kVerify, kResize
 };
 
 struct AdminRoute {

@@ -134,7 +134,9 @@ std::string AdminServer::local_address() const {
       .to_string();
 }
 
-void AdminServer::serve(Daemon& daemon, Reloader& reloader) { impl_->api().serve(daemon, reloader); }
+void AdminServer::serve(Daemon& daemon, Reloader& reloader, const coord::CoordinatorView* coordinator) {
+  impl_->api().serve(daemon, reloader, coordinator);
+}
 
 void AdminServer::note_reload(bool successful) { impl_->api().note_reload(successful); }
 

@@ -9,6 +9,7 @@
 #include "control/admin_limits.h"
 #include "control/daemon.h"
 #include "control/reload.h"
+#include "coord/status.h"
 #include "ringbolt/result.h"
 
 namespace ringbolt {
@@ -28,9 +29,9 @@ class AdminServer {
   /// Where it really listens, port 0 resolved. Requires: listen() succeeded.
   [[nodiscard]] std::string local_address() const;
 
-  /// Answers from `daemon` and `reloader` from now on. Requires: they live until unserve() or this object's end.
-  void serve(Daemon& daemon, Reloader& reloader);
-  /// Answers 503 "stopping" from now on; neither is called any more.
+  /// Answers from these from now on; `coordinator` is null if there is none. Requires: they live until unserve() or this object's end.
+  void serve(Daemon& daemon, Reloader& reloader, const coord::CoordinatorView* coordinator = nullptr);
+  /// Answers 503 "stopping" from now on; none of them is called any more.
   void unserve();
 
   /// The configuration was read again, and is valid or not: for GET /metrics.

@@ -40,6 +40,7 @@
 #include <toml++/toml.h>
 
 #include "control/config_values.h"
+#include "coord/endpoint.h"
 #include "ringbolt/assert.h"
 
 namespace ringbolt {
@@ -51,6 +52,9 @@ constexpr uint64_t kMemoryBytesMax = uint64_t{1} << 40;
 constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kTimeoutNsMin = 100'000'000;
 constexpr int64_t kTimeoutNsMax = 3600 * kSecondNs;
+// A shorter one would be lost at every election of etcd's.
+constexpr int64_t kLeaseNsMin = 2 * kSecondNs;
+constexpr int64_t kLeaseNsMax = 600 * kSecondNs;
 constexpr uint64_t kRebuildChunkBytesMax = uint64_t{64} << 20;
 
 /// What becomes of writes when a replica of the in-sync set stops answering.
@@ -298,13 +302,14 @@ class TableReader {
 };
 
 constexpr std::string_view kRootKeys[] = {"node", "nbd", "replication", "admin", "rebuild",
-                                          "log",  "volume"};
-constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin", "pin"};
+                                          "coordinator", "log", "volume"};
+constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin", "pin", "zone", "host"};
 constexpr std::string_view kNbdKeys[] = {"listen", "max_connections", "handshake_timeout",
                                          "stall_timeout"};
 constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain"};
 constexpr std::string_view kAdminKeys[] = {"listen"};
 constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight", "parallel"};
+constexpr std::string_view kCoordinatorKeys[] = {"endpoints", "cluster", "lease", "user", "password_file", "ca_file", "cert_file", "key_file"};
 constexpr std::string_view kLogKeys[] = {"level", "format"};
 constexpr std::string_view kVolumeKeys[] = {"name", "size",  "wal_size", "path",   "wal_path",
                                             "role", "epoch", "replica",  "durability"};
@@ -331,6 +336,10 @@ void read_node(const toml::table& table, Config& config) {
   in.read_size("memory", kMemoryBytesMin, kMemoryBytesMax, config.memory_bytes);
   in.read_duration("spin", 0, kSecondNs, config.spin_ns);
   in.read_flag("pin", config.pin_shards);
+  in.read("zone", config.zone);
+  if (!config.zone.empty()) in.require("zone", check_node_id(config.zone));
+  in.read("host", config.host);
+  if (!config.host.empty()) in.require("host", check_host_name(config.host));
 }
 
 /// `address` as a key of Seen; empty if it cannot collide (port 0 takes any free one).
@@ -385,6 +394,59 @@ void read_rebuild(const toml::table& table, Config& config) {
   in.read_blocks("chunk", kBlockBytes, kRebuildChunkBytesMax, config.rebuild_chunk_bytes);
   in.read_integer("in_flight", 1u, kRebuildInFlightMax, config.rebuild_in_flight);
   in.read_integer("parallel", 1u, kRebuildParallelMax, config.rebuild_parallel);
+}
+
+/// What a member of the cluster is asked for by others must have a port that is known before it listens.
+void require_ports(const TableReader& in, const Config& config) {
+  const auto require = [&in](const char* what, const std::string& address) {
+    const Result<io::Address> parsed = parse_host_port(address);
+    if (parsed.has_value() && parsed.value().port == 0) {
+      in.fail_at("endpoints", fmt::format("{} {} has no fixed port, which a node of a cluster needs", what, address));
+    }
+  };
+  for (const std::string& address : config.nbd_listen) require("nbd listen", address);
+  require("replication listen", config.replication_listen);
+}
+
+void read_coordinator(const toml::table& table, Config& config) {
+  const TableReader in(table, "[coordinator]", kCoordinatorKeys);
+  in.require_key("endpoints");
+  in.read_list("endpoints", config.coordinator_endpoints);
+  const size_t count = config.coordinator_endpoints.size();
+  if (count == 0) in.fail_at("endpoints", "must name at least one");
+  if (count > kCoordinatorEndpointsMax) {
+    in.fail_at("endpoints", fmt::format("names {}, at most {} are allowed", count, kCoordinatorEndpointsMax));
+  }
+  Seen urls;
+  bool tls = false;
+  for (const std::string& url : config.coordinator_endpoints) {
+    const Result<coord::Endpoint> endpoint = coord::parse_endpoint(url);
+    if (endpoint.has_error()) in.fail_at("endpoints", endpoint.error().message);
+    in.require("endpoints", check_peer_address(endpoint.value().address.to_string()));
+    claim(urls, url, in, "endpoints");
+    tls = tls || endpoint.value().tls;
+  }
+  in.require_key("cluster");
+  in.read("cluster", config.coordinator_cluster);
+  in.require("cluster", check_node_id(config.coordinator_cluster));
+  in.read_duration("lease", kLeaseNsMin, kLeaseNsMax, config.coordinator_lease_ns);
+  if (config.coordinator_lease_ns % kSecondNs != 0) {
+    in.fail_at("lease", fmt::format("{} is not whole seconds, which a lease of etcd's is", format_duration(config.coordinator_lease_ns)));
+  }
+  in.read("user", config.coordinator_user);
+  in.read("password_file", config.coordinator_password_file);
+  in.read("ca_file", config.coordinator_ca_file);
+  in.read("cert_file", config.coordinator_cert_file);
+  in.read("key_file", config.coordinator_key_file);
+  const auto go_together = [&in](const char* one, const std::string& its, const char* other, const std::string& others) {
+    if (its.empty() != others.empty()) in.fail_at(its.empty() ? other : one, fmt::format("\"{}\" and \"{}\" go together, one is missing", one, other));
+  };
+  go_together("user", config.coordinator_user, "password_file", config.coordinator_password_file);
+  go_together("cert_file", config.coordinator_cert_file, "key_file", config.coordinator_key_file);
+  for (const char* const key : {"ca_file", "cert_file"}) {
+    if (in.has(key) && !tls) in.fail_at(key, "is of no use, no endpoint is https://");
+  }
+  require_ports(in, config);
 }
 
 void read_log(const toml::table& table, Config& config) {
@@ -493,6 +555,7 @@ Config read_root(const toml::table& table) {
   read_replication(or_empty(in.table("replication")), config, listening);
   read_admin(or_empty(in.table("admin")), config, listening);
   read_rebuild(or_empty(in.table("rebuild")), config);
+  if (const toml::table* const coordinator = in.table("coordinator")) read_coordinator(*coordinator, config);
   read_log(or_empty(in.table("log")), config);
   const auto volumes = in.tables("volume", "[[volume]]");
   if (volumes.size() > kVolumesMax) {
@@ -549,6 +612,7 @@ std::vector<std::string> config_key_names() {
   add("replication", kReplicationKeys);
   add("admin", kAdminKeys);
   add("rebuild", kRebuildKeys);
+  add("coordinator", kCoordinatorKeys);
   add("log", kLogKeys);
   add("volume", kVolumeKeys);
   add("volume.replica", kReplicaTableKeys);

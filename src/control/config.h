@@ -19,6 +19,7 @@ inline constexpr uint32_t kRebuildInFlightMax = 256;
 inline constexpr uint32_t kRebuildParallelMax = 64;
 /// The rest of the WAL is for writes that the base image does not have yet.
 inline constexpr uint32_t kWalRetainPercentMax = 90;
+inline constexpr uint32_t kCoordinatorEndpointsMax = 9;
 
 struct ReplicaConfig {
   std::string id;
@@ -46,6 +47,9 @@ struct Config {
   uint64_t memory_bytes = uint64_t{256} << 20;  ///< all buffers of all shards together
   int64_t spin_ns = 20'000;
   bool pin_shards = false;                      ///< each to a core
+  // What the node tells others through a coordinator, so that copies can be kept apart.
+  std::string zone;
+  std::string host;                             ///< empty: the machine's host name
 
   std::vector<std::string> nbd_listen{"127.0.0.1:10809"};
   uint32_t nbd_connections_max = 4096;
@@ -64,6 +68,13 @@ struct Config {
   uint32_t wal_retain_percent = 50;
 
   std::string admin_listen = "127.0.0.1:10811";
+
+  // [coordinator]: etcd. Without endpoints there is none.
+  std::vector<std::string> coordinator_endpoints;
+  std::string coordinator_cluster;
+  int64_t coordinator_lease_ns = 5'000'000'000;
+  std::string coordinator_user, coordinator_password_file;
+  std::string coordinator_ca_file, coordinator_cert_file, coordinator_key_file;
 
   // [rebuild]: of the rebuilds that this node feeds, all volumes together.
   uint64_t rebuild_rate_max = 0;                ///< bytes per second; 0: no cap

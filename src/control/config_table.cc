@@ -48,6 +48,9 @@ constexpr ConfigField<Config> kConfig[] = {
     key<&Config::memory_bytes, size>("node.memory", Effect::kAtStart),
     key<&Config::spin_ns, duration>("node.spin", Effect::kAtReload),
     key<&Config::pin_shards, flag>("node.pin", Effect::kAtStart),
+    // Of these two others are told at once.
+    key<&Config::zone, text>("node.zone", Effect::kAtReload),
+    key<&Config::host, text>("node.host", Effect::kAtReload),
     key<&Config::nbd_listen, list>("nbd.listen", Effect::kAtStart),
     // Those that are connected stay, also if they are more.
     key<&Config::nbd_connections_max, small_integer>("nbd.max_connections", Effect::kAtReload),
@@ -63,6 +66,14 @@ constexpr ConfigField<Config> kConfig[] = {
     key<&Config::rebuild_chunk_bytes, size>("rebuild.chunk", Effect::kAtReload),
     key<&Config::rebuild_in_flight, small_integer>("rebuild.in_flight", Effect::kAtReload),
     key<&Config::rebuild_parallel, small_integer>("rebuild.parallel", Effect::kAtReload),
+    key<&Config::coordinator_endpoints, list>("coordinator.endpoints", Effect::kAtStart, kRequired),
+    key<&Config::coordinator_cluster, text>("coordinator.cluster", Effect::kAtStart, kRequired),
+    key<&Config::coordinator_lease_ns, duration>("coordinator.lease", Effect::kAtStart),
+    key<&Config::coordinator_user, text>("coordinator.user", Effect::kAtStart),
+    key<&Config::coordinator_password_file, text>("coordinator.password_file", Effect::kAtStart),
+    key<&Config::coordinator_ca_file, text>("coordinator.ca_file", Effect::kAtStart),
+    key<&Config::coordinator_cert_file, text>("coordinator.cert_file", Effect::kAtStart),
+    key<&Config::coordinator_key_file, text>("coordinator.key_file", Effect::kAtStart),
     key<&Config::log_level, word<log::Level>>("log.level", Effect::kAtReload),
     // Who reads a log reads all of it in one way.
     key<&Config::log_format, word<log::Format>>("log.format", Effect::kAtStart),

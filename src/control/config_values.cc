@@ -148,6 +148,11 @@ Status check_volume_name(std::string_view name) { return check_name(name, kVolum
 
 Status check_node_id(std::string_view id) { return check_name(id, kNodeIdBytesMax); }
 
+Status check_host_name(std::string_view name) {
+  if (is_host_name(std::string(name))) return boost::outcome_v2::success();
+  return make_error(Errc::kInvalid, fmt::format("\"{}\" is no host name", name));
+}
+
 Result<io::Address> parse_host_port(std::string_view text) {
   BOOST_OUTCOME_TRY(io::Address address, io::parse_address(text));
   if (address.kind != io::Address::Kind::kTcp) {

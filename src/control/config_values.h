@@ -39,6 +39,9 @@ Status check_volume_name(std::string_view name);
 /// A node's id: [A-Za-z0-9._-]{1,63}, not "." or "..".
 Status check_node_id(std::string_view id);
 
+/// What a host may be called; also an IPv4 address.
+Status check_host_name(std::string_view name);
+
 /// An address of the network, "HOST:PORT" or "[V6]:PORT"; port 0 .. 65535. Stricter than
 /// io::parse_address, which it uses: the host must be a possible name or a well-formed number.
 /// Syntax only, nothing is resolved.

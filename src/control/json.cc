@@ -74,6 +74,45 @@ json::object render(const ConfigChange& change) {
           {"from", or_null(change.from)}, {"to", or_null(change.to)}};
 }
 
+json::array texts(const std::vector<std::string>& all) {
+  json::array result;
+  for (const std::string& one : all) result.push_back(ascii(one));
+  return result;
+}
+
+json::value seconds(const std::optional<double>& value) { return value ? json::value(*value) : json::value(nullptr); }
+
+json::object render(const coord::NodeRecord& node, const coord::NodeRecord& this_node) {
+  return {{"id", ascii(node.id)},
+          {"this_node", node.id == this_node.id && node.incarnation == this_node.incarnation},
+          {"incarnation", ascii(node.incarnation)},
+          {"admin", or_null(node.admin)},
+          {"replication", or_null(node.replication)},
+          {"nbd", texts(node.nbd)},
+          {"host", or_null(node.host)},
+          {"zone", or_null(node.zone)},
+          {"capacity_bytes", node.capacity_bytes},
+          {"free_bytes", node.free_bytes},
+          {"version", or_null(node.version)}};
+}
+
+json::object render(const coord::CoordinatorStatus& status) {
+  return {{"cluster", ascii(status.cluster)},
+          {"endpoints", texts(status.endpoints)},
+          {"endpoint", or_null(status.endpoint)},
+          {"answering", status.answering},
+          {"last_answer_seconds", seconds(status.last_answer_seconds)},
+          {"last_error", or_null(status.last_error)},
+          {"node", ascii(status.this_node.id)},
+          {"registration", ascii(status.registration)},
+          {"reason", ascii(status.reason)},
+          {"lease", json::object{{"id", or_null(status.lease_id)},
+                                 {"seconds", status.lease_seconds},
+                                 {"valid", status.lease_valid},
+                                 {"seconds_left", seconds(status.lease_seconds_left)}}},
+          {"nodes_current", status.nodes_current}};
+}
+
 json::object boundary(const VolumeStatus& volume) {
   return {{"wal_tail", number(volume.wal_tail)},
           {"wal_head", number(volume.wal_head)},
@@ -269,6 +308,13 @@ std::string to_json(const Event& event) {
   json::object data = std::visit([](const auto& what) { return render(what); }, event.what);
   data["time_ms"] = event.unix_time_ms;
   return json::serialize(data);
+}
+
+std::string nodes_json(const std::optional<coord::CoordinatorStatus>& coordinator) {
+  if (!coordinator) return json::serialize(json::object{{"coordinator", nullptr}, {"nodes", json::array{}}});
+  json::array nodes;
+  for (const coord::NodeRecord& node : coordinator->nodes) nodes.push_back(render(node, coordinator->this_node));
+  return json::serialize(json::object{{"coordinator", render(*coordinator)}, {"nodes", std::move(nodes)}});
 }
 
 std::string to_json(const ReloadReport& report) {

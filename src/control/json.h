@@ -1,6 +1,7 @@
 // The admin API's JSON: field names and types are fixed by the interface, a number not known is null.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "control/reload.h"
 #include "control/status.h"
 #include "control/volume_events.h"
+#include "coord/status.h"
 
 namespace ringbolt {
 
@@ -23,6 +25,9 @@ std::string why_json(const VolumeStatus& volume);
 
 /// Of GET and POST /v1/volumes/NAME/verify.
 std::string verify_json(const VolumeStatus& volume);
+
+/// Of GET /v1/nodes. nullopt: there is no coordinator.
+std::string nodes_json(const std::optional<coord::CoordinatorStatus>& coordinator);
 
 /// Of POST /v1/node/reload.
 std::string to_json(const ReloadReport& report);

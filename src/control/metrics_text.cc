@@ -301,6 +301,18 @@ void tell_node(PrometheusText& text, const NodeMetrics& node, const ReloadOutcom
   gauge("ringbolt_rebuild_rate_max_bytes_per_second", "How fast they may be, together (rebuild.rate_max); 0: no limit.", node.rebuild_rate_max);
 }
 
+void tell_coordinator(PrometheusText& text, const coord::CoordinatorStatus& coordinator) {
+  const auto gauge = [&text](std::string_view name, std::string_view help, auto value) {
+    text.family(name, Type::kGauge, help);
+    if (value) text.sample({}, *value);
+  };
+  gauge("ringbolt_coordinator_up", "Whether the coordinator answered the last call.", flag(coordinator.answering));
+  gauge("ringbolt_coordinator_last_answer_age_seconds", "How long ago it last answered.", coordinator.last_answer_seconds);
+  gauge("ringbolt_coordinator_registered", "Whether this node is registered, as far as is known.", flag(coordinator.registration == "registered"));
+  gauge("ringbolt_coordinator_lease_valid", "Whether its lease is surely valid.", flag(coordinator.lease_valid));
+  gauge("ringbolt_coordinator_nodes", "Nodes that are registered, as this one sees it.", std::optional<uint64_t>(coordinator.nodes.size()));
+}
+
 /// Names as every client library of Prometheus has them.
 void tell_process(PrometheusText& text, const io::ProcessFacts& process) {
   const auto tell = [&text](std::string_view name, Type type, std::string_view help, const auto& value) {
@@ -319,9 +331,11 @@ void tell_process(PrometheusText& text, const io::ProcessFacts& process) {
 
 }  // namespace
 
-std::string metrics_text(const NodeMetrics& node, const io::ProcessFacts& process, const ReloadOutcome& reload) {
+std::string metrics_text(const NodeMetrics& node, const io::ProcessFacts& process, const ReloadOutcome& reload,
+                         const std::optional<coord::CoordinatorStatus>& coordinator) {
   PrometheusText text;
   tell_node(text, node, reload);
+  if (coordinator) tell_coordinator(text, *coordinator);
   tell_process(text, process);
   tell_shards(text, node);
   tell_volumes(text, node);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "control/node_metrics.h"
+#include "coord/status.h"
 #include "io/process_facts.h"
 
 namespace ringbolt {
@@ -20,6 +21,7 @@ struct ReloadOutcome {
 /// What a volume's mode can be; the API's description has the same.
 inline constexpr std::array<std::string_view, 6> kVolumeModes = {"allocated_only", "bootstrap_pending", "replica_ready", "publish_healthy", "degraded", "needs_rebuild"};
 
-std::string metrics_text(const NodeMetrics& node, const io::ProcessFacts& process, const ReloadOutcome& reload);
+std::string metrics_text(const NodeMetrics& node, const io::ProcessFacts& process, const ReloadOutcome& reload,
+                         const std::optional<coord::CoordinatorStatus>& coordinator = std::nullopt);
 
 }  // namespace ringbolt

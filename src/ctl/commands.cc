@@ -10,6 +10,7 @@
 #include "ctl/complete.h"
 #include "ctl/doctor_command.h"
 #include "ctl/live_commands.h"
+#include "ctl/node_command.h"
 #include "ctl/order.h"
 #include "ctl/reload_command.h"
 #include "ctl/render.h"
@@ -114,6 +115,7 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   add_doctor(app, session);
   add_bench(app, session);
   add_reload(app, session);
+  add_node(app, session);
   CLI::App* volume = app.add_subcommand("volume", "one volume");
   volume->fallthrough();
   volume->require_subcommand(1);

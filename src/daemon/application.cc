@@ -52,15 +52,23 @@ void on_fatal(const std::string& reason) {
   end_at_once();
 }
 
-Result<std::unique_ptr<Daemon>> start_now(const Config& config) {
+}  // namespace
+
+struct Application::Started {
+  std::unique_ptr<Daemon> daemon;
+  std::optional<ClusterMember> member;
+};
+
+Result<Application::Started> Application::start_now(const Config& config) {
   try {
-    return Daemon::start(config, on_fatal);
+    Started started;
+    BOOST_OUTCOME_TRY(started.member, prepare_member(config));
+    BOOST_OUTCOME_TRY(started.daemon, Daemon::start(config, on_fatal));
+    return started;
   } catch (const std::exception& failure) {
     return make_error(Errc::kIo, failure.what());
   }
 }
-
-}  // namespace
 
 Application::Application(const Config& file, std::string config_path, const LogOptions& options)
     : config_(file), file_(file), config_path_(std::move(config_path)), options_(options) {
@@ -100,18 +108,20 @@ void Application::start_daemon() {
   const SignalsBlocked blocked;
   starter_ = std::thread([this] {
     // Shared, because a posted function must be copyable.
-    auto result = std::make_shared<std::optional<Result<std::unique_ptr<Daemon>>>>();
+    auto result = std::make_shared<std::optional<Result<Started>>>();
     result->emplace(start_now(config_));
     asio::post(io_, [this, result] { on_started(std::move(**result)); });
   });
 }
 
-void Application::on_started(Result<std::unique_ptr<Daemon>> result) {
+void Application::on_started(Result<Started> result) {
   starter_.join();
   if (result.has_error()) return fail(result.error().message);
-  daemon_ = std::move(result.value());
+  daemon_ = std::move(result.value().daemon);
+  member_ = std::move(result.value().member);
   if (stop_requested_) return stop();
-  admin_.serve(*daemon_, *this);
+  if (member_) coordinator_ = std::make_unique<coord::Coordinator>(io_, member_->options, node_record(config_, *member_, admin_.local_address()));
+  admin_.serve(*daemon_, *this, coordinator_.get());
   log::info("ready: nbd {}, replication {}, admin {}, {} volumes",
             fmt::join(config_.nbd_listen, " "), config_.replication_listen, admin_.local_address(),
             daemon_->volume_count());
@@ -134,7 +144,9 @@ void Application::wait_for_signal() {
 void Application::on_signal(int number) {
   if (number == SIGHUP) return on_hang_up();
   if (stop_requested_) {
-    log::error("told to stop a second time: ending at once, volumes are not marked clean");
+    // Once they are closed, it is only the coordinator that has not answered.
+    const bool closed = coordinator_ != nullptr && daemon_ == nullptr;
+    log::error("told to stop a second time: ending at once, {}", closed ? "the registration ends with its lease" : "volumes are not marked clean");
     end_at_once();
   }
   stop_requested_ = true;
@@ -152,6 +164,13 @@ void Application::stop() {
 void Application::on_stopped() {
   watchdog_.end();
   daemon_.reset();
+  if (coordinator_ == nullptr) return on_left();
+  // Within a call of the coordinator's it cannot end.
+  coordinator_->leave([this] { asio::post(io_, [this] { on_left(); }); });
+}
+
+void Application::on_left() {
+  coordinator_.reset();
   log::info("stopped");
   end(kStopped);
 }
@@ -192,6 +211,7 @@ bool Application::begin_reload() {
 void Application::on_reloaded(ReloadPlan plan, const std::vector<std::string>& problems) {
   take_back_moves(plan, config_, problems);
   config_ = plan.next;
+  if (coordinator_ != nullptr) coordinator_->change(node_record(config_, *member_, admin_.local_address()));
   tell_reloaded(plan.report);
   end_reload(plan.report);
 }

@@ -7,6 +7,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +17,8 @@
 #include "control/daemon.h"
 #include "control/question.h"
 #include "control/reload.h"
+#include "coord/coordinator.h"
+#include "daemon/cluster_member.h"
 #include "daemon/service_manager.h"
 #include "daemon/watchdog.h"
 
@@ -42,11 +45,14 @@ class Application : private Reloader {
   /// Opening volumes can take long (recovery reads the WAL) and blocks, so it has a thread of its
   /// own while this one answers signals and health checks.
   void start_daemon();
-  void on_started(Result<std::unique_ptr<Daemon>> result);
+  struct Started;
+  static Result<Started> start_now(const Config& config);
+  void on_started(Result<Started> result);
   void wait_for_signal();
   void on_signal(int number);
   void stop();
   void on_stopped();
+  void on_left();
   void on_hang_up();
   void reload(std::function<void(const Result<ReloadReport>&)> done) override;
   /// False: the daemon stops.
@@ -73,6 +79,8 @@ class Application : private Reloader {
   // After io_, so destroyed before it: the daemon's shards post to io_ until they have ended. The
   // admin server refers to the daemon, so it goes first.
   std::unique_ptr<Daemon> daemon_;
+  std::optional<ClusterMember> member_;  ///< nullopt: there is no coordinator
+  std::unique_ptr<coord::Coordinator> coordinator_;
   AdminServer admin_{io_};
   bool stop_requested_ = false;
   int exit_code_ = kStopped;

@@ -62,7 +62,8 @@ struct ConnectionHost {
 
 class Connection final : public ClientObserver {
  public:
-  static constexpr uint32_t kStagingBytes = 16u << 10;
+  /// Many small requests at a time: under load each receive and each turn of the loop then serves several.
+  static constexpr uint32_t kStagingBytes = 64u << 10;
   static constexpr uint32_t kCommandsMax = 128;
   static constexpr uint32_t kPiecesMax = 128;
   static constexpr uint32_t kBlocksMax = kFramePayloadBytesMax / kBlockBytes;
@@ -74,7 +75,7 @@ class Connection final : public ClientObserver {
   /// them, and a request of a few bytes may ask for gigabytes of them.
   static constexpr uint32_t kZeroPiecesMax = 4;
   /// Payloads from this size on are received straight into a pool buffer.
-  static constexpr uint32_t kDirectPayloadBytesMin = kStagingBytes;
+  static constexpr uint32_t kDirectPayloadBytesMin = 16u << 10;
   /// One send or one direct receive. What a stalled client is measured by: it moves this much
   /// within the stall timeout or goes.
   static constexpr uint32_t kTransferBytesMax = 256u << 10;

@@ -94,7 +94,7 @@ class Caller:
 def check_reads(script, call, replica):
     with script.test('every GET of both nodes is as described'):
         for node in (call.pair.primary, replica):
-            for target in ('/', '/openapi.json', '/metrics', '/healthz', '/v1/node', '/v1/events', '/v1/volumes', '/v1/volumes/vol0', '/v1/volumes/vol0/why',
+            for target in ('/', '/openapi.json', '/metrics', '/healthz', '/v1/node', '/v1/nodes', '/v1/events', '/v1/volumes', '/v1/volumes/vol0', '/v1/volumes/vol0/why',
                            '/v1/volumes/vol0/verify'):
                 call('GET', target, node=node)
     with script.test('a GET that cannot be answered is as described'):

@@ -32,7 +32,7 @@ class File {
 
   [[nodiscard]] Config read() const {
     std::string text;
-    for (const char* const table : {"node", "nbd", "replication", "admin", "rebuild", "log", "volume", "volume.replica"}) {
+    for (const char* const table : {"node", "nbd", "replication", "admin", "rebuild", "coordinator", "log", "volume", "volume.replica"}) {
       const auto found = tables_.find(table);
       if (found == tables_.end()) continue;
       text += found->first.starts_with("volume") ? "[[" + found->first + "]]\n" : "[" + found->first + "]\n";
@@ -46,6 +46,7 @@ class File {
 
  private:
   std::map<std::string, std::map<std::string, std::string>> tables_{{"node", {{"id", "\"n1\""}, {"data_dir", "\"/data\""}}},
+                                                                    {"coordinator", {{"endpoints", "[\"https://h:1\"]"}, {"cluster", "\"c\""}}},
                                                                     {"volume", {{"name", "\"vol0\""}, {"size", "\"1GiB\""}}}};
 };
 
@@ -73,6 +74,9 @@ TEST_CASE("config keys: what is said to hold without a key does", "[config]") {
 TEST_CASE("config keys: a change of each is found, and what it calls for is what is said of the key", "[config]") {
   const std::map<std::string, std::string> others{
       {"node.id", "\"n3\""}, {"node.data_dir", "\"/other\""}, {"node.shards", "2"}, {"node.memory", "\"1GiB\""}, {"node.spin", "\"1us\""}, {"node.pin", "true"},
+      {"node.zone", "\"z7\""}, {"node.host", "\"h7\""}, {"coordinator.endpoints", "[\"https://h:7\"]"}, {"coordinator.cluster", "\"c7\""},
+      {"coordinator.lease", "\"7s\""}, {"coordinator.user", "\"u7\""}, {"coordinator.password_file", "\"/p7\""}, {"coordinator.ca_file", "\"/ca7\""},
+      {"coordinator.cert_file", "\"/cert7\""}, {"coordinator.key_file", "\"/key7\""},
       {"nbd.listen", "[\"127.0.0.1:1\"]"}, {"nbd.max_connections", "7"}, {"nbd.handshake_timeout", "\"7s\""}, {"nbd.stall_timeout", "\"7s\""},
       {"replication.listen", "\"127.0.0.1:1\""}, {"replication.timeout", "\"7s\""}, {"replication.when_lost", "\"wait\""},
       {"replication.wal_retain", "\"7%\""}, {"admin.listen", "\"127.0.0.1:1\""}, {"rebuild.rate_max", "\"7MiB\""}, {"rebuild.chunk", "\"4KiB\""},
@@ -83,6 +87,8 @@ TEST_CASE("config keys: a change of each is found, and what it calls for is what
   file.put("volume.role", "\"primary\"");
   file.put("volume.replica.id", "\"n2\"");
   file.put("volume.replica.address", "\"h:1\"");
+  // Some are only possible together.
+  for (const char* const key : {"user", "password_file", "cert_file", "key_file"}) file.put(std::string("coordinator.") + key, "\"x\"");
   const Config before = file.read();
   for (const ConfigKey& key : describe_config_keys()) {
     INFO(key.name);
@@ -108,8 +114,8 @@ TEST_CASE("config keys: a change of each is found, and what it calls for is what
 TEST_CASE("config keys: as text each has a line, in columns", "[config]") {
   const std::string text = config_keys_text();
   CHECK(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) == describe_config_keys().size());
-  CHECK(text.find("node.id                 (required)           at the next start\n") != std::string::npos);
-  CHECK(text.find("rebuild.rate_max        \"0\"                  at a reload\n") != std::string::npos);
+  CHECK(text.find("node.id                    (required)           at the next start\n") != std::string::npos);
+  CHECK(text.find("rebuild.rate_max           \"0\"                  at a reload\n") != std::string::npos);
 }
 
 }  // namespace

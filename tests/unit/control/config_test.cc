@@ -432,5 +432,39 @@ TEST_CASE("config: replicas are compared by their ids, in whatever order they st
   for (const ConfigChange& change : config_changes(before, after)) CHECK(change.effect == Effect::kAtStart);
 }
 
+TEST_CASE("config: a coordinator, and what of it is not possible", "[config]") {
+  const std::string coordinator = kNode + "[coordinator]\n";  // line 4
+  const std::string good = coordinator + "endpoints = [\"http://h:2379\", \"https://[::1]:2379\"]\ncluster = \"prod\"\n";
+  CHECK(config_of(kNode).coordinator_endpoints.empty());
+  const Config config = config_of(good + "lease = \"9s\"\nuser = \"u\"\npassword_file = \"/p\"\nca_file = \"/ca\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n");
+  CHECK(config.coordinator_endpoints == std::vector<std::string>{"http://h:2379", "https://[::1]:2379"});
+  CHECK((config.coordinator_cluster == "prod" && config.coordinator_lease_ns == 9'000'000'000));
+  CHECK(config_of(good).coordinator_lease_ns == 5'000'000'000);
+  CHECK(config_of("[node]\nid = \"n1\"\ndata_dir = \"/d\"\nzone = \"z1\"\nhost = \"h.example\"\n").host == "h.example");
+
+  const auto wrong = [&](const std::string& text) { return error_of_config(text); };
+  CHECK_THAT(wrong(coordinator), StartsWith("x.toml:4: [coordinator] has no \"endpoints\""));
+  CHECK_THAT(wrong(coordinator + "endpoints = [\"http://h:1\"]\n"), StartsWith("x.toml:4: [coordinator] has no \"cluster\""));
+  CHECK_THAT(wrong(coordinator + "endpoint = 1\n"), Contains("the nearest known one is \"endpoints\""));
+  CHECK_THAT(wrong(coordinator + "endpoints = []\n"), Contains("at least one"));
+  for (const char* const url : {"h:2379", "http://h", "http://h:0", "http://h:1/v3", "http://1.2:1", "ftp://h:1", ""}) {
+    INFO(url);
+    CHECK_THAT(wrong(coordinator + "endpoints = [\"" + url + "\"]\n"), StartsWith("x.toml:5: [coordinator] endpoints: "));
+  }
+  CHECK_THAT(wrong(coordinator + "endpoints = [\"http://h:1\", \"http://h:1\"]\n"), Contains("already used on line 5"));
+  CHECK_THAT(wrong(coordinator + "endpoints = [\"http://h:1\"]\ncluster = \"a/b\"\n"), StartsWith("x.toml:6: [coordinator] cluster: "));
+  for (const auto& [line, words] : std::initializer_list<std::pair<const char*, const char*>>{{"lease = \"1s\"", "out of range"},
+                                                                                              {"lease = \"2500ms\"", "not whole seconds"},
+                                                                                              {"user = \"u\"", "\"user\" and \"password_file\" go together"},
+                                                                                              {"key_file = \"/k\"", "\"cert_file\" and \"key_file\" go together"}}) {
+    INFO(line);
+    CHECK_THAT(wrong(good + line + "\n"), StartsWith("x.toml:7: [coordinator] ") && Contains(words));
+  }
+  CHECK_THAT(wrong(coordinator + "endpoints = [\"http://h:1\"]\ncluster = \"c\"\nca_file = \"/ca\"\n"), Contains("no endpoint is https://"));
+  CHECK_THAT(wrong(good + "[replication]\nlisten = \"127.0.0.1:0\"\n"), Contains("no fixed port"));
+  CHECK_THAT(wrong("[node]\nid = \"n1\"\ndata_dir = \"/d\"\nzone = \"a b\"\n"), StartsWith("x.toml:4: [node] zone: "));
+  CHECK_THAT(wrong("[node]\nid = \"n1\"\ndata_dir = \"/d\"\nhost = \"a b\"\n"), StartsWith("x.toml:4: [node] host: "));
+}
+
 }  // namespace
 }  // namespace ringbolt
