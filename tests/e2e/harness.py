@@ -97,7 +97,9 @@ def ctl(node, *arguments, check=True):
 
 
 def end_with_parent():
-    """In a new child: it is killed when this script ends, even if that is by a signal."""
+    """In a new child: it is killed when this script ends, even if that is by a signal; and whoever started this script has not decided what SIGINT does
+    (it is ignored in what a shell without job control runs in the background)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
