@@ -170,6 +170,9 @@ class Io {
   /// `address`: "host:port" (numeric or resolvable; "[v6]:port") or "unix:/path" (a stale socket
   /// file is replaced, a live one is kBusy). Blocking; start-up only.
   virtual Result<Socket> listen(const std::string& address) = 0;
+  /// TCP's congestion control of those who connect to `listener` from now on. Nothing on a unix socket. Blocking; start-up only.
+  /// kUnsupported: this kernel has none of that name; kNotPermitted: it is not for every user.
+  virtual Status set_congestion_control(Socket listener, const std::string& name) = 0;
   /// Address it really listens on, e.g. with port 0 resolved, in the form that connect() takes.
   virtual std::string local_address(Socket listener) = 0;
   /// Who is at the other end of a connected socket, for log lines, in the form of local_address(). Of a unix

@@ -117,4 +117,12 @@ void set_stream_options(int fd) {
   }
 }
 
+int set_congestion_control(int fd, const std::string& name) {
+  int domain = 0;
+  socklen_t length = sizeof domain;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) return errno;
+  if (domain == AF_UNIX) return 0;
+  return ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) == 0 ? 0 : errno;
+}
+
 }  // namespace ringbolt::io

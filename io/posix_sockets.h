@@ -21,6 +21,9 @@ std::string peer_address_of(int fd);
 /// a peer whose host vanished without a word does not hold its connection for ever.
 void set_stream_options(int fd);
 
+/// Errors as errno: ENOENT, EPERM. Nothing (0) on a unix socket.
+int set_congestion_control(int fd, const std::string& name);
+
 /// A peer's host that answers nothing is given up after about idle + probes * interval seconds.
 inline constexpr int kKeepaliveIdleSeconds = 30;
 inline constexpr int kKeepaliveIntervalSeconds = 10;

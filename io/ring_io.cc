@@ -208,6 +208,16 @@ Result<Socket> RingIo::listen(const std::string& address) {
   return Socket{fd};
 }
 
+Status RingIo::set_congestion_control(Socket listener, const std::string& name) {
+  // Whoever is accepted has what the listener has.
+  const int error = io::set_congestion_control(listener.fd, name);
+  if (error == 0) return boost::outcome_v2::success();
+  const std::string what = "tcp_congestion \"" + name + "\": ";
+  if (error == ENOENT) return make_error(Errc::kUnsupported, what + "this kernel has none of that name (sysctl net.ipv4.tcp_available_congestion_control)");
+  if (error == EPERM) return make_error(Errc::kNotPermitted, what + "only root may choose it (sysctl net.ipv4.tcp_allowed_congestion_control)");
+  return errno_error(error, what + "setsockopt");
+}
+
 std::string RingIo::local_address(Socket listener) { return local_address_of(listener.fd); }
 
 std::string RingIo::peer_address(Socket socket) { return peer_address_of(socket.fd); }

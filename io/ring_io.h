@@ -36,6 +36,8 @@ struct RingOptions {
   uint32_t completion_entries = 4096;
   /// How long to look for work before sleeping; 0: never.
   Nanos spin = 20 * kMicrosecond;
+  /// TCP's congestion control of connections that it makes; empty: the host's.
+  std::string tcp_congestion{};
   /// Bound of the kernel's worker threads for this ring (flushes, hole punches), per kind.
   uint32_t kernel_workers = 4;
   /// Largest size of the pool whose chunks get registered; 0: none are.
@@ -116,6 +118,7 @@ class RingIo final : public Io {
   void zero(File file, uint64_t offset, uint64_t bytes, Completion& done) override;
 
   Result<Socket> listen(const std::string& address) override;
+  Status set_congestion_control(Socket listener, const std::string& name) override;
   std::string local_address(Socket listener) override;
   std::string peer_address(Socket socket) override;
   void accept(Socket listener, Completion& done) override;

@@ -268,7 +268,14 @@ int RingIo::start_connect(Completion& done) {
   const int family = attempt.addresses[attempt.index].family();
   const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
-  if (family != AF_UNIX) set_stream_options(fd);
+  if (family != AF_UNIX) {
+    set_stream_options(fd);
+    const int error = options_.tcp_congestion.empty() ? 0 : io::set_congestion_control(fd, options_.tcp_congestion);
+    if (error != 0) {
+      ::close(fd);
+      return error;
+    }
+  }
   done.state().fd = fd;
   return 0;
 }

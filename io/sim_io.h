@@ -51,6 +51,8 @@ class SimIo final : public Io {
   void zero(File file, uint64_t offset, uint64_t bytes, Completion& done) override;
 
   Result<Socket> listen(const std::string& address) override;
+  /// There is none here.
+  Status set_congestion_control(Socket, const std::string&) override { return boost::outcome_v2::success(); }
   std::string local_address(Socket listener) override;
   std::string peer_address(Socket socket) override;
   void accept(Socket listener, Completion& done) override;

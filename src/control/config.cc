@@ -305,8 +305,8 @@ constexpr std::string_view kRootKeys[] = {"node", "nbd", "replication", "admin",
                                           "coordinator", "log", "volume"};
 constexpr std::string_view kNodeKeys[] = {"id", "data_dir", "shards", "memory", "spin", "pin", "zone", "host"};
 constexpr std::string_view kNbdKeys[] = {"listen", "max_connections", "handshake_timeout",
-                                         "stall_timeout"};
-constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain"};
+                                         "stall_timeout", "tcp_congestion"};
+constexpr std::string_view kReplicationKeys[] = {"listen", "timeout", "when_lost", "wal_retain", "tcp_congestion"};
 constexpr std::string_view kAdminKeys[] = {"listen"};
 constexpr std::string_view kRebuildKeys[] = {"rate_max", "chunk", "in_flight", "parallel"};
 constexpr std::string_view kCoordinatorKeys[] = {"endpoints", "cluster", "lease", "user", "password_file", "ca_file", "cert_file", "key_file"};
@@ -365,6 +365,8 @@ void read_nbd(const toml::table& table, Config& config, Seen& listening) {
   in.read_duration("handshake_timeout", kTimeoutNsMin, kTimeoutNsMax,
                    config.nbd_handshake_timeout_ns);
   in.read_duration("stall_timeout", kTimeoutNsMin, kTimeoutNsMax, config.nbd_stall_timeout_ns);
+  in.read("tcp_congestion", config.nbd_tcp_congestion);
+  in.require("tcp_congestion", check_congestion_control(config.nbd_tcp_congestion));
 }
 
 void read_replication(const toml::table& table, Config& config, Seen& listening) {
@@ -378,6 +380,8 @@ void read_replication(const toml::table& table, Config& config, Seen& listening)
   in.read_word("when_lost", {WhenLost::kDrop, WhenLost::kWait}, when_lost);
   config.wait_for_lost_replicas = when_lost == WhenLost::kWait;
   in.read_percent("wal_retain", kWalRetainPercentMax, config.wal_retain_percent);
+  in.read("tcp_congestion", config.replication_tcp_congestion);
+  in.require("tcp_congestion", check_congestion_control(config.replication_tcp_congestion));
 }
 
 void read_admin(const toml::table& table, Config& config, Seen& listening) {

@@ -57,6 +57,7 @@ struct Config {
   /// A client that blocks mid-message for this long (not sending the rest of a request, or not
   /// reading its replies) is closed.
   int64_t nbd_stall_timeout_ns = 30'000'000'000;
+  std::string nbd_tcp_congestion;               ///< of clients' connections; empty: the host's
 
   std::string replication_listen = "127.0.0.1:10810";
   /// A replica that owes an acknowledgement for this long is lost: it leaves the in-sync set.
@@ -66,6 +67,7 @@ struct Config {
   bool wait_for_lost_replicas = false;
   /// Share of the WAL that is kept for replicas that lag; what falls out of it is rebuilt.
   uint32_t wal_retain_percent = 50;
+  std::string replication_tcp_congestion;       ///< of connections with other nodes, both ways; empty: the host's
 
   std::string admin_listen = "127.0.0.1:10811";
 

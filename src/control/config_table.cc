@@ -56,10 +56,12 @@ constexpr ConfigField<Config> kConfig[] = {
     key<&Config::nbd_connections_max, small_integer>("nbd.max_connections", Effect::kAtReload),
     key<&Config::nbd_handshake_timeout_ns, duration>("nbd.handshake_timeout", Effect::kAtReload),
     key<&Config::nbd_stall_timeout_ns, duration>("nbd.stall_timeout", Effect::kAtReload),
+    key<&Config::nbd_tcp_congestion, text>("nbd.tcp_congestion", Effect::kAtStart),
     key<&Config::replication_listen, text>("replication.listen", Effect::kAtStart),
     key<&Config::replica_timeout_ns, duration>("replication.timeout", Effect::kAtReload),
     key<&Config::wait_for_lost_replicas, when_lost>("replication.when_lost", Effect::kAtReload),
     key<&Config::wal_retain_percent, percent>("replication.wal_retain", Effect::kAtReload),
+    key<&Config::replication_tcp_congestion, text>("replication.tcp_congestion", Effect::kAtStart),
     key<&Config::admin_listen, text>("admin.listen", Effect::kAtStart),
     key<&Config::rebuild_rate_max, size>("rebuild.rate_max", Effect::kAtReload),
     // These two of rebuilds that begin from then on.

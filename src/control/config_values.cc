@@ -171,6 +171,13 @@ Status check_listen_address(std::string_view text, bool allow_unix) {
   return boost::outcome_v2::success();
 }
 
+Status check_congestion_control(std::string_view name) {
+  constexpr size_t kBytesMax = 15;  // TCP_CA_NAME_MAX of the kernel, without the zero at the end
+  const auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  if (name.size() <= kBytesMax && std::all_of(name.begin(), name.end(), is_plain)) return boost::outcome_v2::success();
+  return make_error(Errc::kInvalid, fmt::format("\"{}\": expected the name of a TCP congestion control, such as \"cubic\", or \"\" for the host's", name));
+}
+
 Status check_peer_address(std::string_view text) {
   if (text.size() > kPeerAddressBytesMax) {
     return make_error(Errc::kInvalid, fmt::format("an address of {} bytes, at most {} are allowed",

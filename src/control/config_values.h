@@ -50,6 +50,9 @@ Result<io::Address> parse_host_port(std::string_view text);
 /// Checks an address to listen on: HOST:PORT (port 0: any free one), or, if `allow_unix`,
 /// "unix:/absolute/path".
 Status check_listen_address(std::string_view text, bool allow_unix);
+
+/// The name of a TCP congestion control, as far as that can be said without a kernel; empty is the host's. Errors: kInvalid.
+Status check_congestion_control(std::string_view name);
 /// Checks a peer's address: HOST:PORT with a port other than 0, at most kPeerAddressBytesMax bytes (it
 /// is kept in superblocks).
 Status check_peer_address(std::string_view text);

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "ringbolt/assert.h"
 
@@ -17,6 +18,13 @@ Listener::~Listener() { host_.io.disarm(pause_); }
 Status Listener::listen(const std::string& address) {
   RINGBOLT_ASSERT(!socket_.is_open());
   BOOST_OUTCOME_TRY(socket_, host_.io.listen(address));
+  if (!options_.tcp_congestion.empty()) {
+    const Status status = host_.io.set_congestion_control(socket_, options_.tcp_congestion);
+    if (status.has_error()) {
+      host_.io.close_socket(std::exchange(socket_, {}));
+      return make_error(status.error().code, "nbd." + status.error().message);
+    }
+  }
   arm_accept();
   return boost::outcome_v2::success();
 }

@@ -20,6 +20,8 @@ struct ListenerOptions {
   /// Clients in the handshake at once. When one more comes, the oldest is closed: whoever opens
   /// many connections and stays silent gets in nobody's way but its own.
   uint32_t handshakes_max = 1024;
+  /// Of clients, where they come over TCP; empty: the host's.
+  std::string tcp_congestion{};
 };
 
 /// What listeners of one shard share. All must outlive them.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "log/log.h"
 #include "ringbolt/assert.h"
@@ -104,8 +105,15 @@ PeerAcceptor::~PeerAcceptor() {
   callers_.clear();
 }
 
-Status PeerAcceptor::listen(const std::string& address) {
+Status PeerAcceptor::listen(const std::string& address, const std::string& tcp_congestion) {
   BOOST_OUTCOME_TRY(socket_, io_.listen(address));
+  if (!tcp_congestion.empty()) {
+    const Status status = io_.set_congestion_control(socket_, tcp_congestion);
+    if (status.has_error()) {
+      io_.close_socket(std::exchange(socket_, {}));
+      return make_error(status.error().code, "replication." + status.error().message);
+    }
+  }
   arm_accept();
   return boost::outcome_v2::success();
 }

@@ -28,7 +28,8 @@ class PeerAcceptor {
   PeerAcceptor(const PeerAcceptor&) = delete;
   PeerAcceptor& operator=(const PeerAcceptor&) = delete;
 
-  Status listen(const std::string& address);
+  /// `tcp_congestion`: of callers; empty: the host's.
+  Status listen(const std::string& address, const std::string& tcp_congestion = {});
   [[nodiscard]] std::string local_address() const { return io_.local_address(socket_); }
   /// Accepts no more, ends callers that have not said hello; calls `stopped` once, possibly at once.
   void stop(std::function<void()> stopped);

@@ -97,7 +97,7 @@ Status NodeDaemon::start_all() {
 Status NodeDaemon::start_shards() {
   const uint32_t count = shard_count();
   for (uint32_t i = 0; i < count; ++i) {
-    const ShardOptions options{i, shard_memory(count), config_.pin_shards, shard_limits(config_)};
+    const ShardOptions options{i, shard_memory(count), config_.pin_shards, shard_limits(config_), config_.replication_tcp_congestion};
     auto shard = std::make_unique<Shard>(options, fatal_);
     BOOST_OUTCOME_TRYV(shard->start());
     shards_.push_back(std::move(shard));
@@ -167,7 +167,7 @@ Status NodeDaemon::start_listeners() {
   shards_[0]->run([&] {
     Shard& shard = *shards_[0];
     const nbd::ListenerHost host{shard.io(), *this, *this, shard.client_log(), connection_limit_};
-    const nbd::ListenerOptions options{.handshake_timeout = config_.nbd_handshake_timeout_ns};
+    const nbd::ListenerOptions options{.handshake_timeout = config_.nbd_handshake_timeout_ns, .tcp_congestion = config_.nbd_tcp_congestion};
     Status status = boost::outcome_v2::success();
     for (const std::string& address : config_.nbd_listen) {
       auto listener = std::make_unique<nbd::Listener>(host, options);
@@ -178,7 +178,7 @@ Status NodeDaemon::start_listeners() {
     if (status.has_value()) {
       repl::CallRouter& router = *this;
       acceptor_ = std::make_unique<repl::PeerAcceptor>(shard.io(), router);
-      status = acceptor_->listen(config_.replication_listen);
+      status = acceptor_->listen(config_.replication_listen, config_.replication_tcp_congestion);
       if (!status.has_value()) acceptor_.reset();
     }
     listening.set_value(std::move(status));

@@ -72,6 +72,7 @@ void Shard::main(std::promise<Status>& started) {
   if (options_.pin) pin_to_core(options_.index);
   io::RingOptions ring_options;
   ring_options.spin = options_.limits.spin;
+  ring_options.tcp_congestion = options_.tcp_congestion;
   ring_options.registered_bytes_max = options_.memory_bytes;
   auto ring = io::RingIo::create(ring_options);
   if (!ring.has_value()) {

@@ -38,6 +38,7 @@ struct ShardOptions {
   uint64_t memory_bytes = 0;
   bool pin = false;  ///< to the core of its index
   ShardLimits limits;
+  std::string tcp_congestion{};  ///< of connections to replicas; empty: the host's
 };
 
 class Shard : private nbd::ClientLog {

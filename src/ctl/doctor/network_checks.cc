@@ -17,7 +17,7 @@ void check_congestion_control(const HostFiles& files, Findings& findings) {
   if (used.value().starts_with("bbr")) {
     findings.push_back({kHostSubject, "tcp_congestion", State::kWarning,
                         used.value() + ": it paces what is sent, which delays requests and replies on loopback and short links",
-                        "sysctl -w net.ipv4.tcp_congestion_control=cubic; ringboltctl bench shows what it makes of round trips"});
+                        "sysctl -w net.ipv4.tcp_congestion_control=cubic, or tcp_congestion in [nbd] and [replication]; ringboltctl bench shows what it makes of round trips"});
     return;
   }
   add_unknown(findings, kHostSubject, "tcp_congestion",

@@ -77,7 +77,7 @@ TEST_CASE("config keys: a change of each is found, and what it calls for is what
       {"node.zone", "\"z7\""}, {"node.host", "\"h7\""}, {"coordinator.endpoints", "[\"https://h:7\"]"}, {"coordinator.cluster", "\"c7\""},
       {"coordinator.lease", "\"7s\""}, {"coordinator.user", "\"u7\""}, {"coordinator.password_file", "\"/p7\""}, {"coordinator.ca_file", "\"/ca7\""},
       {"coordinator.cert_file", "\"/cert7\""}, {"coordinator.key_file", "\"/key7\""},
-      {"nbd.listen", "[\"127.0.0.1:1\"]"}, {"nbd.max_connections", "7"}, {"nbd.handshake_timeout", "\"7s\""}, {"nbd.stall_timeout", "\"7s\""},
+      {"nbd.listen", "[\"127.0.0.1:1\"]"}, {"nbd.max_connections", "7"}, {"nbd.handshake_timeout", "\"7s\""}, {"nbd.stall_timeout", "\"7s\""}, {"nbd.tcp_congestion", "\"reno\""}, {"replication.tcp_congestion", "\"reno\""},
       {"replication.listen", "\"127.0.0.1:1\""}, {"replication.timeout", "\"7s\""}, {"replication.when_lost", "\"wait\""},
       {"replication.wal_retain", "\"7%\""}, {"admin.listen", "\"127.0.0.1:1\""}, {"rebuild.rate_max", "\"7MiB\""}, {"rebuild.chunk", "\"4KiB\""},
       {"rebuild.in_flight", "7"}, {"rebuild.parallel", "7"}, {"log.level", "\"debug\""}, {"log.format", "\"json\""}, {"volume.name", "\"vol7\""}, {"volume.size", "\"7GiB\""},
@@ -114,8 +114,8 @@ TEST_CASE("config keys: a change of each is found, and what it calls for is what
 TEST_CASE("config keys: as text each has a line, in columns", "[config]") {
   const std::string text = config_keys_text();
   CHECK(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) == describe_config_keys().size());
-  CHECK(text.find("node.id                    (required)           at the next start\n") != std::string::npos);
-  CHECK(text.find("rebuild.rate_max           \"0\"                  at a reload\n") != std::string::npos);
+  CHECK(text.find("node.id                     (required)           at the next start\n") != std::string::npos);
+  CHECK(text.find("rebuild.rate_max            \"0\"                  at a reload\n") != std::string::npos);
 }
 
 }  // namespace

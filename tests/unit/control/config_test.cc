@@ -244,6 +244,13 @@ TEST_CASE("config: numbers outside their range are refused with the range", "[co
   CHECK_THAT(error_of_config(kNode + "[nbd]\nmax_connections = 0"), Contains("out of range"));
   CHECK_THAT(error_of_config(kNode + "[nbd]\nhandshake_timeout = \"1ms\""), Contains("out of range"));
   CHECK_THAT(error_of_config(kNode + "[nbd]\nstall_timeout = 0"), Contains("out of range"));
+  CHECK(config_of(kNode + "[nbd]\ntcp_congestion = \"bbr2\"").nbd_tcp_congestion == "bbr2");
+  CHECK(config_of(kNode + "[replication]\ntcp_congestion = \"\"").replication_tcp_congestion.empty());
+  for (const char* const section : {"[nbd]", "[replication]"}) {
+    for (const char* const wrong : {"Cubic", "a/b", "sixteen_letters_"}) {
+      CHECK_THAT(error_of_config(kNode + section + "\ntcp_congestion = \"" + wrong + "\""), Contains("tcp_congestion") && Contains("expected the name of a TCP congestion control"));
+    }
+  }
   CHECK_THAT(error_of_config(kNode + "[replication]\ntimeout = \"2us\""), Contains("out of range"));
   CHECK(error_of_config(kNode + "[replication]\nwal_retain = \"91%\"") ==
         "x.toml:5: [replication] wal_retain: 91% is out of range, allowed are 0% to 90%");

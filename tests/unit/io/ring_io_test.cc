@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cerrno>
@@ -541,4 +542,61 @@ TEST_CASE("ring_io: no sleep while memory waiters or failed operations are left 
     CHECK(connect.result == -EINVAL);
   }
   CHECK_FALSE(limit.reached);
+}
+
+TEST_CASE("ring_io: TCP's congestion control is chosen for those who connect, and for connections that are made", "[ring_io]") {
+  const auto of = [](Socket socket) {
+    std::array<char, 16> name{};
+    socklen_t length = name.size();
+    REQUIRE(::getsockopt(socket.fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &length) == 0);
+    return std::string(name.data());
+  };
+  const std::string chosen = "reno";  // every kernel has it
+  RingOptions options{.spin = 0};
+  SECTION("for those who connect") {}
+  SECTION("and for connections that are made") { options.tcp_congestion = chosen; }
+  SECTION("one that there is not: no connection is made with another instead") { options.tcp_congestion = "psychic"; }
+  const auto io = make_ring(options);
+  Limit limit(*io);
+  const auto listener = io->listen("127.0.0.1:0");
+  REQUIRE(listener.has_value());
+  const std::string before = of(listener.value());
+  const Status unknown = io->set_congestion_control(listener.value(), "psychic");
+  REQUIRE(unknown.has_error());
+  CHECK(unknown.error().code == Errc::kUnsupported);
+  CHECK_THAT(unknown.error().message, Catch::Matchers::Contains("tcp_congestion \"psychic\"") && Catch::Matchers::Contains("this kernel has none of that name"));
+  CHECK(of(listener.value()) == before);
+  REQUIRE(io->set_congestion_control(listener.value(), chosen).has_value());
+  Awaited connected, accepted;
+  bool begun = false;
+  const bool possible = options.tcp_congestion != "psychic";
+  REQUIRE(io->run([&] {
+              if (!std::exchange(begun, true)) {
+                io->accept(listener.value(), accepted);
+                io->connect(io->local_address(listener.value()), connected);
+              }
+              if (connected.done && !possible && !accepted.done) io->cancel(accepted);
+              if (connected.done && accepted.done) io->stop();
+            }).has_value());
+  CHECK_FALSE(limit.reached);
+  if (possible) {
+    REQUIRE(accepted.result >= 0);
+    REQUIRE(connected.result >= 0);
+    CHECK(of(Socket{accepted.result}) == chosen);
+    CHECK(of(Socket{connected.result}) == (options.tcp_congestion.empty() ? before : chosen));
+    io->close_socket(Socket{accepted.result});
+    io->close_socket(Socket{connected.result});
+  } else {
+    CHECK(connected.result == -ENOENT);
+  }
+  io->close_socket(listener.value());
+}
+
+TEST_CASE("ring_io: a unix socket has no congestion control, and none is missed", "[ring_io]") {
+  const auto io = make_ring({.spin = 0});
+  const TemporaryDirectory directory;
+  const auto listener = io->listen("unix:" + directory.path() + "/socket");
+  REQUIRE(listener.has_value());
+  CHECK(io->set_congestion_control(listener.value(), "psychic").has_value());
+  io->close_socket(listener.value());
 }

@@ -46,6 +46,7 @@ class AcceptFails final : public io::Io {
     below_.zero(file, offset, bytes, done);
   }
   Result<io::Socket> listen(const std::string& address) override { return below_.listen(address); }
+  Status set_congestion_control(io::Socket listener, const std::string& name) override { return below_.set_congestion_control(listener, name); }
   std::string local_address(io::Socket listener) override { return below_.local_address(listener); }
   std::string peer_address(io::Socket socket) override { return below_.peer_address(socket); }
   void accept(io::Socket listener, io::Completion& done) override {

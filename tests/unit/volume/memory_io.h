@@ -43,6 +43,7 @@ class MemoryIo : public io::Io {
 
   // No sockets here: asking for one is a mistake of the test. (bench/memory_host.h has some.)
   Result<io::Socket> listen(const std::string&) override;
+  Status set_congestion_control(io::Socket, const std::string&) override { return boost::outcome_v2::success(); }
   std::string local_address(io::Socket) override;
   std::string peer_address(io::Socket) override;
   void accept(io::Socket, io::Completion&) override;
